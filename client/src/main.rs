@@ -1,0 +1,2 @@
+//! The `flott` command.
+fn main() {}
