@@ -1,0 +1,297 @@
+//! The CheckpointCoordinator: when a checkpoint begins, when it is complete, which are kept.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use flott_core::config::{self, CheckpointRetention, Configuration};
+use flott_core::ids::{CheckpointId, JobId, SubtaskId};
+use flott_plan::execution_graph::{ExecutionState, JobStatus};
+use flott_plan::{ExecutionMode, JobGraph};
+use flott_runtime::snapshot::SubtaskSnapshot;
+use flott_runtime::task::{FinalHandles, TaskFailure, TaskMessage};
+
+use super::{EventQueue, JobEvent, JobMaster};
+use crate::checkpoint::{CheckpointStore, CompletedCheckpoint, SubtaskCheckpoint};
+use crate::worker::checkpoint_directory;
+
+/// How long to wait before looking again whether all tasks run.
+const RETRY: Duration = Duration::from_millis(20);
+
+/// A checkpoint that is being taken.
+struct Pending {
+    id: CheckpointId,
+    since: Instant,
+    parts: BTreeMap<SubtaskId, SubtaskCheckpoint>,
+    triggered: BTreeSet<SubtaskId>,
+    /// All parts are there and the metadata is being written.
+    completing: Option<CompletedCheckpoint>,
+}
+
+/// What the JobMaster knows of the job's checkpoints.
+pub(super) struct CheckpointCoordinator {
+    interval: Option<Duration>,
+    timeout: Duration,
+    min_pause: Duration,
+    tolerable_failures: u32,
+    retained: usize,
+    retention: CheckpointRetention,
+    store: Option<Arc<CheckpointStore>>,
+    next_id: CheckpointId,
+    next_begin: Instant,
+    pending: Option<Pending>,
+    completed: VecDeque<CompletedCheckpoint>,
+    completed_count: u64,
+    failures: u32,
+}
+
+impl CheckpointCoordinator {
+    pub(super) fn new(
+        configuration: &Configuration,
+        graph: &JobGraph,
+        job: JobId,
+        restored: Option<&CompletedCheckpoint>,
+    ) -> Result<Self, flott_fs::FsError> {
+        let streaming = graph.mode == ExecutionMode::Streaming;
+        let interval = configuration.get_optional(&config::CHECKPOINT_INTERVAL).filter(|_| streaming);
+        let store = checkpoint_directory(configuration, job)?
+            .map(|directory| Arc::new(CheckpointStore::new(directory)));
+        Ok(Self {
+            interval,
+            timeout: configuration.get(&config::CHECKPOINT_TIMEOUT),
+            min_pause: configuration.get(&config::CHECKPOINT_MIN_PAUSE),
+            tolerable_failures: configuration.get(&config::TOLERABLE_FAILED_CHECKPOINTS),
+            retained: configuration.get(&config::RETAINED_CHECKPOINTS).max(1) as usize,
+            retention: configuration.get(&config::CHECKPOINT_RETENTION),
+            store: store.filter(|_| interval.is_some()),
+            next_id: CheckpointId(restored.map_or(1, |checkpoint| checkpoint.id.0 + 1)),
+            next_begin: Instant::now() + interval.unwrap_or_default(),
+            pending: None,
+            completed: VecDeque::new(),
+            completed_count: 0,
+            failures: 0,
+        })
+    }
+
+    pub(super) fn latest(&self) -> Option<&CompletedCheckpoint> {
+        self.completed.back()
+    }
+
+    pub(super) fn completed_count(&self) -> u64 {
+        self.completed_count
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        let interval = self.interval?;
+        match &self.pending {
+            Some(pending) if pending.completing.is_some() => None,
+            Some(pending) => Some(pending.since + self.timeout),
+            None if interval.is_zero() => None,
+            None => Some(self.next_begin),
+        }
+    }
+
+    /// The job is over: deletes what nobody will go on from.
+    pub(super) fn job_over(&mut self, status: JobStatus, io: &tokio::runtime::Handle) {
+        let Some(store) = self.store.clone() else { return };
+        let keep = match status {
+            JobStatus::Canceled => self.retention == CheckpointRetention::Retain,
+            JobStatus::Failed => true,
+            _ => false,
+        };
+        let mut gone: Vec<CheckpointId> = self.pending.take().map(|pending| pending.id).into_iter().collect();
+        if !keep {
+            gone.extend(self.completed.drain(..).map(|checkpoint| checkpoint.id));
+        }
+        let deletion = io.spawn_blocking(move || {
+            gone.into_iter().for_each(|id| delete(&store, id));
+            store.delete_if_empty();
+        });
+        // The job is only over when its folder is.
+        let (done, waiting) = std::sync::mpsc::sync_channel(1);
+        io.spawn(async move {
+            let _ = deletion.await;
+            let _ = done.send(());
+        });
+        let _ = waiting.recv_timeout(Duration::from_secs(30));
+    }
+}
+
+fn delete(store: &CheckpointStore, id: CheckpointId) {
+    if let Err(error) = store.delete(id) {
+        tracing::warn!(checkpoint = %id, %error, "a checkpoint that is no longer needed could not be deleted");
+    }
+}
+
+impl JobMaster {
+    /// Begins a checkpoint, or gives one up, if it is time to.
+    pub(super) fn checkpoint_on_time(&mut self, now: Instant) {
+        if self.checkpoints.next_deadline().is_none_or(|at| at > now) {
+            return;
+        }
+        if let Some(pending) = &self.checkpoints.pending {
+            let (id, missing) = (pending.id, self.executions.len() - pending.parts.len());
+            let reason = format!("{missing} subtasks did not answer within execution.checkpointing.timeout");
+            self.checkpoint_failed(id, &reason);
+            return;
+        }
+        let all_run = self.executions.values().all(|e| e.state == ExecutionState::Running || e.has_ended());
+        if !all_run || self.committing {
+            self.checkpoints.next_begin = now + RETRY;
+            return;
+        }
+        let id = self.checkpoints.next_id;
+        self.checkpoints.next_id = CheckpointId(id.0 + 1);
+        let ended = self.executions.iter().filter(|(_, execution)| execution.has_ended());
+        let parts =
+            ended.map(|(subtask, execution)| (*subtask, self.ended_part(*subtask, &execution.handles)));
+        let parts = parts.collect();
+        let pending = Pending { id, since: now, parts, triggered: BTreeSet::new(), completing: None };
+        self.checkpoints.pending = Some(pending);
+        self.trigger();
+    }
+
+    /// What a checkpoint holds of a subtask that has ended: every operator, with what it wants committed.
+    fn ended_part(&self, subtask: SubtaskId, handles: &FinalHandles) -> SubtaskCheckpoint {
+        let of =
+            |key| handles.iter().find(|(owner, _)| *owner == key).map(|(_, h)| h.clone()).unwrap_or_default();
+        let operators = self.graph.vertex(subtask.vertex).operators.iter();
+        SubtaskCheckpoint::Ended(operators.map(|operator| (operator.key, of(operator.key))).collect())
+    }
+
+    /// Tells the subtasks whose producers have all ended that the checkpoint begins; barriers reach the others.
+    fn trigger(&mut self) {
+        let Some(pending) = &self.checkpoints.pending else { return };
+        let begins = |subtask: &SubtaskId| {
+            self.graph.inputs(subtask.vertex).all(|edge| {
+                let producers = self.graph.producers(edge.id, subtask.index).into_iter();
+                producers
+                    .map(|index| SubtaskId { vertex: edge.source, index })
+                    .all(|producer| self.executions[&producer].has_ended())
+            })
+        };
+        let missing = self.executions.keys().filter(|subtask| {
+            !pending.parts.contains_key(subtask) && !pending.triggered.contains(subtask) && begins(subtask)
+        });
+        let (id, missing) = (pending.id, missing.copied().collect::<Vec<_>>());
+        if let Some(pending) = &mut self.checkpoints.pending {
+            pending.triggered.extend(&missing);
+        }
+        missing.into_iter().for_each(|subtask| self.send(subtask, TaskMessage::TriggerCheckpoint(id)));
+        self.complete_if_all_answered();
+    }
+
+    pub(super) fn acknowledged(
+        &mut self,
+        subtask: SubtaskId,
+        checkpoint: CheckpointId,
+        snapshot: SubtaskSnapshot,
+    ) {
+        if let Some(pending) = self.checkpoints.pending.as_mut().filter(|pending| pending.id == checkpoint) {
+            pending.parts.entry(subtask).or_insert(SubtaskCheckpoint::Running(snapshot));
+            self.complete_if_all_answered();
+        }
+    }
+
+    /// A subtask has ended: a checkpoint in the taking holds that, unless it has its part already.
+    pub(super) fn ended_before_checkpoint(&mut self, subtask: SubtaskId) {
+        let part = self.ended_part(subtask, &self.executions[&subtask].handles);
+        if let Some(pending) =
+            self.checkpoints.pending.as_mut().filter(|pending| pending.completing.is_none())
+        {
+            pending.parts.entry(subtask).or_insert(part);
+            self.trigger();
+        }
+    }
+
+    fn complete_if_all_answered(&mut self) {
+        let all = self.executions.len();
+        let job = self.job;
+        let Some(pending) = &mut self.checkpoints.pending else { return };
+        if pending.parts.len() < all || pending.completing.is_some() {
+            return;
+        }
+        let completed =
+            CompletedCheckpoint { id: pending.id, job, subtasks: std::mem::take(&mut pending.parts) };
+        pending.completing = Some(completed.clone());
+        let events: Arc<EventQueue> = Arc::clone(&self.events);
+        match self.checkpoints.store.clone() {
+            None => events.put(JobEvent::MetadataWritten { checkpoint: completed.id, error: None }),
+            Some(store) => drop(self.io.spawn_blocking(move || {
+                let error = store.complete(&completed).err().map(|error| error.to_string());
+                events.put(JobEvent::MetadataWritten { checkpoint: completed.id, error });
+            })),
+        }
+    }
+
+    pub(super) fn metadata_written(&mut self, checkpoint: CheckpointId, error: Option<String>) {
+        if self.checkpoints.pending.as_ref().is_none_or(|pending| pending.id != checkpoint) {
+            // It was given up meanwhile.
+            self.delete_checkpoint(checkpoint);
+            return;
+        }
+        if let Some(error) = error {
+            self.checkpoint_failed(checkpoint, &error);
+            return;
+        }
+        let pending = self.checkpoints.pending.take();
+        let Some((completed, since)) = pending.and_then(|p| Some((p.completing?, p.since))) else { return };
+        let coordinator = &mut self.checkpoints;
+        coordinator.completed.push_back(completed);
+        coordinator.completed_count += 1;
+        coordinator.failures = 0;
+        let now = Instant::now();
+        let interval = coordinator.interval.unwrap_or_default();
+        coordinator.next_begin = (since + interval).max(now + coordinator.min_pause);
+        tracing::debug!(job = %self.job, %checkpoint, took_ms = since.elapsed().as_millis(), "checkpoint complete");
+        while self.checkpoints.completed.len() > self.checkpoints.retained {
+            if let Some(old) = self.checkpoints.completed.pop_front() {
+                self.delete_checkpoint(old.id);
+            }
+        }
+        let active = self.active();
+        active
+            .into_iter()
+            .for_each(|subtask| self.send(subtask, TaskMessage::CheckpointComplete(checkpoint)));
+    }
+
+    pub(super) fn checkpoint_failed(&mut self, checkpoint: CheckpointId, reason: &str) {
+        if self.checkpoints.pending.as_ref().is_none_or(|pending| pending.id != checkpoint) {
+            return;
+        }
+        tracing::warn!(job = %self.job, %checkpoint, reason, "checkpoint failed");
+        self.give_up_checkpoint(reason);
+        self.checkpoints.failures += 1;
+        if self.checkpoints.failures > self.checkpoints.tolerable_failures {
+            self.checkpoints.failures = 0;
+            let active = self.active();
+            let Some(first) = active.first() else { return };
+            let failure = TaskFailure {
+                operator: self.graph.vertex(first.vertex).name.clone(),
+                subtask: first.index,
+                fault: flott_runtime::error::Fault::Environment,
+                message: format!("checkpoint {checkpoint} failed: {reason}"),
+                backtrace: None,
+            };
+            self.failed(&active, failure);
+        }
+    }
+
+    /// Gives up the checkpoint that is being taken, if one is.
+    pub(super) fn give_up_checkpoint(&mut self, reason: &str) {
+        let Some(pending) = self.checkpoints.pending.take() else { return };
+        tracing::debug!(job = %self.job, checkpoint = %pending.id, reason, "checkpoint given up");
+        self.checkpoints.next_begin = Instant::now() + self.checkpoints.interval.unwrap_or_default();
+        let active = self.active();
+        active.into_iter().for_each(|subtask| self.send(subtask, TaskMessage::CheckpointAborted(pending.id)));
+        if pending.completing.is_none() {
+            self.delete_checkpoint(pending.id);
+        }
+    }
+
+    fn delete_checkpoint(&self, id: CheckpointId) {
+        if let Some(store) = self.checkpoints.store.clone() {
+            drop(self.io.spawn_blocking(move || delete(&store, id)));
+        }
+    }
+}

@@ -1,0 +1,514 @@
+//! The JobMaster: runs one job, from its first deployment to its result.
+//!
+//! It is a loop over events on a thread of its own. What it decides comes from pure functions of `flott-plan`; what it does
+//! goes through a [`TaskGateway`]. It never runs user code.
+
+mod checkpoints;
+mod events;
+mod restore;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use flott_core::config::{self, Configuration};
+use flott_core::ids::{Attempt, ExecutionId, JobId, OperatorId, SubtaskId};
+use flott_plan::execution_graph::{ExecutionState, JobStatus, SlotNumber};
+use flott_plan::restart_strategy::{RestartDecision, RestartStrategy};
+use flott_plan::{ExchangeMode, JobGraph, OperatorKey};
+use flott_runtime::metrics::OperatorMetrics;
+use flott_runtime::task::{FinalHandles, TaskEvent, TaskFailure, TaskMessage};
+
+pub use events::{EventQueue, JobEvent};
+pub use restore::plan_restore;
+
+use crate::checkpoint::CompletedCheckpoint;
+use crate::gateway::{Deployment, TaskGateway};
+use crate::result::{JobError, JobResult};
+use checkpoints::CheckpointCoordinator;
+
+/// A subtask and its latest attempt.
+struct Execution {
+    attempt: Attempt,
+    state: ExecutionState,
+    metrics: Vec<(OperatorKey, Arc<OperatorMetrics>)>,
+    /// What it wants committed; set when it has ended.
+    handles: FinalHandles,
+    /// When it was told to stop.
+    canceling_since: Option<Instant>,
+}
+
+impl Execution {
+    fn is_active(&self) -> bool {
+        use ExecutionState::{Canceling, Deploying, Drained, Running};
+        matches!(self.state, Deploying | Running | Drained | Canceling)
+    }
+
+    fn has_ended(&self) -> bool {
+        matches!(self.state, ExecutionState::Drained | ExecutionState::Finished)
+    }
+}
+
+/// A restart that waits for its time, and for what must stop first.
+struct PendingRestart {
+    subtasks: BTreeSet<SubtaskId>,
+    at: Instant,
+}
+
+/// Why the job is on its way to its end.
+struct Doom {
+    cause: TaskFailure,
+    reason: String,
+}
+
+/// Runs one job.
+pub struct JobMaster {
+    job: JobId,
+    graph: Arc<JobGraph>,
+    configuration: Configuration,
+    gateway: Box<dyn TaskGateway>,
+    events: Arc<EventQueue>,
+    io: tokio::runtime::Handle,
+    slots: BTreeMap<SubtaskId, SlotNumber>,
+    executions: BTreeMap<SubtaskId, Execution>,
+    status: JobStatus,
+    restart_strategy: RestartStrategy,
+    pending_restart: Option<PendingRestart>,
+    doom: Option<Doom>,
+    checkpoints: CheckpointCoordinator,
+    /// What the job was started from.
+    initial: Option<CompletedCheckpoint>,
+    started: Instant,
+    restarts: u64,
+    committing: bool,
+}
+
+/// What a JobMaster is made of.
+pub struct JobMasterSetup {
+    /// The job.
+    pub job: JobId,
+    /// The plan.
+    pub graph: Arc<JobGraph>,
+    /// The job's configuration, with everything inherited.
+    pub configuration: Configuration,
+    /// Reaches the workers.
+    pub gateway: Box<dyn TaskGateway>,
+    /// Where events arrive.
+    pub events: Arc<EventQueue>,
+    /// Where blocking work runs.
+    pub io: tokio::runtime::Handle,
+    /// The checkpoint to go on from.
+    pub restore: Option<CompletedCheckpoint>,
+}
+
+impl JobMaster {
+    /// Ready to [`run`](Self::run).
+    ///
+    /// # Errors
+    /// [`JobError::NotStarted`] if the configuration or the checkpoint does not fit.
+    pub fn new(setup: JobMasterSetup) -> Result<Self, JobError> {
+        let JobMasterSetup { job, graph, configuration, gateway, events, io, restore } = setup;
+        let not_started = |reason: String| JobError::NotStarted { name: graph.name.clone(), reason };
+        if let Some(checkpoint) = &restore {
+            let allow = configuration.get(&config::ALLOW_NON_RESTORED_STATE);
+            plan_restore(&graph, checkpoint, allow).map_err(not_started)?;
+        }
+        let checkpoints = CheckpointCoordinator::new(&configuration, &graph, job, restore.as_ref())
+            .map_err(|error| not_started(error.to_string()))?;
+        let execution = || Execution {
+            attempt: Attempt(0),
+            state: ExecutionState::Created,
+            metrics: Vec::new(),
+            handles: Vec::new(),
+            canceling_since: None,
+        };
+        Ok(Self {
+            slots: graph.slot_assignment(),
+            executions: graph.subtasks().map(|subtask| (subtask, execution())).collect(),
+            restart_strategy: RestartStrategy::from_configuration(&configuration),
+            job,
+            configuration,
+            gateway,
+            events,
+            io,
+            status: JobStatus::Created,
+            pending_restart: None,
+            doom: None,
+            checkpoints,
+            initial: restore,
+            started: Instant::now(),
+            restarts: 0,
+            committing: false,
+            graph,
+        })
+    }
+
+    /// Runs the job to its end. Blocks.
+    ///
+    /// # Errors
+    /// [`JobError`]: what failed, and why no restart followed; or that it was cancelled.
+    pub fn run(mut self) -> Result<JobResult, JobError> {
+        self.become_status(JobStatus::Running);
+        self.schedule();
+        loop {
+            let deadline = self.next_deadline();
+            match self.events.wait_until(deadline) {
+                Some(JobEvent::Task { execution, event }) => self.task_event(execution, event),
+                Some(JobEvent::MetadataWritten { checkpoint, error }) => {
+                    self.metadata_written(checkpoint, error)
+                }
+                Some(JobEvent::Lost { executions, reason }) => self.lost(&executions, &reason),
+                Some(JobEvent::Cancel) => self.cancel(),
+                None => {}
+            }
+            self.on_time();
+            if let Some(outcome) = self.outcome() {
+                return outcome;
+            }
+        }
+    }
+
+    fn become_status(&mut self, status: JobStatus) {
+        if self.status == status {
+            return;
+        }
+        debug_assert!(self.status.may_become(status), "{} → {status}", self.status);
+        tracing::info!(job = %self.job, from = %self.status, to = %status, "job changes its state");
+        self.status = status;
+    }
+
+    fn execution_id(&self, subtask: SubtaskId) -> ExecutionId {
+        let attempt = self.executions.get(&subtask).map_or(Attempt(0), |execution| execution.attempt);
+        ExecutionId { subtask, attempt }
+    }
+
+    fn send(&mut self, subtask: SubtaskId, message: TaskMessage) {
+        let execution = self.execution_id(subtask);
+        self.gateway.send(execution, message);
+    }
+
+    fn active(&self) -> Vec<SubtaskId> {
+        self.executions.iter().filter(|(_, e)| e.is_active()).map(|(subtask, _)| *subtask).collect()
+    }
+
+    /// Deploys what is created and has its blocking inputs.
+    fn schedule(&mut self) {
+        let ready: Vec<SubtaskId> = self
+            .executions
+            .iter()
+            .filter(|(subtask, execution)| {
+                execution.state == ExecutionState::Created && self.has_inputs(**subtask)
+            })
+            .map(|(subtask, _)| *subtask)
+            .collect();
+        if ready.is_empty() {
+            return;
+        }
+        let restore = self.checkpoints.latest().or(self.initial.as_ref());
+        let allow = self.configuration.get(&config::ALLOW_NON_RESTORED_STATE);
+        // That the checkpoint fits was checked at the start.
+        let mut restores = restore
+            .and_then(|checkpoint| plan_restore(&self.graph, checkpoint, allow).ok())
+            .unwrap_or_default();
+        let mut deployments = Vec::with_capacity(ready.len());
+        for subtask in ready {
+            let Some(execution) = self.executions.get_mut(&subtask) else { continue };
+            execution.state = ExecutionState::Deploying;
+            let mut restore = restores.remove(&subtask).unwrap_or_default();
+            if self.committing {
+                // Only its commit is left to do.
+                restore.ended = Some(execution.handles.clone());
+            }
+            deployments.push(Deployment {
+                execution: ExecutionId { subtask, attempt: execution.attempt },
+                slot: self.slots[&subtask],
+                restore,
+                neighbours: self.neighbours(subtask),
+            });
+        }
+        self.gateway.deploy(deployments);
+    }
+
+    fn has_inputs(&self, subtask: SubtaskId) -> bool {
+        self.graph.inputs(subtask.vertex).filter(|edge| edge.mode == ExchangeMode::Blocking).all(|edge| {
+            let producers = self.graph.producers(edge.id, subtask.index).into_iter();
+            producers
+                .map(|index| SubtaskId { vertex: edge.source, index })
+                .all(|producer| self.executions[&producer].has_ended())
+        })
+    }
+
+    fn neighbours(&self, subtask: SubtaskId) -> BTreeMap<SubtaskId, Attempt> {
+        let inputs = self.graph.inputs(subtask.vertex).flat_map(|edge| {
+            let producers = self.graph.producers(edge.id, subtask.index).into_iter();
+            producers.map(|index| SubtaskId { vertex: edge.source, index })
+        });
+        let outputs = self.graph.outputs(subtask.vertex).flat_map(|edge| {
+            let consumers = self.graph.consumers(edge.id, subtask.index).into_iter();
+            consumers.map(|index| SubtaskId { vertex: edge.target, index })
+        });
+        inputs.chain(outputs).map(|neighbour| (neighbour, self.executions[&neighbour].attempt)).collect()
+    }
+
+    fn task_event(&mut self, id: ExecutionId, event: TaskEvent) {
+        let Some(execution) = self.executions.get_mut(&id.subtask) else { return };
+        if execution.attempt != id.attempt {
+            return;
+        }
+        let next = match &event {
+            TaskEvent::Running { .. } => Some(ExecutionState::Running),
+            TaskEvent::Drained(_) => Some(ExecutionState::Drained),
+            TaskEvent::Finished => Some(ExecutionState::Finished),
+            TaskEvent::Canceled => Some(ExecutionState::Canceled),
+            TaskEvent::Failed(_) => Some(ExecutionState::Failed),
+            TaskEvent::CheckpointAcknowledged { .. } | TaskEvent::CheckpointDeclined { .. } => None,
+        };
+        if let Some(next) = next {
+            // A task that ends while it is told to stop has stopped.
+            let canceling = execution.state == ExecutionState::Canceling;
+            let next =
+                if canceling && next == ExecutionState::Finished { ExecutionState::Canceled } else { next };
+            if execution.state.may_become(next) {
+                execution.state = next;
+            }
+            if execution.state.is_terminal() {
+                execution.canceling_since = None;
+                self.gateway.release(&[id]);
+            }
+        }
+        match event {
+            TaskEvent::Running { metrics } => {
+                if let Some(execution) = self.executions.get_mut(&id.subtask) {
+                    execution.metrics = metrics;
+                }
+            }
+            TaskEvent::CheckpointAcknowledged { checkpoint, snapshot } => {
+                self.acknowledged(id.subtask, checkpoint, snapshot);
+            }
+            TaskEvent::CheckpointDeclined { checkpoint, reason } => {
+                self.checkpoint_failed(checkpoint, &reason)
+            }
+            TaskEvent::Drained(handles) => {
+                if let Some(execution) = self.executions.get_mut(&id.subtask) {
+                    execution.handles = handles;
+                }
+                self.subtask_ended(id.subtask);
+            }
+            TaskEvent::Finished => self.subtask_ended(id.subtask),
+            TaskEvent::Canceled => {}
+            TaskEvent::Failed(failure) => self.failed(&[id.subtask], failure),
+        }
+    }
+
+    fn subtask_ended(&mut self, subtask: SubtaskId) {
+        self.ended_before_checkpoint(subtask);
+        if self.status == JobStatus::Running {
+            self.schedule();
+            if self.executions.values().all(Execution::has_ended) {
+                self.committing = true;
+                let drained = self.executions.iter().filter(|(_, e)| e.state == ExecutionState::Drained);
+                let drained: Vec<SubtaskId> = drained.map(|(subtask, _)| *subtask).collect();
+                drained.into_iter().for_each(|subtask| self.send(subtask, TaskMessage::Commit));
+            }
+        }
+    }
+
+    fn lost(&mut self, executions: &[ExecutionId], reason: &str) {
+        let mut lost = Vec::new();
+        for id in executions {
+            if let Some(execution) = self.executions.get_mut(&id.subtask) {
+                if execution.attempt == id.attempt && execution.is_active() {
+                    let canceling = execution.state == ExecutionState::Canceling;
+                    execution.state =
+                        if canceling { ExecutionState::Canceled } else { ExecutionState::Failed };
+                    execution.canceling_since = None;
+                    if !canceling {
+                        lost.push(id.subtask);
+                    }
+                }
+            }
+        }
+        if let Some(first) = lost.first() {
+            let failure = TaskFailure {
+                operator: self.graph.vertex(first.vertex).name.clone(),
+                subtask: first.index,
+                fault: flott_runtime::error::Fault::Environment,
+                message: reason.to_owned(),
+                backtrace: None,
+            };
+            self.failed(&lost, failure);
+        }
+    }
+
+    fn failed(&mut self, subtasks: &[SubtaskId], failure: TaskFailure) {
+        tracing::warn!(job = %self.job, error = %failure, backtrace = failure.backtrace, "a task failed");
+        self.give_up_checkpoint("a task failed");
+        if matches!(self.status, JobStatus::Failing | JobStatus::Cancelling) {
+            return;
+        }
+        let set = if self.committing {
+            subtasks.iter().copied().collect()
+        } else {
+            let available = |subtask: SubtaskId| self.executions[&subtask].has_ended();
+            self.graph.restart_set(subtasks, available)
+        };
+        let chance = f64::from(self.started.elapsed().subsec_nanos() % 1000) / 1000.0;
+        match self.restart_strategy.on_failure(self.started.elapsed(), chance) {
+            RestartDecision::Fail { reason } => {
+                self.become_status(JobStatus::Failing);
+                self.doom = Some(Doom { cause: failure, reason });
+                self.active().into_iter().for_each(|subtask| self.stop(subtask));
+            }
+            RestartDecision::Restart { delay } => {
+                self.restarts += 1;
+                if self.status == JobStatus::Running {
+                    self.become_status(JobStatus::Restarting);
+                }
+                let at = Instant::now() + delay;
+                let mut subtasks = set;
+                if let Some(earlier) = self.pending_restart.take() {
+                    subtasks.extend(earlier.subtasks);
+                }
+                for subtask in &subtasks {
+                    if self.executions[subtask].is_active() {
+                        self.stop(*subtask);
+                    }
+                }
+                self.pending_restart = Some(PendingRestart { subtasks, at });
+            }
+        }
+    }
+
+    fn stop(&mut self, subtask: SubtaskId) {
+        if let Some(execution) = self.executions.get_mut(&subtask) {
+            if execution.state.may_become(ExecutionState::Canceling) {
+                execution.state = ExecutionState::Canceling;
+                execution.canceling_since = Some(Instant::now());
+            }
+        }
+        self.send(subtask, TaskMessage::Cancel);
+    }
+
+    fn cancel(&mut self) {
+        if self.status.may_become(JobStatus::Cancelling) {
+            self.become_status(JobStatus::Cancelling);
+            self.pending_restart = None;
+            self.give_up_checkpoint("the job was cancelled");
+            self.active().into_iter().for_each(|subtask| self.stop(subtask));
+        }
+    }
+
+    /// The next time at which something is due.
+    fn next_deadline(&self) -> Instant {
+        let timeout = self.configuration.get(&config::CANCELLATION_TIMEOUT);
+        let stopping =
+            self.executions.values().filter_map(|e| e.canceling_since).map(|since| since + timeout);
+        let restart = self.pending_restart.as_ref().map(|restart| restart.at);
+        let checkpoint =
+            if self.status == JobStatus::Running { self.checkpoints.next_deadline() } else { None };
+        let all = stopping.chain(restart).chain(checkpoint);
+        all.min().unwrap_or_else(|| Instant::now() + Duration::from_secs(60))
+    }
+
+    fn on_time(&mut self) {
+        let now = Instant::now();
+        self.check_cancellation(now);
+        let ready = self.pending_restart.as_ref().is_some_and(|restart| {
+            restart.at <= now && restart.subtasks.iter().all(|subtask| !self.executions[subtask].is_active())
+        });
+        if ready {
+            self.restart();
+        }
+        if self.status == JobStatus::Running {
+            self.checkpoint_on_time(now);
+        }
+    }
+
+    fn restart(&mut self) {
+        let Some(restart) = self.pending_restart.take() else { return };
+        for subtask in restart.subtasks {
+            if let Some(execution) = self.executions.get_mut(&subtask) {
+                execution.attempt = Attempt(execution.attempt.0 + 1);
+                execution.state = ExecutionState::Created;
+            }
+        }
+        self.become_status(JobStatus::Running);
+        self.schedule();
+    }
+
+    fn check_cancellation(&mut self, now: Instant) {
+        let timeout = self.configuration.get(&config::CANCELLATION_TIMEOUT);
+        let overdue: Vec<ExecutionId> = self
+            .executions
+            .iter()
+            .filter(|(_, e)| e.canceling_since.is_some_and(|since| since + timeout <= now))
+            .map(|(subtask, e)| ExecutionId { subtask: *subtask, attempt: e.attempt })
+            .collect();
+        for id in overdue {
+            let name = &self.graph.vertex(id.subtask.vertex).name;
+            tracing::error!(job = %self.job, task = %name, "a task did not stop in time; its worker is given up");
+            self.lost(&[id], "the task did not stop within task.cancellation.timeout");
+        }
+    }
+
+    /// The job's outcome, once nothing is active any more.
+    fn outcome(&mut self) -> Option<Result<JobResult, JobError>> {
+        let (job, name) = (self.job, self.graph.name.clone());
+        if self.executions.values().any(Execution::is_active) {
+            return None;
+        }
+        match self.status {
+            JobStatus::Failing => {
+                self.become_status(JobStatus::Failed);
+                self.checkpoints.job_over(JobStatus::Failed, &self.io);
+                let doom = self.doom.take()?;
+                let (cause, backtrace) = (doom.cause.to_string(), doom.cause.backtrace);
+                Some(Err(JobError::Failed { job, name, cause, reason: doom.reason, backtrace }))
+            }
+            JobStatus::Cancelling => {
+                self.become_status(JobStatus::Canceled);
+                self.checkpoints.job_over(JobStatus::Canceled, &self.io);
+                Some(Err(JobError::Canceled { job, name }))
+            }
+            JobStatus::Running if self.executions.values().all(|e| e.state == ExecutionState::Finished) => {
+                self.become_status(JobStatus::Finished);
+                self.checkpoints.job_over(JobStatus::Finished, &self.io);
+                Some(Ok(self.result()))
+            }
+            _ => None,
+        }
+    }
+
+    fn result(&self) -> JobResult {
+        let mut collected: HashMap<OperatorId, Vec<Vec<Vec<u8>>>> = HashMap::new();
+        for execution in self.executions.values() {
+            for (key, handles) in &execution.handles {
+                collected.entry(key.id).or_default().push(handles.clone());
+            }
+        }
+        JobResult {
+            job: self.job,
+            runtime: self.started.elapsed(),
+            collected,
+            late_records: self.counts(|metrics| metrics.late_records.load(Ordering::Relaxed)),
+            skipped_records: self.counts(|metrics| metrics.skipped_records.load(Ordering::Relaxed)),
+            completed_checkpoints: self.checkpoints.completed_count(),
+            restarts: self.restarts,
+        }
+    }
+
+    /// What the operators counted, by name, where it is not nothing.
+    fn counts(&self, count: impl Fn(&OperatorMetrics) -> u64) -> Vec<(String, u64)> {
+        let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
+        for (subtask, execution) in &self.executions {
+            let operators = &self.graph.vertex(subtask.vertex).operators;
+            for (key, metrics) in &execution.metrics {
+                if let Some(operator) = operators.iter().find(|operator| operator.key == *key) {
+                    *counts.entry(&operator.name).or_default() += count(metrics);
+                }
+            }
+        }
+        counts.into_iter().filter(|(_, n)| *n > 0).map(|(name, n)| (name.to_owned(), n)).collect()
+    }
+}

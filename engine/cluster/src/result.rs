@@ -1,0 +1,71 @@
+//! What comes of a job.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use flott_core::ids::{JobId, OperatorId};
+use flott_plan::execution_graph::JobStatus;
+
+/// What a job that finished leaves behind.
+#[derive(Debug, Clone)]
+pub struct JobResult {
+    /// The job.
+    pub job: JobId,
+    /// From its start to its end.
+    pub runtime: Duration,
+    /// What operators handed to the client: for each subtask, in order, its pieces.
+    pub collected: HashMap<OperatorId, Vec<Vec<Vec<u8>>>>,
+    /// Records that came late, by operator name.
+    pub late_records: Vec<(String, u64)>,
+    /// Records that could not be read and were skipped, by operator name.
+    pub skipped_records: Vec<(String, u64)>,
+    /// How many checkpoints were completed.
+    pub completed_checkpoints: u64,
+    /// How many restarts there were.
+    pub restarts: u64,
+}
+
+/// Why a job did not finish.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum JobError {
+    /// A task failed and no restart followed.
+    #[error("job '{name}' ({job}) failed: {cause}; no restart: {reason}")]
+    Failed {
+        /// The job.
+        job: JobId,
+        /// Its name.
+        name: String,
+        /// What failed.
+        cause: String,
+        /// Why there was no restart.
+        reason: String,
+        /// Where, for a panic.
+        backtrace: Option<String>,
+    },
+    /// It was cancelled.
+    #[error("job '{name}' ({job}) was cancelled")]
+    Canceled {
+        /// The job.
+        job: JobId,
+        /// Its name.
+        name: String,
+    },
+    /// It could not be started.
+    #[error("job '{name}' cannot start: {reason}")]
+    NotStarted {
+        /// Its name.
+        name: String,
+        /// Why.
+        reason: String,
+    },
+}
+
+impl JobError {
+    /// The job's state.
+    pub fn status(&self) -> JobStatus {
+        match self {
+            Self::Canceled { .. } => JobStatus::Canceled,
+            Self::Failed { .. } | Self::NotStarted { .. } => JobStatus::Failed,
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! A channel inside a process: a queue with a bound in bytes.
+//!
+//! Invariant: a channel with something in it stands in its gate's ready queue, or the gate knows why not.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use flott_core::ids::{Attempt, EdgeId};
+
+use crate::element::Element;
+use crate::slot::TaskWaker;
+
+/// The bytes a channel holds before its producer must wait: four full batches.
+pub const CHANNEL_BYTES: usize = 4 * flott_core::MAX_BATCH_BYTES;
+
+/// Names a channel between two attempts of two subtasks; what belongs to a replaced attempt never meets a new one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ChannelId {
+    /// The edge of the JobGraph.
+    pub edge: EdgeId,
+    /// The producing subtask's index.
+    pub producer: u32,
+    /// The producing subtask's attempt.
+    pub producer_attempt: Attempt,
+    /// The consuming subtask's index.
+    pub consumer: u32,
+    /// The consuming subtask's attempt.
+    pub consumer_attempt: Attempt,
+}
+
+impl fmt::Display for ChannelId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "edge {} from {} (attempt {}) to {} (attempt {})",
+            self.edge, self.producer, self.producer_attempt, self.consumer, self.consumer_attempt
+        )
+    }
+}
+
+/// The producer's end of a channel, whether the consumer is in this process or not.
+pub trait ChannelSender: Send + Sync {
+    /// Whether a batch may be sent now. Once told no, the producer is woken when that changes.
+    fn has_room(&self) -> bool;
+
+    /// Sends an element. Never blocks: a producer asks [`has_room`](Self::has_room) before it makes a batch.
+    fn send(&self, element: Element);
+
+    /// Names the subtask to wake when there is room again.
+    fn set_producer(&self, waker: TaskWaker);
+}
+
+/// Called with the bytes a consumer has taken from a channel, so that credit can go back to another process.
+pub type ReleaseHook = Box<dyn Fn(usize) + Send + Sync>;
+
+/// A queue between two subtasks of this process, or the consumer's end of one that spans processes.
+pub struct Channel {
+    capacity: usize,
+    charged: AtomicUsize,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    queue: VecDeque<Element>,
+    consumer: Option<Consumer>,
+    producer: Option<TaskWaker>,
+    release_hook: Option<ReleaseHook>,
+}
+
+struct Consumer {
+    ready: Arc<ReadyQueue>,
+    index: u32,
+}
+
+impl Channel {
+    /// A channel that holds `capacity` bytes.
+    pub fn new(capacity: usize) -> Self {
+        Self { capacity, charged: AtomicUsize::new(0), state: Mutex::new(State::default()) }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing in here can panic halfway, so a poisoned lock still guards a sound queue.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The bytes the channel holds before its producer must wait.
+    pub fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    /// The bytes in the channel that the consumer has not released.
+    pub fn charged(&self) -> usize {
+        self.charged.load(Ordering::Acquire)
+    }
+
+    /// Attaches the consuming gate, as its channel `index`.
+    pub fn set_consumer(&self, ready: Arc<ReadyQueue>, index: u32) {
+        let mut state = self.state();
+        if !state.queue.is_empty() {
+            ready.push(index);
+        }
+        state.consumer = Some(Consumer { ready, index });
+    }
+
+    /// Sets what is called when the consumer releases bytes.
+    pub fn set_release_hook(&self, hook: ReleaseHook) {
+        self.state().release_hook = Some(hook);
+    }
+
+    /// Takes the next element, and whether more are behind it. The charge stays until [`release`](Self::release).
+    pub fn pop(&self) -> (Option<Element>, bool) {
+        let mut state = self.state();
+        let element = state.queue.pop_front();
+        (element, !state.queue.is_empty())
+    }
+
+    /// Whether the next element is a control element.
+    pub fn next_is_barrier(&self) -> bool {
+        matches!(self.state().queue.front(), Some(Element::Barrier(_)))
+    }
+
+    /// Gives back `bytes` of the channel's bound.
+    pub fn release(&self, bytes: usize) {
+        if bytes == 0 {
+            return;
+        }
+        let before = self.charged.fetch_sub(bytes, Ordering::AcqRel);
+        let state = self.state();
+        if let Some(hook) = &state.release_hook {
+            hook(bytes);
+        }
+        if before >= self.capacity && before - bytes < self.capacity {
+            if let Some(producer) = &state.producer {
+                producer.wake();
+            }
+        }
+    }
+}
+
+impl ChannelSender for Channel {
+    fn has_room(&self) -> bool {
+        self.charged.load(Ordering::Acquire) < self.capacity
+    }
+
+    fn send(&self, element: Element) {
+        self.charged.fetch_add(element.charged_bytes(), Ordering::AcqRel);
+        let mut state = self.state();
+        let was_empty = state.queue.is_empty();
+        state.queue.push_back(element);
+        if was_empty {
+            if let Some(consumer) = &state.consumer {
+                consumer.ready.push(consumer.index);
+            }
+        }
+    }
+
+    fn set_producer(&self, waker: TaskWaker) {
+        self.state().producer = Some(waker);
+    }
+}
+
+/// The channels of a gate that have something in them, in the order in which they got it.
+pub struct ReadyQueue {
+    channels: Mutex<VecDeque<u32>>,
+    consumer: TaskWaker,
+}
+
+impl ReadyQueue {
+    /// The ready queue of a gate of the subtask that `consumer` wakes.
+    pub fn new(consumer: TaskWaker) -> Self {
+        Self { channels: Mutex::new(VecDeque::new()), consumer }
+    }
+
+    fn channels(&self) -> MutexGuard<'_, VecDeque<u32>> {
+        self.channels.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds a channel and wakes the consumer.
+    pub fn push(&self, channel: u32) {
+        self.channels().push_back(channel);
+        self.consumer.wake();
+    }
+
+    /// Takes the channel that has waited longest.
+    pub(super) fn pop(&self) -> Option<u32> {
+        self.channels().pop_front()
+    }
+
+    /// Puts a channel back that has more; the consumer is awake.
+    pub(super) fn push_back(&self, channel: u32) {
+        self.channels().push_back(channel);
+    }
+}

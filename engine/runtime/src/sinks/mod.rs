@@ -1,0 +1,11 @@
+//! Sinks: files, standard output, sockets, the client.
+
+mod collect;
+mod file;
+mod print;
+mod socket;
+
+pub use collect::{CollectSink, decode_collected};
+pub use file::{Encode, FileSink, FileSinkOptions};
+pub use print::PrintSink;
+pub use socket::SocketSink;

@@ -1,0 +1,221 @@
+//! Slots: one thread each, which runs its subtasks cooperatively.
+//!
+//! A subtask is run when something woke it (input, room, a message) or when it said that it has more to do; it runs for a quantum at
+//! most. When nothing can run, partial batches are flushed at once and the thread sleeps until it is woken or a timer is due.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::thread::{JoinHandle, Thread};
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::chain::Now;
+use crate::cursor::QUANTUM;
+use crate::task::{RunOutcome, Subtask, TaskSpec};
+
+/// The longest a slot sleeps, so that a clock that is set is noticed.
+const LONGEST_SLEEP: Duration = Duration::from_secs(1);
+
+/// What a slot's thread shares with those who wake it.
+#[derive(Default)]
+struct Shared {
+    thread: OnceLock<Thread>,
+    parked: AtomicBool,
+    stopped: AtomicBool,
+    inbox: Mutex<Vec<(TaskSpec, TaskWaker)>>,
+}
+
+impl Shared {
+    fn unpark(&self) {
+        if self.parked.swap(false, Ordering::SeqCst) {
+            if let Some(thread) = self.thread.get() {
+                thread.unpark();
+            }
+        }
+    }
+}
+
+/// Wakes a subtask: something it may have waited for has happened. Cheap when the subtask is awake.
+#[derive(Clone)]
+pub struct TaskWaker {
+    slot: Arc<Shared>,
+    woken: Arc<AtomicBool>,
+}
+
+impl TaskWaker {
+    fn new(slot: Arc<Shared>) -> Self {
+        Self { slot, woken: Arc::new(AtomicBool::new(true)) }
+    }
+
+    /// A waker that wakes nobody, for operators that are driven by hand.
+    pub fn detached() -> Self {
+        Self::new(Arc::new(Shared::default()))
+    }
+
+    /// Wakes the subtask.
+    pub fn wake(&self) {
+        if !self.woken.swap(true, Ordering::SeqCst) {
+            self.slot.unpark();
+        }
+    }
+
+    fn take(&self) -> bool {
+        self.woken.load(Ordering::Relaxed) && self.woken.swap(false, Ordering::SeqCst)
+    }
+}
+
+impl std::fmt::Debug for TaskWaker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("TaskWaker")
+    }
+}
+
+/// A slot: a thread and the subtasks on it.
+pub struct Slot {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+    /// Times the slot was found holding a step for too long, for the watchdog.
+    running: Arc<Running>,
+}
+
+/// What the slot is doing, for the watchdog.
+#[derive(Default)]
+struct Running {
+    since_millis: std::sync::atomic::AtomicI64,
+    name: Mutex<Option<Arc<str>>>,
+    tasks: AtomicU32,
+}
+
+impl Slot {
+    /// Starts the slot's thread.
+    ///
+    /// # Errors
+    /// If the system gives no thread.
+    pub fn start(name: &str) -> std::io::Result<Self> {
+        let shared = Arc::new(Shared::default());
+        let running = Arc::new(Running::default());
+        let (for_thread, running_in_thread) = (Arc::clone(&shared), Arc::clone(&running));
+        let thread = std::thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(move || run(&for_thread, &running_in_thread))?;
+        Ok(Self { shared, thread: Some(thread), running })
+    }
+
+    /// Gives the slot a subtask to run, and what wakes it.
+    pub fn deploy(&self, make: impl FnOnce(TaskWaker) -> TaskSpec) {
+        let waker = TaskWaker::new(Arc::clone(&self.shared));
+        let spec = make(waker.clone());
+        self.shared.inbox.lock().unwrap_or_else(PoisonError::into_inner).push((spec, waker));
+        self.shared.unpark();
+    }
+
+    /// How many subtasks are on the slot.
+    pub fn task_count(&self) -> u32 {
+        self.running.tasks.load(Ordering::Relaxed)
+    }
+
+    /// The subtask that has been running for longer than `limit` without yielding, if one has.
+    pub fn held_by(&self, limit: Duration) -> Option<(Arc<str>, Duration)> {
+        let since = self.running.since_millis.load(Ordering::Acquire);
+        if since == 0 {
+            return None;
+        }
+        let held = Duration::from_millis(u64::try_from(wall_clock_millis() - since).unwrap_or(0));
+        if held < limit {
+            return None;
+        }
+        let name = self.running.name.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
+        Some((name, held))
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.shared.stopped.store(true, Ordering::SeqCst);
+        if let Some(thread) = self.shared.thread.get() {
+            thread.unpark();
+        }
+        if let Some(thread) = self.thread.take() {
+            if thread.thread().id() != std::thread::current().id() {
+                // A panic in a subtask is caught where it happens, so the thread ends by itself.
+                let _ = thread.join();
+            }
+        }
+    }
+}
+
+/// The wall clock, in milliseconds since the epoch.
+pub fn wall_clock_millis() -> i64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+struct OnSlot {
+    task: Subtask,
+    waker: TaskWaker,
+    more: bool,
+    wake_at: Option<Instant>,
+    name: Arc<str>,
+}
+
+fn run(shared: &Arc<Shared>, running: &Running) {
+    let _ = shared.thread.set(std::thread::current());
+    let mut tasks: Vec<OnSlot> = Vec::new();
+    while !shared.stopped.load(Ordering::Acquire) {
+        let arrived = std::mem::take(&mut *shared.inbox.lock().unwrap_or_else(PoisonError::into_inner));
+        for (spec, waker) in arrived {
+            if let Some(task) = Subtask::start(spec) {
+                let name = task.name();
+                tasks.push(OnSlot { task, waker, more: true, wake_at: None, name });
+            }
+        }
+        running.tasks.store(tasks.len() as u32, Ordering::Relaxed);
+
+        let mut ran = false;
+        let now = Instant::now();
+        tasks.retain_mut(|on_slot| {
+            let woken = on_slot.waker.take();
+            if !(woken || on_slot.more || on_slot.wake_at.is_some_and(|at| at <= now)) {
+                return true;
+            }
+            ran = true;
+            *running.name.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&on_slot.name));
+            running.since_millis.store(wall_clock_millis(), Ordering::Release);
+            let outcome = on_slot.task.run(woken, QUANTUM);
+            running.since_millis.store(0, Ordering::Release);
+            match outcome {
+                RunOutcome::Continue { more, wake_at } => {
+                    on_slot.more = more;
+                    on_slot.wake_at = wake_at;
+                    true
+                }
+                RunOutcome::Over => false,
+            }
+        });
+        if ran {
+            continue;
+        }
+        // Nothing can run: who waits for a full batch would wait for nothing.
+        for on_slot in &mut tasks {
+            on_slot.wake_at = on_slot.task.flush_partial_batches();
+        }
+        park(shared, &tasks);
+    }
+}
+
+fn park(shared: &Shared, tasks: &[OnSlot]) {
+    shared.parked.store(true, Ordering::SeqCst);
+    let woken = tasks.iter().any(|on_slot| on_slot.waker.woken.load(Ordering::SeqCst))
+        || !shared.inbox.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+        || shared.stopped.load(Ordering::SeqCst);
+    if !woken {
+        let next = tasks.iter().filter_map(|on_slot| on_slot.wake_at).min();
+        let sleep = next.map_or(LONGEST_SLEEP, |at| at.saturating_duration_since(Instant::now()));
+        std::thread::park_timeout(sleep.min(LONGEST_SLEEP));
+    }
+    shared.parked.store(false, Ordering::SeqCst);
+}
+
+/// Reads both clocks.
+pub(crate) fn now() -> Now {
+    Now { instant: Instant::now(), millis: wall_clock_millis() }
+}

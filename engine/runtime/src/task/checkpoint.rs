@@ -1,0 +1,191 @@
+//! A subtask's part in checkpoints and commits.
+
+use std::time::{Duration, Instant};
+
+use flott_core::ids::CheckpointId;
+
+use super::{FinalHandles, Phase, Subtask, TaskEvent, TaskFailure, TaskMessage};
+use crate::chain::Now;
+use crate::error::{Fault, OperatorError};
+use crate::snapshot::SnapshotWriter;
+
+/// How long one step of writing a snapshot may hold up records.
+const STEP: Duration = Duration::from_millis(1);
+
+/// The bytes written between two looks at the clock.
+const STEP_BYTES: usize = 64 * 1024;
+
+/// A snapshot in the writing.
+pub(super) struct SnapshotInHand {
+    writer: SnapshotWriter,
+    /// Operators the barrier has passed.
+    barriers_passed: usize,
+    /// The operator that is being written, and where its part began.
+    operator: usize,
+    operator_start: u64,
+}
+
+impl Subtask {
+    /// Acts on a message; false: the subtask is over.
+    pub(super) fn handle(&mut self, message: TaskMessage, now: Now) -> Result<bool, TaskFailure> {
+        match message {
+            TaskMessage::TriggerCheckpoint(checkpoint) => self.trigger(checkpoint),
+            TaskMessage::CheckpointComplete(checkpoint) => self.checkpoint_complete(checkpoint, now)?,
+            TaskMessage::CheckpointAborted(checkpoint) => self.abort_checkpoint(checkpoint),
+            TaskMessage::Commit if self.phase == Phase::Drained => {
+                self.commit_ended(now)?;
+                self.tell(TaskEvent::Finished);
+                return Ok(false);
+            }
+            TaskMessage::Commit => {}
+            TaskMessage::Cancel => {
+                self.tell(TaskEvent::Canceled);
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn trigger(&mut self, checkpoint: CheckpointId) {
+        if self.phase != Phase::Running {
+            // Everything was emitted before the checkpoint: there is nothing to add but what was drained.
+            self.tell(TaskEvent::CheckpointAcknowledged { checkpoint, snapshot: Default::default() });
+        } else if self.aligner.all_ended() {
+            self.insert_barrier(checkpoint);
+        } else {
+            self.triggered = Some(checkpoint);
+        }
+    }
+
+    /// The barrier has passed `operators` more operators.
+    pub(super) fn note_barrier(&mut self, checkpoint: CheckpointId, operators: usize) {
+        if self.snapshot.as_ref().is_some_and(|snapshot| snapshot.writer.checkpoint() < checkpoint) {
+            self.give_up_snapshot();
+        }
+        let snapshot = self.snapshot.get_or_insert_with(|| SnapshotInHand {
+            writer: SnapshotWriter::new(self.spec.execution, checkpoint, self.spec.context.snapshots.clone()),
+            barriers_passed: 0,
+            operator: 0,
+            operator_start: 0,
+        });
+        snapshot.barriers_passed += operators;
+    }
+
+    fn give_up_snapshot(&mut self) {
+        if let Some(snapshot) = self.snapshot.take() {
+            for link in self.chain.links_mut() {
+                link.state_mut().cancel_snapshot(snapshot.writer.checkpoint());
+            }
+        }
+    }
+
+    fn abort_checkpoint(&mut self, checkpoint: CheckpointId) {
+        if self.triggered.is_some_and(|triggered| triggered <= checkpoint) {
+            self.triggered = None;
+        }
+        if self.snapshot.as_ref().is_some_and(|snapshot| snapshot.writer.checkpoint() <= checkpoint) {
+            self.give_up_snapshot();
+        }
+        if self.aligner.abort(checkpoint) {
+            for (_, gate) in &mut self.gates {
+                gate.unblock();
+            }
+        }
+    }
+
+    /// Writes a piece of the snapshot in hand. True: there is more to write at once.
+    pub(super) fn write_snapshot(&mut self) -> Result<bool, TaskFailure> {
+        let Some(snapshot) = &mut self.snapshot else { return Ok(false) };
+        let (waker, io) = (&self.spec.waker, &self.spec.context.io);
+        let deadline = Instant::now() + STEP;
+        let operators = self.chain.links().len();
+        if snapshot.barriers_passed < operators {
+            return Ok(false);
+        }
+        while snapshot.operator < operators {
+            if !snapshot.writer.hand_over(false, waker, io) {
+                return Ok(false);
+            }
+            let link = &mut self.chain.links_mut()[snapshot.operator];
+            let written = link.state_mut().write_step(snapshot.writer.buffer(), STEP_BYTES);
+            match written {
+                Ok(flott_state::SnapshotProgress::Done) => {
+                    snapshot.writer.end_operator(link.key().clone(), snapshot.operator_start);
+                    snapshot.operator += 1;
+                    snapshot.operator_start = snapshot.writer.position();
+                }
+                Ok(flott_state::SnapshotProgress::More) => {}
+                Err(error) => {
+                    let operator = snapshot.operator;
+                    return Err(self.failure(operator, error.into()));
+                }
+            }
+            if Instant::now() >= deadline {
+                return Ok(true);
+            }
+        }
+        if !snapshot.writer.close(waker, io) {
+            return Ok(false);
+        }
+        if let Some(snapshot) = self.snapshot.take() {
+            let checkpoint = snapshot.writer.checkpoint();
+            match snapshot.writer.finish() {
+                Ok(snapshot) => self.tell(TaskEvent::CheckpointAcknowledged { checkpoint, snapshot }),
+                Err(reason) => self.tell(TaskEvent::CheckpointDeclined { checkpoint, reason }),
+            }
+        }
+        Ok(true)
+    }
+
+    fn checkpoint_complete(&mut self, checkpoint: CheckpointId, now: Now) -> Result<(), TaskFailure> {
+        for index in 0..self.chain.links().len() {
+            let called = self.chain.links_mut()[index]
+                .call(now, |operator, context| operator.checkpoint_complete(checkpoint, context));
+            called.map_err(|error| self.failure(index, error))?;
+        }
+        Ok(())
+    }
+
+    /// After the end: finishes if nothing is to be committed. True: the subtask is over.
+    pub(super) fn try_finish(&mut self, now: Now) -> Result<bool, TaskFailure> {
+        let handles = match &self.spec.restore.ended {
+            Some(handles) => handles.clone(),
+            None => self.final_handles(now)?,
+        };
+        if handles.is_empty() {
+            self.tell(TaskEvent::Finished);
+            return Ok(true);
+        }
+        self.spec.restore.ended = Some(handles.clone());
+        self.phase = Phase::Drained;
+        self.tell(TaskEvent::Drained(handles));
+        Ok(false)
+    }
+
+    fn final_handles(&mut self, now: Now) -> Result<FinalHandles, TaskFailure> {
+        let mut all = FinalHandles::new();
+        for index in 0..self.chain.links().len() {
+            let link = &mut self.chain.links_mut()[index];
+            let key = link.key().clone();
+            let handles = link.call(now, |operator, context| operator.final_handles(context));
+            let handles = handles.map_err(|error| self.failure(index, error))?;
+            if !handles.is_empty() {
+                all.push((key, handles));
+            }
+        }
+        Ok(all)
+    }
+
+    fn commit_ended(&mut self, now: Now) -> Result<(), TaskFailure> {
+        for (key, handles) in self.spec.restore.ended.take().unwrap_or_default() {
+            let Some(index) = self.chain.links().iter().position(|link| *link.key() == key) else {
+                let message = "the checkpoint holds commits of an operator that the plan no longer has";
+                return Err(self.failure(0, OperatorError::new(Fault::User, message)));
+            };
+            let committed = self.chain.links_mut()[index]
+                .call(now, |operator, context| operator.commit(&handles, context));
+            committed.map_err(|error| self.failure(index, error))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,461 @@
+//! A subtask: one parallel instance of a vertex, from its start on a slot to its end.
+//!
+//! ```text
+//! start → open → running → ended → (drained → committed) → finished
+//!                   └── failed / canceled, from anywhere
+//! ```
+
+mod assemble;
+mod checkpoint;
+mod mailbox;
+mod panics;
+
+pub use mailbox::{Mailbox, TaskMessage};
+pub use panics::install_panic_hook;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use flott_core::ids::{CheckpointId, EdgeId, ExecutionId, JobId};
+use flott_core::memory::ManagedMemory;
+use flott_core::time::MAX_WATERMARK;
+use flott_plan::{JobGraph, OperatorKey};
+
+use crate::chain::{Chain, ChainStep, LinkElement, Now};
+use crate::element::Barrier;
+use crate::error::{Fault, OperatorError};
+use crate::exchange::align::{AlignmentDecision, BarrierAligner};
+use crate::exchange::channel::{Channel, ChannelSender};
+use crate::exchange::gate::{GateEvent, InputGate};
+use crate::exchange::output::Output;
+use crate::metrics::OperatorMetrics;
+use crate::program::Program;
+use crate::slot::{TaskWaker, now};
+use crate::snapshot::{SnapshotTarget, StateHandle, SubtaskSnapshot};
+use checkpoint::SnapshotInHand;
+
+/// What a subtask goes on from.
+#[derive(Debug, Clone, Default)]
+pub struct Restore {
+    /// The checkpoint; none: a start from nothing.
+    pub checkpoint: Option<CheckpointId>,
+    /// The state of each operator: the handles of all subtasks it had, in their order.
+    pub operators: HashMap<OperatorKey, Vec<StateHandle>>,
+    /// The subtask had already ended: it only passes the end on and commits these.
+    pub ended: Option<FinalHandles>,
+}
+
+/// What the operators of a subtask want committed once the job has ended.
+pub type FinalHandles = Vec<(OperatorKey, Vec<Vec<u8>>)>;
+
+/// One input of a subtask.
+pub struct InputSpec {
+    /// The edge.
+    pub edge: EdgeId,
+    /// Which of the head operator's inputs it feeds.
+    pub input: usize,
+    /// The channels, in the order of their producers.
+    pub channels: Vec<Arc<Channel>>,
+}
+
+/// One output of a subtask.
+pub struct OutputSpec {
+    /// The edge.
+    pub edge: EdgeId,
+    /// The channels, in the order of their consumers.
+    pub channels: Vec<Arc<dyn ChannelSender>>,
+}
+
+/// What all subtasks of a job in a process share.
+pub struct JobContext {
+    /// The job.
+    pub job: JobId,
+    /// The plan.
+    pub graph: Arc<JobGraph>,
+    /// The typed half of the plan.
+    pub program: Arc<Program>,
+    /// Whether barriers are aligned by blocking (exactly once) or only counted (at least once).
+    pub exactly_once: bool,
+    /// Where snapshots go.
+    pub snapshots: SnapshotTarget,
+    /// Folder for temporary files.
+    pub temp_dir: PathBuf,
+    /// Where blocking work runs.
+    pub io: tokio::runtime::Handle,
+    /// Whether restored state that no operator declares is dropped rather than refused.
+    pub allow_non_restored_state: bool,
+    /// How often watermarks are emitted.
+    pub auto_watermark_interval: Duration,
+}
+
+/// Everything a subtask needs to start.
+pub struct TaskSpec {
+    /// The job.
+    pub context: Arc<JobContext>,
+    /// Which subtask, and which attempt.
+    pub execution: ExecutionId,
+    /// The inputs.
+    pub inputs: Vec<InputSpec>,
+    /// The outputs.
+    pub outputs: Vec<OutputSpec>,
+    /// What to go on from.
+    pub restore: Restore,
+    /// The subtask's share of managed memory.
+    pub managed_memory: ManagedMemory,
+    /// Messages to the subtask.
+    pub mailbox: Arc<Mailbox>,
+    /// Told of what happens to the subtask.
+    pub listener: Arc<dyn TaskListener>,
+    /// Wakes the subtask.
+    pub waker: TaskWaker,
+}
+
+/// What happens to a subtask.
+#[derive(Debug)]
+pub enum TaskEvent {
+    /// Its operators are open.
+    Running {
+        /// What each operator counts.
+        metrics: Vec<(OperatorKey, Arc<OperatorMetrics>)>,
+    },
+    /// Its part of a checkpoint is written.
+    CheckpointAcknowledged {
+        /// The checkpoint.
+        checkpoint: CheckpointId,
+        /// The part.
+        snapshot: SubtaskSnapshot,
+    },
+    /// It could not write its part of a checkpoint.
+    CheckpointDeclined {
+        /// The checkpoint.
+        checkpoint: CheckpointId,
+        /// Why.
+        reason: String,
+    },
+    /// It has ended, and waits to be told to commit.
+    Drained(FinalHandles),
+    /// It is over, well.
+    Finished,
+    /// It is over because it was told so.
+    Canceled,
+    /// It is over because of an error.
+    Failed(TaskFailure),
+}
+
+/// Why a subtask failed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("operator '{operator}' (subtask {}): {message}", subtask + 1)]
+pub struct TaskFailure {
+    /// The operator.
+    pub operator: String,
+    /// The subtask's index.
+    pub subtask: u32,
+    /// Who must act.
+    pub fault: Fault,
+    /// What went wrong.
+    pub message: String,
+    /// Where, for a panic.
+    pub backtrace: Option<String>,
+}
+
+/// Told of what happens to subtasks. Called on slot threads: it must not block.
+pub trait TaskListener: Send + Sync {
+    /// `event` happened to `execution`.
+    fn event(&self, execution: ExecutionId, event: TaskEvent);
+}
+
+/// How a subtask's turn ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RunOutcome {
+    /// It goes on.
+    Continue {
+        /// It could use another turn at once.
+        more: bool,
+        /// It wants a turn then, whatever happens.
+        wake_at: Option<Instant>,
+    },
+    /// It is over; what it held is released.
+    Over,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Running,
+    /// All operators have ended; the last snapshot may still be in the writing.
+    Ended,
+    /// Waits to be told to commit.
+    Drained,
+}
+
+/// A subtask on its slot.
+pub struct Subtask {
+    spec: TaskSpec,
+    chain: Chain,
+    gates: Vec<(usize, InputGate)>,
+    outputs: Vec<Output>,
+    aligner: BarrierAligner,
+    snapshot: Option<SnapshotInHand>,
+    /// A checkpoint that was triggered while input channels were still to end.
+    triggered: Option<CheckpointId>,
+    open_inputs: Vec<usize>,
+    last_watermark: Vec<i64>,
+    phase: Phase,
+    name: Arc<str>,
+}
+
+enum Turn {
+    More,
+    Wait,
+    Over,
+}
+
+impl Subtask {
+    /// Makes and opens the operators; none if that failed, which the listener was told.
+    pub fn start(spec: TaskSpec) -> Option<Self> {
+        let (execution, listener) = (spec.execution, Arc::clone(&spec.listener));
+        let vertex_name = assemble::vertex_name(&spec);
+        let started = panics::caught(|| assemble::assemble(spec));
+        let failure = match started {
+            Ok(Ok(subtask)) => {
+                let metrics = subtask.chain.links().iter();
+                let metrics =
+                    metrics.map(|link| (link.key().clone(), Arc::clone(&link.info().metrics))).collect();
+                listener.event(execution, TaskEvent::Running { metrics });
+                return Some(subtask);
+            }
+            Ok(Err(failure)) => failure,
+            Err(panic) => TaskFailure {
+                operator: vertex_name,
+                subtask: execution.subtask.index,
+                fault: Fault::User,
+                message: panic.message,
+                backtrace: panic.backtrace,
+            },
+        };
+        listener.event(execution, TaskEvent::Failed(failure));
+        None
+    }
+
+    /// The vertex's name and the subtask's number.
+    pub fn name(&self) -> Arc<str> {
+        Arc::clone(&self.name)
+    }
+
+    /// Runs the subtask for at most about `quantum`. `woken`: something it may have waited for has happened.
+    pub fn run(&mut self, woken: bool, quantum: Duration) -> RunOutcome {
+        let turn = panics::caught(|| self.turn(woken, quantum));
+        let event = match turn {
+            Ok(Ok(Turn::More)) => return RunOutcome::Continue { more: true, wake_at: None },
+            Ok(Ok(Turn::Wait)) => return RunOutcome::Continue { more: false, wake_at: self.wake_at() },
+            Ok(Ok(Turn::Over)) => {
+                self.close();
+                return RunOutcome::Over;
+            }
+            Ok(Err(failure)) => TaskEvent::Failed(failure),
+            Err(panic) => TaskEvent::Failed(TaskFailure {
+                fault: Fault::User,
+                message: panic.message,
+                backtrace: panic.backtrace,
+                ..self.failure(0, OperatorError::new(Fault::User, ""))
+            }),
+        };
+        self.close();
+        self.tell(event);
+        RunOutcome::Over
+    }
+
+    /// Sends what waits for a full batch; returns when the subtask wants a turn.
+    pub fn flush_partial_batches(&mut self) -> Option<Instant> {
+        for output in &mut self.outputs {
+            if output.flush_at().is_some() {
+                output.flush();
+            }
+        }
+        self.wake_at()
+    }
+
+    fn wake_at(&self) -> Option<Instant> {
+        let flush = self.outputs.iter().filter_map(Output::flush_at).min();
+        let timer = self.chain.next_timer().map(|at| {
+            let reading = now();
+            let wait = u64::try_from(at.saturating_sub(reading.millis)).unwrap_or(0);
+            reading.instant + Duration::from_millis(wait.min(3_600_000))
+        });
+        [flush, timer].into_iter().flatten().min()
+    }
+
+    fn tell(&self, event: TaskEvent) {
+        self.spec.listener.event(self.spec.execution, event);
+    }
+
+    fn failure(&self, operator: usize, error: OperatorError) -> TaskFailure {
+        TaskFailure {
+            operator: self.chain.links()[operator].info().name.clone(),
+            subtask: self.spec.execution.subtask.index,
+            fault: error.fault(),
+            message: error.to_string(),
+            backtrace: None,
+        }
+    }
+
+    fn close(&mut self) {
+        for link in self.chain.links_mut() {
+            // Closing must not keep the other operators from closing.
+            let _ = panics::caught(|| {
+                let _ = link.call(now(), |operator, _| {
+                    operator.close();
+                    Ok(())
+                });
+            });
+        }
+        for (_, gate) in &mut self.gates {
+            gate.release_held();
+        }
+    }
+
+    fn turn(&mut self, woken: bool, quantum: Duration) -> Result<Turn, TaskFailure> {
+        let mut reading = now();
+        let deadline = reading.instant + quantum;
+        if woken {
+            self.chain.wake();
+        }
+        while let Some(message) = self.spec.mailbox.take() {
+            if !self.handle(message, reading)? {
+                return Ok(Turn::Over);
+            }
+        }
+        loop {
+            self.flush_due(reading.instant);
+            let worked = match self.phase {
+                Phase::Running => self.work(reading)?,
+                Phase::Ended | Phase::Drained => false,
+            };
+            let writing = self.write_snapshot()?;
+            if self.phase == Phase::Ended && self.snapshot.is_none() && self.try_finish(reading)? {
+                return Ok(Turn::Over);
+            }
+            if !worked && !writing {
+                return Ok(Turn::Wait);
+            }
+            reading = now();
+            if reading.instant >= deadline {
+                return Ok(Turn::More);
+            }
+        }
+    }
+
+    fn flush_due(&mut self, now: Instant) {
+        for output in &mut self.outputs {
+            if output.flush_at().is_some_and(|at| at <= now) {
+                output.flush();
+            }
+        }
+    }
+
+    /// One step of the chain, or one element from the gates. False: nothing to do.
+    fn work(&mut self, reading: Now) -> Result<bool, TaskFailure> {
+        let firing = self.chain.head().is_firing();
+        if (firing || self.chain.head().wants_input()) && self.read_gates(firing)? {
+            return Ok(true);
+        }
+        let mut barriers = Vec::new();
+        let step = self.chain.step(&mut self.outputs, &mut barriers, reading);
+        let step = step.map_err(|(operator, error)| self.failure(operator, error))?;
+        if let Some(checkpoint) = barriers.first() {
+            self.note_barrier(*checkpoint, barriers.len());
+        }
+        if !self.chain.head().holds_input() {
+            for (_, gate) in &mut self.gates {
+                gate.release_held();
+            }
+        }
+        if self.chain.has_ended() {
+            self.phase = Phase::Ended;
+            return Ok(true);
+        }
+        Ok(step == ChainStep::Worked)
+    }
+
+    /// Gives the head operator the next element of some gate. True: there was one.
+    fn read_gates(&mut self, only_barriers: bool) -> Result<bool, TaskFailure> {
+        let first = self.chain.head().reads_first().filter(|input| self.open_inputs.get(*input) != Some(&0));
+        for index in 0..self.gates.len() {
+            if first.is_some_and(|input| input != self.gates[index].0) {
+                continue;
+            }
+            let gate = &mut self.gates[index].1;
+            let event =
+                if only_barriers { gate.next_barrier(&self.aligner) } else { gate.next(&self.aligner) };
+            let event = event.map_err(|error| self.failure(0, error.into()))?;
+            if let Some(event) = event {
+                self.take_event(index, event);
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn take_event(&mut self, gate: usize, event: GateEvent) {
+        let input = self.gates[gate].0;
+        match event {
+            GateEvent::Batch(batch) => self.chain.head_mut().push(LinkElement::Batch(input, batch)),
+            GateEvent::Watermark(watermark) => {
+                let before = self.last_watermark.iter().copied().min();
+                self.last_watermark[gate] = watermark;
+                let combined = self.last_watermark.iter().copied().min();
+                // The end of all inputs implies the highest watermark.
+                if let Some(combined) = combined.filter(|combined| Some(*combined) > before) {
+                    if combined != MAX_WATERMARK {
+                        self.chain.head_mut().push(LinkElement::Watermark(combined));
+                    }
+                }
+            }
+            GateEvent::Idle => self.chain.head_mut().push(LinkElement::Idle),
+            GateEvent::Barrier(channel, barrier) => {
+                let decision = self.aligner.barrier(channel, barrier.checkpoint);
+                self.aligned(decision);
+            }
+            GateEvent::ChannelEnd(channel) => {
+                let decision = self.aligner.end(channel);
+                self.aligned(decision);
+                self.end_channel(gate);
+            }
+        }
+    }
+
+    fn aligned(&mut self, decision: AlignmentDecision) {
+        if let AlignmentDecision::Aligned(checkpoint) = decision {
+            self.insert_barrier(checkpoint);
+            for (_, gate) in &mut self.gates {
+                gate.unblock();
+            }
+        }
+    }
+
+    fn insert_barrier(&mut self, checkpoint: CheckpointId) {
+        self.chain.head_mut().push(LinkElement::Barrier(Barrier { checkpoint }));
+    }
+
+    fn end_channel(&mut self, gate: usize) {
+        let input = self.gates[gate].0;
+        self.open_inputs[input] -= 1;
+        if self.open_inputs[input] == 0 && self.open_inputs.len() > 1 {
+            self.chain.head_mut().push(LinkElement::InputEnd(input));
+        }
+        if self.open_inputs.iter().all(|open| *open == 0) {
+            self.end_input();
+        } else if let Some(GateEvent::Watermark(watermark)) = self.gates[gate].1.risen_watermark() {
+            self.take_event(gate, GateEvent::Watermark(watermark));
+        }
+    }
+
+    /// All channels have ended.
+    fn end_input(&mut self) {
+        if let Some(checkpoint) = self.triggered.take() {
+            self.insert_barrier(checkpoint);
+        }
+        self.chain.head_mut().push(LinkElement::End);
+    }
+}
