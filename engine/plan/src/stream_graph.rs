@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use flott_core::ids::OperatorId;
 
-use crate::job_graph::{ExecutionMode, Origin, OutputPort, Partitioning};
+use crate::job_graph::{ExecutionMode, OperatorKey, Origin, OutputPort, Partitioning, Variant};
 
 /// A node's position in [`StreamGraph::nodes`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -80,6 +80,8 @@ pub struct StreamNode {
     pub stateful: bool,
     /// Its share of managed memory.
     pub managed_memory_weight: u32,
+    /// The alternative that runs in batch mode, if another than the default does.
+    pub batch_variant: Option<Variant>,
     /// What it emits.
     pub output_schema: String,
 }
@@ -102,6 +104,12 @@ pub struct StreamEdge {
 }
 
 impl StreamGraph {
+    /// The operator of a node, in the alternative that this graph's mode asks for.
+    pub(crate) fn key(&self, node: &StreamNode) -> OperatorKey {
+        let variant = node.batch_variant.filter(|_| self.mode == ExecutionMode::Batch);
+        OperatorKey::variant(node.operator, variant.unwrap_or(Variant::Default))
+    }
+
     /// Operators with state that have no uid: their state is lost when the program around them changes.
     pub fn stateful_without_uid(&self) -> impl Iterator<Item = &StreamNode> {
         self.nodes.iter().filter(|node| node.stateful && node.uid.is_none())

@@ -145,7 +145,7 @@ impl StreamGraph {
             let feeding =
                 self.edges.iter().zip(chained).find(|(edge, chained)| **chained && edge.target.0 == position);
             let operator = |input| ChainedOperator {
-                key: OperatorKey::new(node.operator),
+                key: self.key(node),
                 name: node.name.clone(),
                 uid: node.uid.clone(),
                 input,
@@ -182,9 +182,9 @@ impl StreamGraph {
             }
             let ((source, source_operator), (target, _)) = (places[edge.source.0], places[edge.target.0]);
             let key = EdgeKey {
-                source: OperatorKey::new(self.node(edge.source).operator),
+                source: self.key(self.node(edge.source)),
                 output: edge.output.clone(),
-                target: OperatorKey::new(self.node(edge.target).operator),
+                target: self.key(self.node(edge.target)),
                 input: edge.input,
             };
             let blocking = self.mode == ExecutionMode::Batch && *partitioning != Partitioning::Forward;

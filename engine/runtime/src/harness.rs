@@ -17,7 +17,7 @@
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use flott_core::ids::{CheckpointId, OperatorId};
+use flott_core::ids::{CheckpointId, JobId, OperatorId};
 use flott_core::memory::ManagedMemory;
 use flott_core::time::{MAX_WATERMARK, NO_TIMESTAMP};
 use flott_core::{Data, MaxParallelism, Records, Timestamp};
@@ -126,7 +126,11 @@ impl<O: Operator> Harness<O> {
     ///
     /// # Errors
     /// What keeps it from starting.
-    pub fn try_open(mut operator: O, config: HarnessConfig, snapshots: Vec<Vec<u8>>) -> Result<Self, OperatorError> {
+    pub fn try_open(
+        mut operator: O,
+        config: HarnessConfig,
+        snapshots: Vec<Vec<u8>>,
+    ) -> Result<Self, OperatorError> {
         let restored = !snapshots.is_empty();
         let context = StateContext {
             operator: OperatorId::from_uid("harness"),
@@ -306,13 +310,19 @@ impl<O: Operator> Harness<O> {
     pub fn set_processing_time(&mut self, now: Timestamp) {
         self.processing_time = now;
         while self.operator.next_timer().is_some_and(|at| at <= now) {
-            while self.outside_of_input(|operator, out, context| operator.timer(now, out, context)) == Progress::More {}
+            while self.outside_of_input(|operator, out, context| operator.timer(now, out, context))
+                == Progress::More
+            {}
         }
     }
 
     fn outside_of_input(
         &mut self,
-        call: impl FnOnce(&mut O, &mut Collector<O::Out>, &mut OperatorContext<'_>) -> Result<Progress, OperatorError>,
+        call: impl FnOnce(
+            &mut O,
+            &mut Collector<O::Out>,
+            &mut OperatorContext<'_>,
+        ) -> Result<Progress, OperatorError>,
     ) -> Progress {
         self.steps += 1;
         let mut context = OperatorContext {
@@ -340,7 +350,8 @@ impl<O: Operator> Harness<O> {
             Emitted::Watermark(watermark) => elements.push(Emission::Watermark(watermark)),
             Emitted::Idle => elements.push(Emission::Idle),
         });
-        failed.map_or(Ok(()), |error| Err(error.into()))
+        failed
+            .map_or(Ok(()), |error| Err(error.into()))
             .and_then(|()| elements.into_iter().try_for_each(|element| self.note(element)))
     }
 
@@ -360,16 +371,23 @@ impl<O: Operator> Harness<O> {
         std::mem::take(&mut self.emissions)
     }
 
-    fn take_some<R>(&mut self, pick: impl Fn(&Emission<O::Out>) -> bool, map: impl FnMut(Emission<O::Out>) -> R) -> Vec<R> {
+    fn take_some<R>(
+        &mut self,
+        pick: impl Fn(&Emission<O::Out>) -> bool,
+        map: impl FnMut(Emission<O::Out>) -> R,
+    ) -> Vec<R> {
         self.emissions.extract_if(.., |emission| pick(emission)).map(map).collect()
     }
 
     /// The records emitted since the last call, with their timestamps.
     pub fn take_output(&mut self) -> Vec<(O::Out, Timestamp)> {
-        let records = self.take_some(|e| matches!(e, Emission::Record(..)), |emission| match emission {
-            Emission::Record(record, time) => Some((record, time)),
-            Emission::Watermark(_) | Emission::Idle => None,
-        });
+        let records = self.take_some(
+            |e| matches!(e, Emission::Record(..)),
+            |emission| match emission {
+                Emission::Record(record, time) => Some((record, time)),
+                Emission::Watermark(_) | Emission::Idle => None,
+            },
+        );
         records.into_iter().flatten().collect()
     }
 
@@ -380,10 +398,13 @@ impl<O: Operator> Harness<O> {
 
     /// The watermarks emitted or passed on since the last call.
     pub fn take_watermarks(&mut self) -> Vec<Timestamp> {
-        let watermarks = self.take_some(|e| matches!(e, Emission::Watermark(_)), |emission| match emission {
-            Emission::Watermark(watermark) => Some(watermark),
-            Emission::Record(..) | Emission::Idle => None,
-        });
+        let watermarks = self.take_some(
+            |e| matches!(e, Emission::Watermark(_)),
+            |emission| match emission {
+                Emission::Watermark(watermark) => Some(watermark),
+                Emission::Record(..) | Emission::Idle => None,
+            },
+        );
         watermarks.into_iter().flatten().collect()
     }
 
@@ -424,7 +445,9 @@ impl<O: Operator> Harness<O> {
     /// Writes the snapshot that was begun.
     pub fn write_snapshot(&mut self) -> Vec<u8> {
         let mut bytes = Vec::new();
-        while self.state.write_step(&mut bytes, 4096).expect("heap state can be written") == SnapshotProgress::More {}
+        while self.state.write_step(&mut bytes, 4096).expect("heap state can be written")
+            == SnapshotProgress::More
+        {}
         bytes
     }
 
@@ -472,6 +495,7 @@ fn info(config: &HarnessConfig, restored: bool) -> OperatorInfo {
     });
     OperatorInfo {
         name: "operator under test".to_owned(),
+        job: JobId::from_bytes([0; 16]),
         job_name: "test".to_owned(),
         subtask: config.subtask,
         parallelism: config.parallelism,

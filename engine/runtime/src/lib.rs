@@ -11,6 +11,7 @@ pub mod cursor;
 pub mod element;
 pub mod error;
 pub mod exchange;
+pub mod harness;
 pub mod key_selector;
 pub mod metrics;
 pub mod operator;

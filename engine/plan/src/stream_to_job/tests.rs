@@ -18,6 +18,7 @@ fn node(name: &str, kind: NodeKind, line: u32) -> StreamNode {
         keyed: false,
         stateful: false,
         managed_memory_weight: 0,
+        batch_variant: None,
         output_schema: "string".into(),
     }
 }

@@ -18,16 +18,15 @@ type Position<S> = <<S as Source>::Enumerator as SplitEnumerator>::Position;
 /// Finds the splits of a source `S`.
 pub struct EnumeratorOperator<S: Source> {
     source: Arc<S>,
-    readers: u32,
     enumerator: Option<S::Enumerator>,
     /// One element: how far the splits have been given out.
     position: Option<Rc<RefCell<OperatorList<Position<S>>>>>,
 }
 
 impl<S: Source> EnumeratorOperator<S> {
-    /// For `readers` subtasks that read.
-    pub fn new(source: Arc<S>, readers: u32) -> Self {
-        Self { source, readers, enumerator: None, position: None }
+    /// Gives the splits of `source` to the subtasks that take them.
+    pub fn new(source: Arc<S>) -> Self {
+        Self { source, enumerator: None, position: None }
     }
 }
 
@@ -37,7 +36,7 @@ impl<S: Source> Operator for EnumeratorOperator<S> {
 
     fn open(&mut self, context: &mut OperatorContext<'_>) -> Result<(), OperatorError> {
         let state = context.state.list("position")?;
-        let mut enumerator = self.source.enumerator(self.readers, context.info)?;
+        let mut enumerator = self.source.enumerator(context.info.consumers, context.info)?;
         if let Some(position) = state.borrow_mut().take().pop() {
             enumerator.restore(position)?;
         }

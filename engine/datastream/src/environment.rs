@@ -1,0 +1,272 @@
+//! The environment of a program: sources, settings, and `execute`.
+
+use std::fmt::Display;
+use std::path::Path;
+use std::sync::Arc;
+
+use flott_cluster::checkpoint::read_checkpoint;
+use flott_cluster::{JobResult, LocalCluster};
+use flott_core::Data;
+use flott_core::config::{self, Configuration};
+use flott_core::ids::JobId;
+use flott_fs::FsPath;
+use flott_fs::text::InvalidUtf8;
+use flott_plan::stream_graph::NodeKind;
+use flott_plan::{EdgeKey, JobGraph, OperatorKey, Origin, OutputPort, Variant};
+use flott_runtime::program::Program;
+use flott_runtime::sinks::decode_collected;
+use flott_runtime::source::{
+    CollectionSource, EnumeratorOperator, SequenceSource, SocketTextSource, Source, SourceReaderOperator,
+    TextFileSource,
+};
+use flott_runtime::watermark::WatermarkStrategy;
+
+use crate::builder::{Builder, NewNode, RegisterOperator};
+use crate::data_stream::DataStream;
+use crate::error::ProgramError;
+use crate::sinks::Collected;
+
+/// Where a DataStream program begins.
+pub struct StreamExecutionEnvironment {
+    builder: Builder,
+}
+
+/// What is left of an execution.
+#[derive(Debug, Clone)]
+pub struct JobExecutionResult {
+    result: JobResult,
+}
+
+impl JobExecutionResult {
+    /// What the job counted.
+    pub fn job(&self) -> &JobResult {
+        &self.result
+    }
+
+    /// The job's id.
+    pub fn job_id(&self) -> JobId {
+        self.result.job
+    }
+
+    /// What was collected.
+    ///
+    /// # Errors
+    /// [`ProgramError::Collected`] if the records cannot be read: never, as long as their codec keeps its promise.
+    pub fn get<T: Data>(&self, collected: &Collected<T>) -> Result<Vec<T>, ProgramError> {
+        let mut records = Vec::new();
+        for pieces in self.result.collected.get(&collected.operator()).into_iter().flatten() {
+            records.extend(decode_collected(pieces)?);
+        }
+        Ok(records)
+    }
+}
+
+impl StreamExecutionEnvironment {
+    /// With the configuration in `FLOTT_CONF_DIR`, if that is set. Where nobody sets a parallelism, it is the number of the
+    /// machine's cores.
+    ///
+    /// # Errors
+    /// [`ProgramError::Config`] that names the file and the key.
+    pub fn new() -> Result<Self, ProgramError> {
+        let mut configuration = Configuration::new();
+        if let Some(folder) = std::env::var_os("FLOTT_CONF_DIR") {
+            configuration = Configuration::load(Path::new(&folder))?;
+        }
+        if !configuration.is_set(&config::PARALLELISM) {
+            let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+            configuration.set(config::PARALLELISM.key, &cores.to_string())?;
+        }
+        Ok(Self::with_configuration(configuration))
+    }
+
+    /// With this configuration.
+    pub fn with_configuration(configuration: Configuration) -> Self {
+        Self { builder: Builder::new(configuration) }
+    }
+
+    /// The configuration as it stands.
+    pub fn configuration(&self) -> Configuration {
+        self.builder.configuration()
+    }
+
+    /// Sets a configuration key for this program.
+    ///
+    /// # Errors
+    /// [`ProgramError::Config`] that names the key, and the nearest known one.
+    pub fn configure(&self, key: &str, value: impl Display) -> Result<&Self, ProgramError> {
+        self.builder.configure(|configuration| configuration.set(key, &value.to_string()))?;
+        Ok(self)
+    }
+
+    /// The parallelism of operators that set none themselves.
+    ///
+    /// # Errors
+    /// None for a number; the plan refuses 0 and names the operator.
+    pub fn set_parallelism(&self, parallelism: u32) -> Result<&Self, ProgramError> {
+        self.configure(config::PARALLELISM.key, parallelism)
+    }
+
+    /// Takes a checkpoint every `interval_ms` milliseconds.
+    ///
+    /// # Errors
+    /// None for a number.
+    pub fn enable_checkpointing(&self, interval_ms: u64) -> Result<&Self, ProgramError> {
+        self.configure(config::CHECKPOINT_INTERVAL.key, format!("{interval_ms} ms"))
+    }
+
+    /// Records of a source, with the timestamps and watermarks of a strategy.
+    #[track_caller]
+    pub fn from_source<S: Source>(
+        &self,
+        source: S,
+        strategy: WatermarkStrategy<S::Out>,
+        name: &'static str,
+    ) -> DataStream<S::Out> {
+        self.source(source, strategy, name, Origin::caller(), None)
+    }
+
+    fn source<S: Source>(
+        &self,
+        source: S,
+        strategy: WatermarkStrategy<S::Out>,
+        name: &'static str,
+        origin: Origin,
+        parallelism: Option<u32>,
+    ) -> DataStream<S::Out> {
+        let source = Arc::new(source);
+        let for_readers = Arc::clone(&source);
+        let read: RegisterOperator = Box::new(move |program, key| {
+            let (source, strategy) = (Arc::clone(&for_readers), strategy.clone());
+            program.operator(key, move || SourceReaderOperator::new(Arc::clone(&source), strategy.clone()));
+            let enumerator = OperatorKey::variant(key.id, Variant::Enumerator);
+            let splits = EdgeKey { source: enumerator, output: OutputPort::Main, target: key, input: 0 };
+            program.edge::<S::Split>(splits);
+        });
+        let enumerate: RegisterOperator = Box::new(move |program, key| {
+            let source = Arc::clone(&source);
+            program.operator(key, move || EnumeratorOperator::new(Arc::clone(&source)));
+        });
+        let node = NewNode::new::<S::Out>(name, origin, read);
+        let node = NewNode {
+            kind: NodeKind::Source,
+            stateful: false,
+            parallelism,
+            operators: node.operators.into_iter().chain([(Variant::Enumerator, enumerate)]).collect(),
+            ..node
+        };
+        let id = self.builder.add(node, Vec::new());
+        DataStream::of_node(self.builder.clone(), id)
+    }
+
+    /// Given records.
+    #[track_caller]
+    pub fn from_collection<T: Data + Sync>(&self, records: impl IntoIterator<Item = T>) -> DataStream<T> {
+        let source = CollectionSource::new(records);
+        self.source(source, WatermarkStrategy::no_watermarks(), "Source: collection", Origin::caller(), None)
+    }
+
+    /// The numbers `from..=to`.
+    #[track_caller]
+    pub fn generate_sequence(&self, from: u64, to: u64) -> DataStream<u64> {
+        let source = SequenceSource::new(from, to.saturating_add(1), |n| n);
+        self.source(source, WatermarkStrategy::no_watermarks(), "Source: sequence", Origin::caller(), None)
+    }
+
+    /// `make(n)` for `n` in `0..count`.
+    #[track_caller]
+    pub fn generate<T: Data>(
+        &self,
+        count: u64,
+        make: impl Fn(u64) -> T + Send + Sync + 'static,
+        strategy: WatermarkStrategy<T>,
+    ) -> DataStream<T> {
+        self.source(
+            SequenceSource::new(0, count, make),
+            strategy,
+            "Source: generator",
+            Origin::caller(),
+            None,
+        )
+    }
+
+    /// The lines of a text file, or of all files below a folder; names that begin with `.` or `_` are left out. A line that
+    /// is not UTF-8 fails the job with its place.
+    ///
+    /// # Errors
+    /// [`ProgramError::Path`] if `path` is none.
+    #[track_caller]
+    pub fn read_text_file(&self, path: &str) -> Result<DataStream<String>, ProgramError> {
+        let source = TextFileSource::new(vec![path.parse::<FsPath>()?], InvalidUtf8::Fail);
+        Ok(self.source(
+            source,
+            WatermarkStrategy::no_watermarks(),
+            "Source: text files",
+            Origin::caller(),
+            None,
+        ))
+    }
+
+    /// The lines of several files and folders; see [`read_text_file`](Self::read_text_file).
+    ///
+    /// # Errors
+    /// [`ProgramError::Path`] if one of `paths` is none.
+    #[track_caller]
+    pub fn read_text_files(
+        &self,
+        paths: &[String],
+        on_invalid: InvalidUtf8,
+    ) -> Result<DataStream<String>, ProgramError> {
+        let paths = paths.iter().map(|path| path.parse()).collect::<Result<Vec<FsPath>, _>>()?;
+        let source = TextFileSource::new(paths, on_invalid);
+        Ok(self.source(
+            source,
+            WatermarkStrategy::no_watermarks(),
+            "Source: text files",
+            Origin::caller(),
+            None,
+        ))
+    }
+
+    /// The lines that a server sends.
+    #[track_caller]
+    pub fn socket_text_stream(&self, host: &str, port: u16) -> DataStream<String> {
+        let source = SocketTextSource::new(format!("{host}:{port}"));
+        self.source(source, WatermarkStrategy::no_watermarks(), "Source: socket", Origin::caller(), Some(1))
+    }
+
+    /// Plans what was said since the last time, without running it.
+    ///
+    /// # Errors
+    /// [`ProgramError::Plan`] that names the operator and the line that made it.
+    pub fn plan(&self, name: &str) -> Result<(JobGraph, Program), ProgramError> {
+        let (graph, program) = self.builder.take(name);
+        Ok((graph.to_job_graph()?, program))
+    }
+
+    /// Runs what was said since the last time, to its end.
+    ///
+    /// # Errors
+    /// [`ProgramError`]: what is wrong with the plan, or what failed.
+    pub fn execute(&self, name: &str) -> Result<JobExecutionResult, ProgramError> {
+        self.execute_from(name, None)
+    }
+
+    /// Like [`execute`](Self::execute), from a checkpoint: its folder or its metadata file.
+    ///
+    /// # Errors
+    /// [`ProgramError`]; also if the checkpoint cannot be read or is of another program.
+    pub fn execute_from(
+        &self,
+        name: &str,
+        checkpoint: Option<&str>,
+    ) -> Result<JobExecutionResult, ProgramError> {
+        let (graph, program) = self.plan(name)?;
+        let restore = match checkpoint {
+            Some(path) => Some(read_checkpoint(&path.parse()?)?),
+            None => None,
+        };
+        let cluster = LocalCluster::start().map_err(ProgramError::LocalCluster)?;
+        let result = cluster.run(graph, program, &self.configuration(), restore)?;
+        Ok(JobExecutionResult { result })
+    }
+}

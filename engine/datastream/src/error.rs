@@ -1,0 +1,32 @@
+//! What can go wrong with a program.
+
+use flott_cluster::JobError;
+use flott_core::CodecError;
+use flott_core::config::ConfigError;
+use flott_plan::PlanError;
+
+/// Why a program did not do what it says.
+#[derive(Debug, thiserror::Error)]
+pub enum ProgramError {
+    /// Its configuration.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// Its plan.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// Its job.
+    #[error(transparent)]
+    Job(#[from] JobError),
+    /// The local cluster could not be started.
+    #[error("cannot start the local cluster: {0}")]
+    LocalCluster(std::io::Error),
+    /// A path.
+    #[error(transparent)]
+    Path(#[from] flott_fs::FsError),
+    /// The checkpoint it should go on from.
+    #[error(transparent)]
+    Checkpoint(#[from] flott_cluster::checkpoint::CheckpointError),
+    /// What was collected is not what was asked for.
+    #[error("the collected records cannot be read: {0}")]
+    Collected(#[from] CodecError),
+}
