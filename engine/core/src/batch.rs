@@ -76,9 +76,15 @@ impl<T: Data> Records<T> {
     #[inline]
     fn push_time(&mut self, time: Timestamp) {
         if self.times.len() < self.values.len() {
-            self.times.resize(self.values.len(), NO_TIMESTAMP);
+            self.stamp_the_first();
         }
         self.times.push(time);
+    }
+
+    /// The first record with a timestamp came after some without.
+    #[cold]
+    fn stamp_the_first(&mut self) {
+        self.times.resize(self.values.len(), NO_TIMESTAMP);
     }
 
     /// The records.
@@ -101,6 +107,14 @@ impl<T: Data> Records<T> {
     #[inline]
     fn bytes(&self) -> usize {
         if T::FIXED_SIZE { self.values.len() * size_of::<T>() } else { self.bytes }
+    }
+
+    /// Gives each record the timestamp that `time` says, given the record and the timestamp it had, if any.
+    pub fn stamp(&mut self, mut time: impl FnMut(&T, Timestamp) -> Timestamp) {
+        self.times.resize(self.values.len(), NO_TIMESTAMP);
+        for (value, stamp) in self.values.iter().zip(&mut self.times) {
+            *stamp = time(value, *stamp);
+        }
     }
 
     /// The records and their timestamps; the latter empty when no record has one.
@@ -138,36 +152,19 @@ impl<T: Data> Batch for Records<T> {
         T::schema()
     }
 
+    /// How many records, whether they have timestamps, those, and the records.
     fn encode(&self, out: &mut Vec<u8>) {
         write_varint(self.values.len() as u64, out);
         out.push(u8::from(!self.times.is_empty()));
-        for time in &self.times {
-            time.encode(out);
-        }
-        for value in &self.values {
-            value.encode(out);
-        }
+        Timestamp::encode_all(&self.times, out);
+        T::encode_all(&self.values, out);
     }
 
     fn decode(mut input: &[u8]) -> Result<Self, CodecError> {
         let input = &mut input;
-        // A record of no bytes (a unit) is still bounded: no batch holds more than the limit.
         let length = read_length(input, T::MIN_ENCODED, "batch")?;
-        if T::MIN_ENCODED == 0 && length > 2 * MAX_BATCH_RECORDS {
-            return Err(CodecError::invalid("batch", format!("{length} records of no size")));
-        }
-        let timed = u8::decode(input)? != 0;
-        let mut times = Vec::new();
-        if timed {
-            times.reserve(length);
-            for _ in 0..length {
-                times.push(Timestamp::decode(input)?);
-            }
-        }
-        let mut values = Vec::with_capacity(length);
-        for _ in 0..length {
-            values.push(T::decode(input)?);
-        }
+        let times = if bool::decode(input)? { Timestamp::decode_all(length, input)? } else { Vec::new() };
+        let values = T::decode_all(length, input)?;
         if !input.is_empty() {
             return Err(CodecError::invalid("batch", format!("{} bytes too many", input.len())));
         }
@@ -176,20 +173,66 @@ impl<T: Data> Batch for Records<T> {
 }
 
 impl<T> Records<T> {
-    /// Takes all records out, in order, with their timestamps.
+    /// Takes all records out, in order, with their timestamps; what it had allocated is kept for the next ones.
+    #[inline]
     pub fn drain(&mut self) -> impl ExactSizeIterator<Item = (T, Timestamp)> + '_ {
         self.bytes = 0;
-        let times = std::mem::take(&mut self.times);
-        self.values
-            .drain(..)
-            .enumerate()
-            .map(move |(index, value)| (value, times.get(index).copied().unwrap_or(NO_TIMESTAMP)))
+        let mut times = self.times.drain(..);
+        self.values.drain(..).map(move |value| (value, times.next().unwrap_or(NO_TIMESTAMP)))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    fn encoded<T: Data>(batch: &Records<T>) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        batch.encode(&mut bytes);
+        bytes
+    }
+
+    proptest! {
+        #[test]
+        fn a_batch_is_read_as_it_was_written(
+            records in proptest::collection::vec((any::<(String, u64)>(), prop_oneof![Just(NO_TIMESTAMP), any::<i64>()]), 0..50),
+        ) {
+            let mut batch = Records::new();
+            for (record, time) in records.clone() {
+                batch.push(record, time);
+            }
+            let mut read = Records::<(String, u64)>::decode(&encoded(&batch)).unwrap();
+            prop_assert_eq!(&read, &batch.duplicate());
+            prop_assert_eq!(read.size_estimate(), batch.size_estimate());
+            prop_assert_eq!(read.drain().collect::<Vec<_>>(), records);
+            prop_assert_eq!(read, Records::new());
+        }
+
+        #[test]
+        fn a_damaged_batch_is_refused_or_is_another_batch(
+            records in proptest::collection::vec(any::<(String, Option<u8>)>(), 0..20),
+            place in any::<prop::sample::Index>(), byte in any::<u8>(), cut in any::<prop::sample::Index>(),
+        ) {
+            let bytes = encoded(&Records::from_values(records));
+            prop_assert!(Records::<(String, Option<u8>)>::decode(&bytes[..cut.index(bytes.len())]).is_err());
+            let mut damaged = bytes;
+            let place = place.index(damaged.len());
+            damaged[place] = byte;
+            if let Ok(batch) = Records::<(String, Option<u8>)>::decode(&damaged) {
+                prop_assert_eq!(Records::decode(&encoded(&batch)), Ok(batch));
+            }
+        }
+
+        #[test]
+        fn garbage_is_refused_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
+            let _ = Records::<(String, u64)>::decode(&bytes);
+            let _ = Records::<Vec<Option<Box<u32>>>>::decode(&bytes);
+            let _ = Records::<()>::decode(&bytes);
+            let _ = Records::<[u8; 0]>::decode(&bytes);
+        }
+    }
 
     #[test]
     fn a_batch_keeps_records_and_timestamps() {
@@ -197,11 +240,9 @@ mod tests {
         batch.push("a".to_owned(), NO_TIMESTAMP);
         batch.push("b".to_owned(), 7);
         batch.push("c".to_owned(), NO_TIMESTAMP);
-        let mut bytes = Vec::new();
-        batch.encode(&mut bytes);
+        let mut bytes = encoded(&batch);
         let mut read = Records::<String>::decode(&bytes).unwrap();
-        assert_eq!(read.time(1), 7);
-        assert_eq!(read.time(0), NO_TIMESTAMP);
+        assert_eq!((read.time(0), read.time(1), read.time(9)), (NO_TIMESTAMP, 7, NO_TIMESTAMP));
         let all: Vec<_> = read.drain().collect();
         assert_eq!(all, [("a".into(), NO_TIMESTAMP), ("b".into(), 7), ("c".into(), NO_TIMESTAMP)]);
         bytes.push(0);
@@ -209,8 +250,28 @@ mod tests {
     }
 
     #[test]
+    fn a_drain_that_is_dropped_half_way_empties_the_batch() {
+        let mut batch = Records::new();
+        (0..10).for_each(|n| batch.push(n, n));
+        assert_eq!(batch.drain().next(), Some((0, 0)));
+        assert_eq!(batch, Records::new());
+        batch.push(3, NO_TIMESTAMP);
+        assert_eq!(batch.into_parts(), (vec![3], vec![]));
+    }
+
+    #[test]
+    fn stamping_gives_every_record_a_timestamp() {
+        let mut batch = Records::from_values(vec![3_i64, 5]);
+        batch.stamp(|value, before| if before == NO_TIMESTAMP { *value } else { 0 });
+        assert_eq!((batch.time(0), batch.time(1)), (3, 5));
+        batch.stamp(|value, before| value + before);
+        assert_eq!(batch.into_parts(), (vec![3, 5], vec![6, 10]));
+    }
+
+    #[test]
     fn a_batch_is_full_by_records_or_bytes() {
         let mut small = Records::new();
+        small.reserve_full();
         (0..MAX_BATCH_RECORDS as u64).for_each(|n| {
             assert!(!small.is_full());
             small.push(n, NO_TIMESTAMP);
@@ -219,5 +280,20 @@ mod tests {
         let mut large = Records::new();
         large.push("x".repeat(MAX_BATCH_BYTES), NO_TIMESTAMP);
         assert!(large.is_full());
+        large.drain().for_each(drop);
+        assert!(!large.is_full());
+    }
+
+    #[test]
+    fn records_without_bytes_are_counted_but_not_without_bounds() {
+        let units = Records::from_values(vec![(); 5000]);
+        assert_eq!(Records::<()>::decode(&encoded(&units)).map(|batch| batch.len()), Ok(5000));
+        let mut endless = Vec::new();
+        write_varint(u64::MAX, &mut endless);
+        endless.push(0);
+        assert!(Records::<()>::decode(&endless).is_err());
+        endless.truncate(10);
+        endless.push(1);
+        assert!(Records::<()>::decode(&endless).is_err());
     }
 }

@@ -2,6 +2,10 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::key::KeyHash;
 
 /// Text that is not an id of the kind it should be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -66,30 +70,32 @@ wide_id! {
     LeaderSessionId, "a leader session id";
 }
 
+/// An id that is a hash of `kind` and `text`. Frozen: checkpoints hold such ids.
+fn derived(kind: &str, text: &[u8]) -> [u8; 16] {
+    let half = |salt: u8| {
+        let bytes = [&[salt], kind.as_bytes(), &[0], text].concat();
+        KeyHash::of(&bytes).bits()
+    };
+    (u128::from(half(0)) << 64 | u128::from(half(1))).to_be_bytes()
+}
+
 impl OperatorId {
     /// The id of an operator with an explicit uid.
     pub fn from_uid(uid: &str) -> Self {
-        Self::hashed(b"uid", uid.as_bytes())
+        Self(derived("uid", uid.as_bytes()))
     }
 
     /// The id of an operator without uid: `path` is its position in the logical plan.
     pub fn from_position(path: &str) -> Self {
-        Self::hashed(b"position", path.as_bytes())
+        Self(derived("position", path.as_bytes()))
     }
+}
 
-    fn hashed(kind: &[u8], text: &[u8]) -> Self {
-        let half = |salt: u8| {
-            let mut bytes = Vec::with_capacity(kind.len() + text.len() + 2);
-            bytes.push(salt);
-            bytes.extend_from_slice(kind);
-            bytes.push(0);
-            bytes.extend_from_slice(text);
-            crate::key::KeyHash::of(&bytes).bits().to_be_bytes()
-        };
-        let mut id = [0; 16];
-        id[..8].copy_from_slice(&half(0));
-        id[8..].copy_from_slice(&half(1));
-        Self(id)
+impl JobId {
+    /// The id of an application's `n`-th job, from 0: the same again when its driver was restarted, so that a job that
+    /// has finished does not run twice.
+    pub fn derived(application: &str, n: u64) -> Self {
+        Self(derived("job", &[&n.to_be_bytes(), application.as_bytes()].concat()))
     }
 }
 
@@ -148,19 +154,40 @@ impl fmt::Display for ExecutionId {
     }
 }
 
+/// A place in a TaskManager for one subtask of each of a job's slot-sharing groups.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SlotId {
+    /// The TaskManager.
+    pub task_manager: TaskManagerId,
+    /// 0 up to the TaskManager's number of slots, exclusive.
+    pub index: u32,
+}
+
+impl fmt::Display for SlotId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.task_manager, self.index)
+    }
+}
+
+/// 16 bytes that nobody else gets: from the operating system, or, where that has no randomness to give, from the clock,
+/// the process and a counter.
+fn random_bytes() -> [u8; 16] {
+    static COUNTER: AtomicU64 = AtomicU64::new(0);
+    let mut bytes = [0; 16];
+    if getrandom::fill(&mut bytes).is_err() {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+        let count = COUNTER.fetch_add(1, Ordering::Relaxed);
+        return derived("random", format!("{now} {} {count}", std::process::id()).as_bytes());
+    }
+    bytes
+}
+
 macro_rules! random_ids {
     ($($name:ident),*) => {$(
         impl $name {
-            /// A random id, from the operating system's source of randomness.
+            /// An id that no other is equal to. It is no secret.
             pub fn random() -> Self {
-                let mut bytes = [0; 16];
-                if getrandom::fill(&mut bytes).is_err() {
-                    // A system without randomness is in its first moments; time and address differ all the same.
-                    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-                    let seed = now.as_nanos() ^ (&raw const bytes as usize as u128) << 64;
-                    bytes = seed.to_be_bytes();
-                }
-                Self(bytes)
+                Self(random_bytes())
             }
         }
     )*};
@@ -181,7 +208,30 @@ mod tests {
             "abc".parse::<JobId>().unwrap_err().to_string(),
             "'abc' is not a job id: 32 hexadecimal digits are expected"
         );
+        for text in [
+            "",
+            "+1234567890123456789012345678901",
+            "0123456789abcdef0123456789abcdeg",
+            "é123456789abcdef0123456789abcde",
+        ] {
+            assert!(text.parse::<JobId>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn derived_ids_are_frozen() {
         assert_ne!(OperatorId::from_uid("a"), OperatorId::from_position("a"));
         assert_eq!(OperatorId::from_uid("counts").to_string(), "42d15ad1c3f2774fafde708eeabe283a");
+        assert_eq!(JobId::derived("application_1_0001", 0), JobId::derived("application_1_0001", 0));
+        assert_ne!(JobId::derived("application_1_0001", 0), JobId::derived("application_1_0001", 1));
+        assert_eq!(JobId::derived("application_1_0001", 2).to_string(), "bb07ece8ed843c07eb2e91e4b96df43a");
+    }
+
+    #[test]
+    fn compound_ids_say_what_they_are_part_of() {
+        let subtask = SubtaskId { vertex: VertexId(3), index: 1 };
+        assert_eq!(ExecutionId { subtask, attempt: Attempt(2) }.to_string(), "3/1 (attempt 2)");
+        let slot = SlotId { task_manager: TaskManagerId::from_bytes([0xAB; 16]), index: 4 };
+        assert_eq!(slot.to_string(), "abababababababababababababababab/4");
     }
 }

@@ -15,6 +15,11 @@
 //! assert!(group.index() < 128);
 //! ```
 
+#![cfg_attr(
+    test,
+    allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by a panic")
+)]
+
 // The derives name this crate as users see it, so their output also compiles inside it.
 extern crate self as flott_core;
 

@@ -72,6 +72,7 @@ impl Reservation {
 
     /// Takes another reservation of the same budget into this one.
     pub fn merge(&mut self, mut other: Self) {
+        debug_assert!(Arc::ptr_eq(&self.budget, &other.budget), "the reservations are of two budgets");
         self.segments += std::mem::take(&mut other.segments);
     }
 }
@@ -79,5 +80,90 @@ impl Reservation {
 impl Drop for Reservation {
     fn drop(&mut self) {
         self.budget.used.fetch_sub(self.segments, Ordering::AcqRel);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicBool;
+    use std::thread;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn only_whole_segments_count() {
+        assert_eq!(ManagedMemory::of_bytes(SEGMENT_BYTES - 1).total_segments(), 0);
+        let memory = ManagedMemory::of_bytes(3 * SEGMENT_BYTES + 5);
+        assert_eq!(memory.total_segments(), 3);
+        assert!(memory.reserve(usize::MAX).is_none());
+        assert_eq!(memory.reserve(2).map(|reservation| reservation.bytes()), Some(2 * SEGMENT_BYTES));
+        assert_eq!(memory.free_segments(), 3);
+    }
+
+    #[test]
+    fn a_merged_reservation_goes_back_once() {
+        let memory = ManagedMemory::of_bytes(4 * SEGMENT_BYTES);
+        let mut one = memory.reserve(1).unwrap();
+        one.merge(memory.clone().reserve(2).unwrap());
+        assert_eq!((one.bytes(), memory.free_segments()), (3 * SEGMENT_BYTES, 1));
+        drop(one);
+        assert_eq!(memory.free_segments(), 4);
+    }
+
+    #[test]
+    fn threads_together_never_hold_more_than_there_is() {
+        const TOTAL: usize = 16;
+        let memory = ManagedMemory::of_bytes(TOTAL * SEGMENT_BYTES);
+        let held = AtomicUsize::new(0);
+        let exceeded = AtomicBool::new(false);
+        thread::scope(|scope| {
+            for seed in 0..4_usize {
+                let (memory, held, exceeded) = (memory.clone(), &held, &exceeded);
+                scope.spawn(move || {
+                    for round in 0..20_000 {
+                        let wanted = (round * 7 + seed * 3) % 9;
+                        if let Some(reservation) = memory.reserve(wanted) {
+                            let now = held.fetch_add(wanted, Ordering::SeqCst) + wanted;
+                            exceeded.fetch_or(now > TOTAL, Ordering::SeqCst);
+                            held.fetch_sub(wanted, Ordering::SeqCst);
+                            drop(reservation);
+                        }
+                    }
+                });
+            }
+        });
+        assert!(!exceeded.into_inner());
+        assert_eq!(memory.free_segments(), TOTAL);
+    }
+
+    proptest! {
+        #[test]
+        fn the_books_balance(total in 0_usize..20, steps in proptest::collection::vec((0_usize..8, 0_u8..3), 0..60)) {
+            let memory = ManagedMemory::of_bytes(total * SEGMENT_BYTES);
+            let mut held: Vec<Reservation> = Vec::new();
+            for (number, action) in steps {
+                let used: usize = held.iter().map(|reservation| reservation.bytes() / SEGMENT_BYTES).sum();
+                prop_assert_eq!(memory.free_segments(), total - used);
+                match (action, held.len()) {
+                    (0, _) | (_, 0) => {
+                        let reservation = memory.reserve(number);
+                        prop_assert_eq!(reservation.is_some(), used + number <= total);
+                        held.extend(reservation);
+                    }
+                    (1, length) => drop(held.swap_remove(number % length)),
+                    (_, length) => {
+                        let other = held.swap_remove(number % length);
+                        match held.first_mut() {
+                            Some(first) => first.merge(other),
+                            None => held.push(other),
+                        }
+                    }
+                }
+            }
+            drop(held);
+            prop_assert_eq!(memory.free_segments(), total);
+        }
     }
 }

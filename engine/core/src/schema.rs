@@ -1,15 +1,30 @@
 //! Schemas: the names and types of a record's parts, known without a value.
 //!
-//! A schema is written once in each snapshot of state, so that a later program can tell what it reads.
+//! A schema is written once in each snapshot of state, so that a later program can tell what it reads; its encoding is
+//! frozen. On one line it reads like this:
+//!
+//! ```
+//! use flott_core::Data;
+//!
+//! #[derive(Clone, Data)]
+//! struct Click { user: String, at: i64, tags: Vec<String> }
+//!
+//! assert_eq!(Click::schema().to_string(), "{user: string, at: i64, tags: vec<string>}");
+//! ```
 
 use std::any::TypeId;
 use std::cell::RefCell;
-use std::fmt;
 
 use crate::codec::{CodecError, nested, read_length, read_varint, write_varint};
 use crate::data::Data;
+use crate::key::KeyHash;
+
+/// A part's name and type.
+pub type Field = (String, Schema);
 
 /// The shape of a record type. Two types with equal schemas read each other's bytes.
+///
+/// A tuple struct's fields are named by their positions.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[allow(missing_docs, reason = "the variants are the types they name")]
 pub enum Schema {
@@ -38,17 +53,22 @@ pub enum Schema {
     Tuple(Vec<Schema>),
     Struct {
         name: String,
-        fields: Vec<(String, Schema)>,
+        fields: Vec<Field>,
     },
     Enum {
         name: String,
-        variants: Vec<(String, Vec<(String, Schema)>)>,
+        variants: Vec<(String, Vec<Field>)>,
     },
-    /// A foreign type, written by its own rules: it cannot evolve.
+    /// A foreign type, by its name, written by its own rules: it cannot evolve.
     Opaque(String),
-    /// A type inside itself.
-    Recursive(String),
+    /// A type inside itself: the enclosing struct or enum, counted outwards from 0, the innermost.
+    Recursive {
+        name: String,
+        levels: u64,
+    },
 }
+
+mod display;
 
 /// The leaves, in the order of their codes; the order is frozen.
 const LEAVES: [(Schema, &str); 17] = [
@@ -72,24 +92,33 @@ const LEAVES: [(Schema, &str); 17] = [
 ];
 
 thread_local! {
+    /// The structs and enums whose schemas are being made, outermost first.
     static OPEN: RefCell<Vec<TypeId>> = const { RefCell::new(Vec::new()) };
 }
 
-/// The schema of a named type; a type that contains itself is [`Schema::Recursive`] there.
-pub fn named<T: 'static>(name: &str, schema: impl FnOnce() -> Schema) -> Schema {
-    let id = TypeId::of::<T>();
-    if OPEN.with(|open| open.borrow().contains(&id)) {
-        return Schema::Recursive(name.to_owned());
+/// Closes the innermost open type when dropped, also by a panic.
+struct Open;
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        OPEN.with_borrow_mut(Vec::pop);
     }
-    OPEN.with(|open| open.borrow_mut().push(id));
-    let schema = schema();
-    OPEN.with(|open| open.borrow_mut().pop());
-    schema
 }
 
-type Fields = Vec<(String, Schema)>;
+/// The schema of a struct or enum; where the type contains itself, it is [`Schema::Recursive`]. For the derives, and for
+/// codecs written by hand.
+pub fn named<T: 'static>(name: &str, schema: impl FnOnce() -> Schema) -> Schema {
+    let id = TypeId::of::<T>();
+    let levels = OPEN.with_borrow(|open| open.iter().rev().position(|enclosing| *enclosing == id));
+    if let Some(levels) = levels {
+        return Schema::Recursive { name: name.to_owned(), levels: levels as u64 };
+    }
+    OPEN.with_borrow_mut(|open| open.push(id));
+    let _open = Open;
+    schema()
+}
 
-fn encode_fields(fields: &Fields, out: &mut Vec<u8>) {
+fn encode_fields(fields: &[Field], out: &mut Vec<u8>) {
     write_varint(fields.len() as u64, out);
     for (name, schema) in fields {
         name.encode(out);
@@ -105,7 +134,7 @@ fn decode_many<T>(
     (0..length).map(|_| decode(input)).collect()
 }
 
-fn decode_fields(input: &mut &[u8]) -> Result<Fields, CodecError> {
+fn decode_fields(input: &mut &[u8]) -> Result<Vec<Field>, CodecError> {
     decode_many(input, |input| Ok((String::decode(input)?, Schema::decode(input)?)))
 }
 
@@ -162,9 +191,10 @@ impl Schema {
                 out.push(40);
                 name.encode(out);
             }
-            Self::Recursive(name) => {
+            Self::Recursive { name, levels } => {
                 out.push(41);
                 name.encode(out);
+                write_varint(*levels, out);
             }
             // The rest are leaves, written above.
             _ => {}
@@ -200,57 +230,53 @@ impl Schema {
                     })?,
                 },
                 40 => Self::Opaque(String::decode(input)?),
-                41 => Self::Recursive(String::decode(input)?),
+                41 => Self::Recursive { name: String::decode(input)?, levels: read_varint(input, "schema")? },
                 _ => return Err(CodecError::invalid("schema", format!("no type {code}"))),
             })
         })
     }
-}
 
-struct List<'a>(&'a [(String, Schema)]);
-
-impl fmt::Display for List<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("{")?;
-        for (index, (name, schema)) in self.0.iter().enumerate() {
-            write!(f, "{}{name}: {schema}", if index == 0 { "" } else { ", " })?;
-        }
-        f.write_str("}")
+    /// A number that is the same for equal schemas and, but for chance, for no others. Frozen.
+    pub fn fingerprint(&self) -> u64 {
+        let mut bytes = Vec::new();
+        self.encode(&mut bytes);
+        KeyHash::of(&bytes).bits()
     }
-}
 
-impl fmt::Display for Schema {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some((_, name)) = LEAVES.iter().find(|(leaf, _)| leaf == self) {
-            return f.write_str(name);
-        }
-        match self {
-            Self::Option(inner) => write!(f, "option<{inner}>"),
-            Self::Vec(inner) => write!(f, "vec<{inner}>"),
-            Self::Set(inner) => write!(f, "set<{inner}>"),
-            Self::Array(inner, length) => write!(f, "[{inner}; {length}]"),
-            Self::Map(key, value) => write!(f, "map<{key}, {value}>"),
-            Self::Tuple(parts) => {
-                f.write_str("(")?;
-                for (index, part) in parts.iter().enumerate() {
-                    write!(f, "{}{part}", if index == 0 { "" } else { ", " })?;
-                }
-                f.write_str(")")
+    /// Whether state written with this schema can be read with `reader`: everything is the same but for the names of
+    /// structs and enums, which may change. (Names of fields and variants may not: they tell the parts apart.)
+    pub fn compatible_with(&self, reader: &Self) -> bool {
+        let all = |ours: &[Field], theirs: &[Field]| {
+            ours.len() == theirs.len()
+                && ours
+                    .iter()
+                    .zip(theirs)
+                    .all(|(our, their)| our.0 == their.0 && our.1.compatible_with(&their.1))
+        };
+        match (self, reader) {
+            (Self::Option(ours), Self::Option(theirs))
+            | (Self::Vec(ours), Self::Vec(theirs))
+            | (Self::Set(ours), Self::Set(theirs)) => ours.compatible_with(theirs),
+            (Self::Array(ours, length), Self::Array(theirs, other)) => {
+                length == other && ours.compatible_with(theirs)
             }
-            Self::Struct { name, fields } => write!(f, "{name} {}", List(fields)),
-            Self::Enum { name, variants } => {
-                write!(f, "{name} ")?;
-                for (index, (name, fields)) in variants.iter().enumerate() {
-                    write!(f, "{}{name}", if index == 0 { "" } else { " | " })?;
-                    if !fields.is_empty() {
-                        write!(f, " {}", List(fields))?;
-                    }
-                }
-                Ok(())
+            (Self::Map(key, value), Self::Map(other_key, other_value)) => {
+                key.compatible_with(other_key) && value.compatible_with(other_value)
             }
-            Self::Opaque(name) => write!(f, "opaque {name}"),
-            Self::Recursive(name) => f.write_str(name),
-            _ => Ok(()),
+            (Self::Tuple(ours), Self::Tuple(theirs)) => {
+                ours.len() == theirs.len()
+                    && ours.iter().zip(theirs).all(|(our, their)| our.compatible_with(their))
+            }
+            (Self::Struct { fields, .. }, Self::Struct { fields: others, .. }) => all(fields, others),
+            (Self::Enum { variants, .. }, Self::Enum { variants: others, .. }) => {
+                variants.len() == others.len()
+                    && variants
+                        .iter()
+                        .zip(others)
+                        .all(|(our, their)| our.0 == their.0 && all(&our.1, &their.1))
+            }
+            (Self::Recursive { levels, .. }, Self::Recursive { levels: others, .. }) => levels == others,
+            _ => self == reader,
         }
     }
 }
@@ -258,28 +284,55 @@ impl fmt::Display for Schema {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate as flott_core;
+
+    mod other {
+        /// Another type of the same name, in which the first stands.
+        #[derive(Clone, crate::Data)]
+        pub struct Tree {
+            pub inner: Vec<super::Tree>,
+            pub own: Vec<Tree>,
+        }
+    }
 
     #[derive(Clone, crate::Data)]
-    #[allow(dead_code)]
-    enum Tree {
-        Leaf,
-        Node { left: Box<Tree>, right: Box<Tree>, at: (i64, Option<String>) },
+    struct Tree {
+        left: Option<Box<Tree>>,
+        others: Vec<other::Tree>,
     }
 
     #[test]
-    fn a_schema_reads_like_a_type_and_survives_its_codec() {
-        let _ = flott_core::MAX_BATCH_BYTES;
-        let schema = Tree::schema();
-        assert_eq!(
-            schema.to_string(),
-            "Tree Leaf | Node {left: Tree, right: Tree, at: (i64, option<string>)}"
-        );
-        let mut bytes = Vec::new();
-        schema.encode(&mut bytes);
-        assert_eq!(Schema::decode(&mut bytes.as_slice()), Ok(schema));
-        for cut in 0..bytes.len() {
-            assert!(Schema::decode(&mut &bytes[..cut]).is_err());
+    fn a_type_inside_itself_says_which_type_it_is() {
+        let recursive = |levels| Schema::Recursive { name: "Tree".to_owned(), levels };
+        let vec = |schema| Schema::Vec(Box::new(schema));
+        let inner = vec![("inner".to_owned(), vec(recursive(1))), ("own".to_owned(), vec(recursive(0)))];
+        let other = Schema::Struct { name: "Tree".to_owned(), fields: inner };
+        let fields = vec![
+            ("left".to_owned(), Schema::Option(Box::new(recursive(0)))),
+            ("others".to_owned(), vec(other)),
+        ];
+        assert_eq!(Tree::schema(), Schema::Struct { name: "Tree".to_owned(), fields });
+        // The walk leaves nothing behind.
+        assert_eq!(Tree::schema(), Tree::schema());
+    }
+
+    #[test]
+    fn a_panic_in_a_schema_leaves_nothing_behind() {
+        let panicked = std::panic::catch_unwind(|| named::<Tree>("Tree", || panic!("in the middle")));
+        assert!(panicked.is_err());
+        assert!(matches!(Tree::schema(), Schema::Struct { .. }));
+    }
+
+    #[test]
+    fn names_of_types_may_change_and_nothing_else() {
+        fn user(name: &str, field: &str, at: Schema) -> Schema {
+            let fields = vec![(field.to_owned(), Schema::String), ("at".to_owned(), at)];
+            Schema::Option(Box::new(Schema::Struct { name: name.to_owned(), fields }))
         }
+        let written = user("Click", "user", Schema::I64);
+        assert!(written.compatible_with(&user("Visit", "user", Schema::I64)));
+        assert!(!written.compatible_with(&user("Click", "name", Schema::I64)));
+        assert!(!written.compatible_with(&user("Click", "user", Schema::U64)));
+        assert!(!Schema::Vec(Box::new(Schema::U8)).compatible_with(&Schema::Bytes));
+        assert_ne!(written, user("Visit", "user", Schema::I64));
     }
 }

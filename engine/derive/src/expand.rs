@@ -1,179 +1,196 @@
 //! What the derives write.
 
-use proc_macro_crate::{FoundCrate, crate_name};
-use proc_macro2::{Span, TokenStream};
+use proc_macro2::TokenStream;
 use quote::quote;
-use syn::{DeriveInput, Error, Ident, parse_quote};
+use syn::ext::IdentExt;
+use syn::{DeriveInput, Error, Generics, parse_quote};
 
+use crate::paths;
 use crate::shape::{Shape, Variant};
 
-/// The path of `flott_core` for who uses the derive: a dependency of its own, or inside the facade.
-fn core() -> TokenStream {
-    if crate_name("flott-core").is_err() {
-        match crate_name("flott") {
-            Ok(FoundCrate::Name(name)) => {
-                let name = Ident::new(&name, Span::call_site());
-                return quote!(::#name::core);
-            }
-            Ok(FoundCrate::Itself) => return quote!(::flott::core),
-            Err(_) => {}
-        }
+/// The generics of the type, with `bound` for each type parameter.
+fn bounded(input: &DeriveInput, bound: &TokenStream) -> Generics {
+    let mut generics = input.generics.clone();
+    for parameter in generics.type_params_mut() {
+        parameter.bounds.push(parse_quote!(#bound));
     }
-    quote!(::flott_core)
+    generics
 }
 
+/// The impl of `Data`.
+///
+/// # Errors
+/// What keeps the type from being a record, with its place.
 pub fn data(input: &DeriveInput) -> Result<TokenStream, Error> {
-    let shape = Shape::of(input)?;
-    let core = core();
-    let name = &input.ident;
-    let mut generics = input.generics.clone();
-    for parameter in input.generics.type_params() {
-        let ident = &parameter.ident;
-        generics.make_where_clause().predicates.push(parse_quote!(#ident: #core::Data));
-    }
-    let (impl_generics, type_generics, where_clause) = generics.split_for_impl();
+    let shape = Shape::of(input, "a record")?;
+    let core = paths::core();
+    let (ident, name) = (&input.ident, input.ident.unraw().to_string());
+    let generics = bounded(input, &quote!(#core::Data));
+    let (impl_generics, _, where_clause) = generics.split_for_impl();
+    let (_, type_generics, _) = input.generics.split_for_impl();
 
-    let min_encoded = shape.variants.iter().map(|variant| {
-        let types = variant.fields.iter().map(|field| &field.ty);
-        quote!(0 #(+ <#types as #core::Data>::MIN_ENCODED)*)
-    });
     let tag_bytes = usize::from(shape.is_enum);
-    let fixed = shape.fields().map(|field| &field.ty);
-    let schema = schema(&shape, &core, &name.to_string());
-    let encode = shape.variants.iter().enumerate().map(|(position, variant)| {
-        let pattern = variant.pattern();
-        let tag = shape.is_enum.then(|| quote!(#core::codec::write_varint(#position as u64, out);));
-        let fields = variant.fields.iter().map(|field| &field.binding);
-        quote!(#pattern => { #tag #(#core::Data::encode(#fields, out);)* })
+    let min_encoded = shape.variants.iter().map(|variant| {
+        let types = variant.fields.iter().map(|field| field.ty_as(&core, "Data"));
+        quote!(0 #(+ #types::MIN_ENCODED)*)
     });
-    let decode = decode(
-        &shape,
-        &core,
-        &name.to_string(),
-        &quote!(#core::Data::decode),
-        &quote! {
-            #core::codec::read_varint(input, concat!("variant of ", stringify!(#name)))?
-        },
-    );
-    let sizes = shape.variants.iter().map(|variant| {
-        let pattern = variant.pattern();
+    let fixed = shape.fields().map(|field| field.ty_as(&core, "Data"));
+    let schema = schema(&shape, &core, &name);
+    let encode = shape.variants.iter().enumerate().map(|(position, variant)| {
+        let (pattern, position) = (variant.pattern(), position as u64);
+        let tag = shape.is_enum.then(|| quote!(#core::codec::write_varint(#position, out);));
         let fields = variant.fields.iter().map(|field| {
-            let (binding, ty) = (&field.binding, &field.ty);
-            quote!(+ (#core::Data::size_estimate(#binding) - ::core::mem::size_of::<#ty>().min(#core::Data::size_estimate(#binding))))
+            let (ty, binding) = (field.ty_as(&core, "Data"), &field.binding);
+            quote!(#ty::encode(#binding, out);)
         });
-        quote!(#pattern => ::core::mem::size_of::<Self>() #(#fields)*)
+        quote!(#pattern => { #tag #(#fields)* })
+    });
+    let read_tag = quote!(#core::codec::read_varint(input, #name)?);
+    let decode = decode(&shape, &core, &name, "Data", "decode", &read_tag);
+    let sizes = shape.variants.iter().map(|variant| {
+        let (pattern, bindings) = (variant.pattern(), variant.bindings());
+        quote!(#pattern => 0 #(+ #core::data::heap_bytes(#bindings))*)
     });
     Ok(quote! {
         #[automatically_derived]
-        impl #impl_generics #core::Data for #name #type_generics #where_clause {
+        impl #impl_generics #core::Data for #ident #type_generics #where_clause {
             const MIN_ENCODED: usize = #tag_bytes + #core::codec::least(&[#(#min_encoded),*]);
-            const FIXED_SIZE: bool = true #(&& <#fixed as #core::Data>::FIXED_SIZE)*;
+            const FIXED_SIZE: bool = true #(&& #fixed::FIXED_SIZE)*;
 
             fn schema() -> #core::Schema {
                 #schema
             }
 
+            #[inline]
             fn encode(&self, out: &mut ::std::vec::Vec<u8>) {
-                match self { #(#encode),* }
+                match self { #(#encode)* }
             }
 
+            #[inline]
             fn decode(input: &mut &[u8]) -> ::core::result::Result<Self, #core::CodecError> {
                 #decode
             }
 
+            #[inline]
             fn size_estimate(&self) -> usize {
-                match self { #(#sizes),* }
+                let owned = match self { #(#sizes,)* };
+                ::core::mem::size_of::<Self>() + owned
             }
         }
     })
 }
 
-fn schema(shape: &Shape, core: &TokenStream, name: &str) -> TokenStream {
-    let fields = |variant: &Variant| {
-        let labels = variant.fields.iter().map(|field| &field.label);
-        let types = variant.fields.iter().map(|field| &field.ty);
-        quote!(::std::vec![#((#labels.into(), <#types as #core::Data>::schema())),*])
-    };
-    if shape.is_enum {
-        let variants = shape.variants.iter().map(|variant| {
-            let label = variant.name.as_ref().map(ToString::to_string).unwrap_or_default();
-            let fields = fields(variant);
-            quote!((#label.into(), #fields))
-        });
-        quote!(#core::schema::named::<Self>(#name, || #core::Schema::Enum {
-            name: #name.into(),
-            variants: ::std::vec![#(#variants),*],
-        }))
-    } else {
-        let fields = fields(&shape.variants[0]);
-        quote!(#core::schema::named::<Self>(#name, || #core::Schema::Struct { name: #name.into(), fields: #fields }))
-    }
-}
-
-fn decode(
-    shape: &Shape,
-    core: &TokenStream,
-    name: &str,
-    read: &TokenStream,
-    tag: &TokenStream,
-) -> TokenStream {
-    let make = |variant: &Variant| {
-        let pattern = variant.pattern();
-        let bindings = variant.fields.iter().map(|field| &field.binding);
-        quote!({ #(let #bindings = #read(input)?;)* ::core::result::Result::Ok(#pattern) })
-    };
-    if !shape.is_enum {
-        let made = make(&shape.variants[0]);
-        return quote!(#core::codec::nested(#name, || #made));
-    }
-    let arms = shape.variants.iter().enumerate().map(|(position, variant)| {
-        let (position, made) = (position as u64, make(variant));
-        quote!(#position => #made)
-    });
-    quote! {
-        #core::codec::nested(#name, || match u64::from(#tag) {
-            #(#arms,)*
-            unknown => ::core::result::Result::Err(#core::CodecError::invalid(#name, ::std::format!("no variant {unknown}"))),
-        })
-    }
-}
-
+/// The impl of `Key`.
+///
+/// # Errors
+/// What keeps the type from being a key, with its place.
 pub fn key(input: &DeriveInput) -> Result<TokenStream, Error> {
-    let shape = Shape::of(input)?;
-    let core = core();
-    let name = &input.ident;
-    let mut generics = input.generics.clone();
-    for parameter in input.generics.type_params() {
-        let ident = &parameter.ident;
-        generics.make_where_clause().predicates.push(parse_quote!(#ident: #core::Key));
-    }
-    let (impl_generics, type_generics, where_clause) = generics.split_for_impl();
+    let shape = Shape::of(input, "a key")?;
+    let core = paths::core();
+    let (ident, name) = (&input.ident, input.ident.unraw().to_string());
+    let generics = bounded(input, &quote!(#core::Key));
+    let (impl_generics, _, where_clause) = generics.split_for_impl();
+    let (_, type_generics, _) = input.generics.split_for_impl();
+
     let encode = shape.variants.iter().enumerate().map(|(position, variant)| {
-        let pattern = variant.pattern();
-        let position = position as u32;
-        let tag = shape.is_enum.then(|| quote!(#core::Key::encode_key(&#position, out);));
-        let fields = variant.fields.iter().map(|field| &field.binding);
-        quote!(#pattern => { #tag #(#core::Key::encode_key(#fields, out);)* })
+        let (pattern, position) = (variant.pattern(), position as u32);
+        let tag = shape.is_enum.then(|| quote!(<u32 as #core::Key>::encode_key(&#position, out);));
+        let fields = variant.fields.iter().map(|field| {
+            let (ty, binding) = (field.ty_as(&core, "Key"), &field.binding);
+            quote!(#ty::encode_key(#binding, out);)
+        });
+        quote!(#pattern => { #tag #(#fields)* })
     });
-    let decode = decode(
-        &shape,
-        &core,
-        &name.to_string(),
-        &quote!(#core::Key::decode_key),
-        &quote! {
-            <u32 as #core::Key>::decode_key(input)?
-        },
-    );
+    let read_tag = quote!(<u32 as #core::Key>::decode_key(input)?);
+    let decode = decode(&shape, &core, &name, "Key", "decode_key", &read_tag);
     Ok(quote! {
         #[automatically_derived]
-        impl #impl_generics #core::Key for #name #type_generics #where_clause {
+        impl #impl_generics #core::Key for #ident #type_generics #where_clause {
+            #[inline]
             fn encode_key(&self, out: &mut ::std::vec::Vec<u8>) {
-                match self { #(#encode),* }
+                match self { #(#encode)* }
             }
 
+            #[inline]
             fn decode_key(input: &mut &[u8]) -> ::core::result::Result<Self, #core::CodecError> {
                 #decode
             }
         }
     })
+}
+
+/// The body of `schema`.
+fn schema(shape: &Shape, core: &TokenStream, name: &str) -> TokenStream {
+    let fields = |variant: &Variant| {
+        let labels = variant.fields.iter().map(|field| &field.label);
+        let types = variant.fields.iter().map(|field| field.ty_as(core, "Data"));
+        quote!(::std::vec![#((#labels.into(), #types::schema())),*])
+    };
+    let schema = if shape.is_enum {
+        let labels = shape.variants.iter().map(Variant::label);
+        let fields = shape.variants.iter().map(fields);
+        quote!(Enum { name: #name.into(), variants: ::std::vec![#((#labels.into(), #fields)),*] })
+    } else {
+        let fields = shape.variants.iter().map(fields);
+        quote!(Struct { name: #name.into(), #(fields: #fields)* })
+    };
+    quote!(#core::schema::named::<Self>(#name, || #core::Schema::#schema))
+}
+
+/// The body of `decode` and `decode_key`: the function `read` of the trait for each field, after `tag` has told the
+/// variant.
+fn decode(
+    shape: &Shape,
+    core: &TokenStream,
+    name: &str,
+    role: &str,
+    read: &str,
+    tag: &TokenStream,
+) -> TokenStream {
+    let read = quote::format_ident!("{read}");
+    let made = shape.variants.iter().map(|variant| {
+        let pattern = variant.pattern();
+        let bindings = variant.bindings();
+        let types = variant.fields.iter().map(|field| field.ty_as(core, role));
+        quote!({ #(let #bindings = #types::#read(input)?;)* ::core::result::Result::Ok(#pattern) })
+    });
+    if !shape.is_enum {
+        return quote!(#(#made)*);
+    }
+    let positions = (0_u64..).take(shape.variants.len());
+    quote! {
+        match ::core::primitive::u64::from(#tag) {
+            #(#positions => #made)*
+            unknown => ::core::result::Result::Err(
+                #core::CodecError::invalid(#name, ::std::format!("no variant {}", unknown))
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use syn::parse_str;
+
+    use super::*;
+
+    fn refusals(source: &str) -> [String; 2] {
+        let input: DeriveInput = parse_str(source).unwrap();
+        [data(&input).unwrap_err().to_string(), key(&input).unwrap_err().to_string()]
+    }
+
+    #[test]
+    fn what_cannot_be_a_record_or_a_key_is_told_why() {
+        let cases = [
+            ("union Bits { int: u32, float: f32 }", "cannot be a union: nothing says which field holds"),
+            ("enum Never {}", "must have values, and an enum without variants has none"),
+            (
+                "struct Word<'a>(&'a str);",
+                "cannot borrow, as it goes to other threads and processes: own the data",
+            ),
+        ];
+        for (source, reason) in cases {
+            assert_eq!(refusals(source), [format!("a record {reason}"), format!("a key {reason}")]);
+        }
+    }
 }

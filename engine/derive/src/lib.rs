@@ -2,7 +2,10 @@
 //!
 //! A struct's fields are encoded in their order; an enum's variant by its position, then its fields.
 
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test fails by a panic"))]
+
 mod expand;
+mod paths;
 mod shape;
 
 use proc_macro::TokenStream;

@@ -1,92 +1,106 @@
 //! What a type looks like to the derives: its variants (a struct has one, without name) and their fields.
 
-use proc_macro2::{Span, TokenStream};
-use quote::{format_ident, quote};
-use syn::{Data, DeriveInput, Error, Fields, Ident, Type};
+use proc_macro2::{Ident, TokenStream};
+use quote::{format_ident, quote, quote_spanned};
+use syn::ext::IdentExt;
+use syn::spanned::Spanned;
+use syn::{Data, DeriveInput, Error, Fields, Member, Type};
 
+/// A struct or an enum.
 pub struct Shape {
     pub is_enum: bool,
     pub variants: Vec<Variant>,
 }
 
+/// A variant of an enum, or all of a struct.
 pub struct Variant {
-    pub name: Option<Ident>,
+    ident: Option<Ident>,
     pub fields: Vec<Field>,
-    style: Style,
 }
 
+/// A field of a variant.
 pub struct Field {
     /// What it is called in the schema: its name, or its position.
     pub label: String,
-    pub member: Option<Ident>,
     /// A local name for it.
     pub binding: Ident,
     pub ty: Type,
-}
-
-enum Style {
-    Named,
-    Tuple,
-    Unit,
+    member: Member,
 }
 
 impl Shape {
-    pub fn of(input: &DeriveInput) -> Result<Self, Error> {
+    /// The shape of a type, or why it has none; `role` is what the type wants to be.
+    pub fn of(input: &DeriveInput, role: &str) -> Result<Self, Error> {
+        if let Some(lifetime) = input.generics.lifetimes().next() {
+            let message =
+                format!("{role} cannot borrow, as it goes to other threads and processes: own the data");
+            return Err(Error::new_spanned(lifetime, message));
+        }
         match &input.data {
             Data::Struct(data) => {
                 Ok(Self { is_enum: false, variants: vec![Variant::of(None, &data.fields)] })
             }
             Data::Enum(data) if data.variants.is_empty() => {
-                Err(Error::new_spanned(&input.ident, "an enum without variants has no values to encode"))
+                let message = format!("{role} must have values, and an enum without variants has none");
+                Err(Error::new_spanned(&input.ident, message))
             }
             Data::Enum(data) => {
                 let variants = data.variants.iter().map(|v| Variant::of(Some(v.ident.clone()), &v.fields));
                 Ok(Self { is_enum: true, variants: variants.collect() })
             }
-            Data::Union(data) => Err(Error::new(
-                data.union_token.span,
-                "a union cannot be a record: nobody knows which field holds",
-            )),
+            Data::Union(data) => {
+                let message = format!("{role} cannot be a union: nothing says which field holds");
+                Err(Error::new(data.union_token.span, message))
+            }
         }
     }
 
+    /// The fields of all variants.
     pub fn fields(&self) -> impl Iterator<Item = &Field> {
         self.variants.iter().flat_map(|variant| &variant.fields)
     }
 }
 
 impl Variant {
-    fn of(name: Option<Ident>, fields: &Fields) -> Self {
-        let style = match fields {
-            Fields::Named(_) => Style::Named,
-            Fields::Unnamed(_) => Style::Tuple,
-            Fields::Unit => Style::Unit,
-        };
-        let fields = fields.iter().enumerate().map(|(position, field)| Field {
-            label: field.ident.as_ref().map_or_else(|| position.to_string(), ToString::to_string),
-            member: field.ident.clone(),
-            binding: format_ident!("field_{}", position, span = Span::call_site()),
+    fn of(ident: Option<Ident>, fields: &Fields) -> Self {
+        let fields = fields.members().zip(fields).enumerate().map(|(position, (member, field))| Field {
+            label: match &member {
+                Member::Named(name) => name.unraw().to_string(),
+                Member::Unnamed(index) => index.index.to_string(),
+            },
+            binding: format_ident!("field_{}", position),
             ty: field.ty.clone(),
+            member,
         });
-        Self { name, fields: fields.collect(), style }
+        Self { ident, fields: fields.collect() }
     }
 
-    /// `Self`, or `Self::Variant`.
-    fn path(&self) -> TokenStream {
-        self.name.as_ref().map_or_else(|| quote!(Self), |name| quote!(Self::#name))
+    /// What it is called in the schema.
+    pub fn label(&self) -> String {
+        self.ident.as_ref().map(|ident| ident.unraw().to_string()).unwrap_or_default()
     }
 
-    /// Takes the variant apart into its bindings; also puts it together from them.
+    /// Takes the variant apart into its bindings; also puts it together from them. (Braces and positions serve tuples
+    /// and units too.)
     pub fn pattern(&self) -> TokenStream {
-        let path = self.path();
-        let bindings = self.fields.iter().map(|field| &field.binding);
-        match self.style {
-            Style::Named => {
-                let members = self.fields.iter().map(|field| &field.member);
-                quote!(#path { #(#members: #bindings),* })
-            }
-            Style::Tuple => quote!(#path(#(#bindings),*)),
-            Style::Unit => path,
-        }
+        let path = self.ident.iter();
+        let members = self.fields.iter().map(|field| &field.member);
+        let bindings = self.bindings();
+        quote!(Self #(::#path)* { #(#members: #bindings),* })
+    }
+
+    /// The local names of the fields.
+    pub fn bindings(&self) -> impl Iterator<Item = &Ident> {
+        self.fields.iter().map(|field| &field.binding)
+    }
+}
+
+impl Field {
+    /// The field's type as the trait `name`, such that an error points at the field.
+    pub fn ty_as(&self, core: &TokenStream, name: &str) -> TokenStream {
+        let (ty, name) = (&self.ty, Ident::new(name, self.ty.span()));
+        let colons = quote_spanned!(self.ty.span()=> ::#name);
+        let path = quote!(#core #colons);
+        quote_spanned!(self.ty.span()=> <#ty as #path>)
     }
 }
