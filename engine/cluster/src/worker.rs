@@ -10,7 +10,7 @@ use flott_core::ids::{Attempt, ExecutionId, JobId, SubtaskId};
 use flott_core::memory::ManagedMemory;
 use flott_fs::FsPath;
 use flott_plan::execution_graph::SlotNumber;
-use flott_plan::{JobGraph, Partitioning};
+use flott_plan::{ExchangeMode, JobGraph, Partitioning};
 use flott_runtime::exchange::channel::{CHANNEL_BYTES, Channel, ChannelId, ChannelSender};
 use flott_runtime::program::Program;
 use flott_runtime::slot::{Slot, TaskWaker};
@@ -165,7 +165,9 @@ impl Worker {
         let graph = &self.context.graph;
         self.channels.lock().unwrap_or_else(PoisonError::into_inner).retain(|id, _| {
             let edge = graph.edge(id.edge);
-            !ended(edge.source, id.producer, id.producer_attempt)
+            // What a blocking exchange holds outlives its producer.
+            let producer_ended = ended(edge.source, id.producer, id.producer_attempt);
+            (edge.mode == ExchangeMode::Blocking || !producer_ended)
                 && !ended(edge.target, id.consumer, id.consumer_attempt)
         });
     }
@@ -176,10 +178,14 @@ impl Worker {
     }
 
     fn channel(&self, id: ChannelId) -> Arc<Channel> {
-        let partitioning = self.context.graph.edge(id.edge).partitioning;
-        let bytes = if partitioning == Partitioning::Demand { SPLIT_CHANNEL_BYTES } else { CHANNEL_BYTES };
+        let edge = self.context.graph.edge(id.edge);
+        let make = || match (edge.mode, edge.partitioning) {
+            (ExchangeMode::Blocking, _) => Channel::blocking(&self.context.temp_dir),
+            (ExchangeMode::Pipelined, Partitioning::Demand) => Channel::new(SPLIT_CHANNEL_BYTES),
+            (ExchangeMode::Pipelined, _) => Channel::new(CHANNEL_BYTES),
+        };
         let mut channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(channels.entry(id).or_insert_with(|| Arc::new(Channel::new(bytes))))
+        Arc::clone(channels.entry(id).or_insert_with(|| Arc::new(make())))
     }
 
     fn inputs(

@@ -4,11 +4,13 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use flott_core::ids::{Attempt, EdgeId};
 
+use super::spill::SpillQueue;
 use crate::element::Element;
 use crate::slot::TaskWaker;
 
@@ -50,12 +52,16 @@ pub trait ChannelSender: Send + Sync {
 
     /// Names the subtask to wake when there is room again.
     fn set_producer(&self, waker: TaskWaker);
+
+    /// Why the channel does not keep what is sent, if it does not.
+    fn error(&self) -> Option<String>;
 }
 
 /// Called with the bytes a consumer has taken from a channel, so that credit can go back to another process.
 pub type ReleaseHook = Box<dyn Fn(usize) + Send + Sync>;
 
-/// A queue between two subtasks of this process, or the consumer's end of one that spans processes.
+/// A queue between two subtasks of this process, or the consumer's end of one that spans processes. One of a blocking
+/// exchange keeps everything, on disk, until its consumer starts.
 pub struct Channel {
     capacity: usize,
     charged: AtomicUsize,
@@ -65,6 +71,8 @@ pub struct Channel {
 #[derive(Default)]
 struct State {
     queue: VecDeque<Element>,
+    /// The batches of a blocking exchange; in `queue` then stands what comes behind them.
+    spill: Option<SpillQueue>,
     consumer: Option<Consumer>,
     producer: Option<TaskWaker>,
     release_hook: Option<ReleaseHook>,
@@ -79,6 +87,12 @@ impl Channel {
     /// A channel that holds `capacity` bytes.
     pub fn new(capacity: usize) -> Self {
         Self { capacity, charged: AtomicUsize::new(0), state: Mutex::new(State::default()) }
+    }
+
+    /// A channel of a blocking exchange, with its file in `folder`.
+    pub fn blocking(folder: &Path) -> Self {
+        let state = State { spill: Some(SpillQueue::new(folder)), ..State::default() };
+        Self { capacity: usize::MAX, charged: AtomicUsize::new(0), state: Mutex::new(state) }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -99,7 +113,7 @@ impl Channel {
     /// Attaches the consuming gate, as its channel `index`.
     pub fn set_consumer(&self, ready: Arc<ReadyQueue>, index: u32) {
         let mut state = self.state();
-        if !state.queue.is_empty() {
+        if !state.is_empty() {
             ready.push(index);
         }
         state.consumer = Some(Consumer { ready, index });
@@ -113,8 +127,9 @@ impl Channel {
     /// Takes the next element, and whether more are behind it. The charge stays until [`release`](Self::release).
     pub fn pop(&self) -> (Option<Element>, bool) {
         let mut state = self.state();
-        let element = state.queue.pop_front();
-        (element, !state.queue.is_empty())
+        let spilled = state.spill.as_mut().and_then(SpillQueue::pop).map(Element::Encoded);
+        let element = spilled.or_else(|| state.queue.pop_front());
+        (element, !state.is_empty())
     }
 
     /// Whether the next element is a control element.
@@ -124,7 +139,7 @@ impl Channel {
 
     /// Gives back `bytes` of the channel's bound.
     pub fn release(&self, bytes: usize) {
-        if bytes == 0 {
+        if bytes == 0 || self.capacity == usize::MAX {
             return;
         }
         let before = self.charged.fetch_sub(bytes, Ordering::AcqRel);
@@ -146,10 +161,18 @@ impl ChannelSender for Channel {
     }
 
     fn send(&self, element: Element) {
-        self.charged.fetch_add(element.charged_bytes(), Ordering::AcqRel);
+        if self.capacity < usize::MAX {
+            self.charged.fetch_add(element.charged_bytes(), Ordering::AcqRel);
+        }
         let mut state = self.state();
-        let was_empty = state.queue.is_empty();
-        state.queue.push_back(element);
+        let was_empty = state.is_empty();
+        match (&mut state.spill, element) {
+            (Some(spill), Element::Batch(batch)) => spill.push(|out| batch.encode(out)),
+            (Some(spill), Element::Encoded(bytes)) => spill.push(|out| out.extend_from_slice(&bytes)),
+            // A batch job has no use for progress on the way: everything is there when it is read.
+            (Some(_), Element::Watermark(_) | Element::Idle) => {}
+            (_, element) => state.queue.push_back(element),
+        }
         if was_empty {
             if let Some(consumer) = &state.consumer {
                 consumer.ready.push(consumer.index);
@@ -159,6 +182,16 @@ impl ChannelSender for Channel {
 
     fn set_producer(&self, waker: TaskWaker) {
         self.state().producer = Some(waker);
+    }
+
+    fn error(&self) -> Option<String> {
+        self.state().spill.as_ref().and_then(|spill| spill.error().map(str::to_owned))
+    }
+}
+
+impl State {
+    fn is_empty(&self) -> bool {
+        self.queue.is_empty() && self.spill.as_ref().is_none_or(SpillQueue::is_empty)
     }
 }
 

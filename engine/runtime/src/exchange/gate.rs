@@ -6,7 +6,7 @@ use flott_core::time::{MAX_WATERMARK, NO_TIMESTAMP};
 use flott_core::{CodecError, Timestamp};
 
 use super::align::BarrierAligner;
-use super::channel::{Channel, ReadyQueue};
+use super::channel::{Channel, ChannelSender, ReadyQueue};
 use crate::element::{AnyBatch, Barrier, Element};
 
 /// What a gate gives its subtask.
@@ -136,7 +136,10 @@ impl InputGate {
         if more {
             self.ready.push_back(index);
         }
-        let Some(element) = element else { return Ok(None) };
+        let Some(element) = element else {
+            let error = slot.channel.error();
+            return error.map_or(Ok(None), |error| Err(CodecError::invalid("blocking exchange", error)));
+        };
         let charge = element.charged_bytes();
         if charge > 0 {
             self.held.push((index, charge));

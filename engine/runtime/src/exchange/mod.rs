@@ -9,3 +9,4 @@ pub mod channel;
 pub mod gate;
 pub mod output;
 pub mod partition;
+mod spill;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::channel::ChannelSender;
 use super::partition::Partitioner;
 use crate::element::{AnyBatch, Element};
-use crate::error::OperatorError;
+use crate::error::{Fault, OperatorError};
 
 /// The channels of an output.
 pub struct Channels(Vec<Arc<dyn ChannelSender>>);
@@ -85,6 +85,15 @@ impl Output {
     /// When [`flush`](Self::flush) is due.
     pub fn flush_at(&self) -> Option<Instant> {
         Some(self.waiting_since? + self.timeout?)
+    }
+
+    /// Whether the channels keep what they are sent.
+    ///
+    /// # Errors
+    /// What keeps them from it: a full disk, say.
+    pub fn check(&self) -> Result<(), OperatorError> {
+        let error = self.channels.0.iter().find_map(|channel| channel.error());
+        error.map_or(Ok(()), |error| Err(OperatorError::new(Fault::Environment, error)))
     }
 
     /// Sends a control element to all channels, behind the records so far.

@@ -7,6 +7,7 @@ use flott_core::ids::CheckpointId;
 use super::{FinalHandles, Phase, Subtask, TaskEvent, TaskFailure, TaskMessage};
 use crate::chain::Now;
 use crate::error::{Fault, OperatorError};
+use crate::exchange::output::Output;
 use crate::snapshot::SnapshotWriter;
 
 /// How long one step of writing a snapshot may hold up records.
@@ -148,6 +149,8 @@ impl Subtask {
 
     /// After the end: finishes if nothing is to be committed. True: the subtask is over.
     pub(super) fn try_finish(&mut self, now: Now) -> Result<bool, TaskFailure> {
+        let checked = self.outputs.iter().try_for_each(Output::check);
+        checked.map_err(|error| self.failure(0, error))?;
         let handles = match &self.spec.restore.ended {
             Some(handles) => handles.clone(),
             None => self.final_handles(now)?,
