@@ -247,7 +247,11 @@ impl<O: Operator> Harness<O> {
             Current::Batch => {
                 cursor.begin_step(Instant::now());
                 operator.process(cursor, out, context)?;
-                if cursor.is_exhausted() { Progress::Done } else { Progress::More }
+                match cursor.is_exhausted() {
+                    true => Progress::Done,
+                    false if operator.is_ready() => Progress::More,
+                    false => Progress::Waiting,
+                }
             }
             Current::Watermark(watermark) => operator.watermark(watermark, out, context)?,
             Current::End => operator.end(out, context)?,
