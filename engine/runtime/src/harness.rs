@@ -14,55 +14,22 @@
 
 #![allow(clippy::expect_used, clippy::panic, reason = "for tests: what goes wrong must fail the test")]
 
-use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+mod config;
 
-use flott_core::ids::{CheckpointId, JobId, OperatorId};
-use flott_core::memory::ManagedMemory;
+pub use config::HarnessConfig;
+
+use std::time::Instant;
+
+use flott_core::ids::{CheckpointId, OperatorId};
 use flott_core::time::{MAX_WATERMARK, NO_TIMESTAMP};
-use flott_core::{Data, MaxParallelism, Records, Timestamp};
+use flott_core::{Data, Records, Timestamp};
 use flott_state::{OperatorState, SnapshotProgress, StateContext};
 
 use crate::collector::Emitted;
 use crate::element::AnyBatch;
 use crate::error::OperatorError;
-use crate::metrics::OperatorMetrics;
 use crate::operator::{Collector, Cursor, Operator, OperatorContext, OperatorInfo, OutputTag, Progress};
 use crate::operators::{Checked, ElementChecker};
-use crate::slot::TaskWaker;
-
-/// Who and where the operator under test is.
-#[derive(Debug, Clone)]
-pub struct HarnessConfig {
-    /// Its subtask's index.
-    pub subtask: u32,
-    /// How many subtasks there are.
-    pub parallelism: u32,
-    /// How many key groups there are.
-    pub max_parallelism: MaxParallelism,
-    /// How many subtasks read what it emits.
-    pub consumers: u32,
-    /// How often it may emit watermarks of its own.
-    pub auto_watermark_interval: Duration,
-    /// Its managed memory, in bytes.
-    pub managed_memory: usize,
-    /// What the clock shows when it opens, in milliseconds since the epoch.
-    pub processing_time: Timestamp,
-}
-
-impl Default for HarnessConfig {
-    fn default() -> Self {
-        Self {
-            subtask: 0,
-            parallelism: 1,
-            max_parallelism: MaxParallelism::default_for(1),
-            consumers: 1,
-            auto_watermark_interval: Duration::from_millis(200),
-            managed_memory: 32 << 20,
-            processing_time: 0,
-        }
-    }
-}
 
 /// Something the operator emitted, or passed on.
 #[derive(Debug, Clone, PartialEq)]
@@ -140,7 +107,7 @@ impl<O: Operator> Harness<O> {
             key_groups: config.max_parallelism.range(config.subtask, config.parallelism),
         };
         let mut state = OperatorState::restore(context, snapshots)?;
-        let info = info(&config, restored);
+        let info = config.info(restored);
         operator.open(&mut OperatorContext {
             state: &mut state,
             info: &info,
@@ -280,7 +247,11 @@ impl<O: Operator> Harness<O> {
             Current::Batch => {
                 cursor.begin_step(Instant::now());
                 operator.process(cursor, out, context)?;
-                if cursor.is_exhausted() { Progress::Done } else { Progress::More }
+                match cursor.is_exhausted() {
+                    true => Progress::Done,
+                    false if operator.is_ready() => Progress::More,
+                    false => Progress::Waiting,
+                }
             }
             Current::Watermark(watermark) => operator.watermark(watermark, out, context)?,
             Current::End => operator.end(out, context)?,
@@ -484,29 +455,5 @@ impl<O: Operator> Harness<O> {
 impl<O: Operator> Drop for Harness<O> {
     fn drop(&mut self) {
         self.operator.close();
-    }
-}
-
-fn info(config: &HarnessConfig, restored: bool) -> OperatorInfo {
-    static IO: OnceLock<tokio::runtime::Runtime> = OnceLock::new();
-    let io = IO.get_or_init(|| {
-        let io = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
-        io.expect("the system gives a thread")
-    });
-    OperatorInfo {
-        name: "operator under test".to_owned(),
-        job: JobId::from_bytes([0; 16]),
-        job_name: "test".to_owned(),
-        subtask: config.subtask,
-        parallelism: config.parallelism,
-        consumers: config.consumers,
-        attempt: 0,
-        restored,
-        temp_dir: std::env::temp_dir(),
-        managed_memory: ManagedMemory::of_bytes(config.managed_memory),
-        auto_watermark_interval: config.auto_watermark_interval,
-        waker: TaskWaker::detached(),
-        io: io.handle().clone(),
-        metrics: Arc::new(OperatorMetrics::default()),
     }
 }

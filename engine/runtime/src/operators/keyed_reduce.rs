@@ -1,13 +1,10 @@
 //! `KeyedReduce`: combines each record with what there was of its key, and emits the new value every time.
 
-use std::cell::RefCell;
-use std::rc::Rc;
 use std::sync::Arc;
 
 use flott_core::{Data, Key};
-use flott_state::Table;
 
-use super::state_not_declared;
+use super::{SharedTable, state_not_declared};
 use crate::error::OperatorError;
 use crate::key_selector::KeySelector;
 use crate::operator::{Collector, Cursor, Operator, OperatorContext};
@@ -16,7 +13,7 @@ use crate::operator::{Collector, Cursor, Operator, OperatorContext};
 pub struct KeyedReduce<T, S: KeySelector<T>, F> {
     selector: Arc<S>,
     reduce: F,
-    values: Option<Rc<RefCell<Table<S::Key, T>>>>,
+    values: Option<SharedTable<S::Key, T>>,
 }
 
 impl<T, S: KeySelector<T>, F: FnMut(&mut T, T)> KeyedReduce<T, S, F> {
@@ -78,12 +75,6 @@ mod tests {
 
     type Record = (String, i64);
 
-    fn longest()
-    -> Harness<KeyedReduce<Record, impl KeySelector<Record, Key = String>, impl FnMut(&mut Record, Record)>>
-    {
-        Harness::new(operator())
-    }
-
     fn operator()
     -> KeyedReduce<Record, impl KeySelector<Record, Key = String>, impl FnMut(&mut Record, Record)> {
         let selector = Arc::new(Borrowed::new(|record: &Record| &record.0));
@@ -107,7 +98,7 @@ mod tests {
 
     #[test]
     fn every_record_gives_the_keys_new_value() {
-        let mut harness = longest();
+        let mut harness = Harness::new(operator());
         harness.push_at(("a".to_owned(), 5), 10);
         harness.push_at(("b".to_owned(), 7), 11);
         harness.push_at(("a".to_owned(), 1), 12);
@@ -122,7 +113,7 @@ mod tests {
             cut in 0.0..1.0_f64,
         ) {
             let cut = (records.len() as f64 * cut) as usize;
-            let mut harness = longest();
+            let mut harness = Harness::new(operator());
             push(&mut harness, &records[..cut]);
             let mut results = harness.take_records();
             harness.begin_snapshot();

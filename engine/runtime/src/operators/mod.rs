@@ -41,7 +41,15 @@ pub use window_assigner::{SlidingEventTimeWindows, TimeWindow, TumblingEventTime
 pub use window_process::{ProcessContents, WindowProcess, WindowProcessFunction};
 pub use window_reduce::{ReduceContents, WindowReduce};
 
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use flott_state::Table;
+
 use crate::error::{Fault, OperatorError};
+
+/// A table that an operator shares with the registry of its states.
+type SharedTable<K, V> = Rc<RefCell<Table<K, V>>>;
 
 /// An operator was given records before it was opened.
 fn state_not_declared() -> OperatorError {

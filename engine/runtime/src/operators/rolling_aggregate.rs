@@ -3,16 +3,13 @@
 //! The state holds the field alone, and the record that came goes on with the field changed: after a key's first record
 //! nothing is copied but the field. This is the loop of a streaming word count.
 
-use std::cell::RefCell;
 use std::marker::PhantomData;
 use std::ops::AddAssign;
-use std::rc::Rc;
 use std::sync::Arc;
 
 use flott_core::{Data, Key};
-use flott_state::Table;
 
-use super::state_not_declared;
+use super::{SharedTable, state_not_declared};
 use crate::error::OperatorError;
 use crate::key_selector::KeySelector;
 use crate::operator::{Collector, Cursor, Operator, OperatorContext};
@@ -70,7 +67,7 @@ fn keep<V: Clone>(value: &mut V, field: &mut V, new: bool) {
 pub struct RollingAggregate<T, S: KeySelector<T>, V, A, C> {
     selector: Arc<S>,
     field: A,
-    values: Option<Rc<RefCell<Table<S::Key, V>>>>,
+    values: Option<SharedTable<S::Key, V>>,
     combine: PhantomData<fn(T) -> C>,
 }
 

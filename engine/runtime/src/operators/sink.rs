@@ -34,7 +34,7 @@ pub trait Sink<T>: Send + Sync + 'static {
 /// [`OperatorInfo::io`] and wakes the task by [`OperatorInfo::waker`].
 pub trait SinkWriter<T>: 'static {
     /// Whether [`write`](Self::write) may be called. If not, the task's waker must be called once it may.
-    fn is_ready(&mut self) -> bool {
+    fn is_ready(&self) -> bool {
         true
     }
 
@@ -135,6 +135,10 @@ impl<T: Data, S: Sink<T>> Operator for SinkOperator<T, S> {
         Ok(())
     }
 
+    fn is_ready(&self) -> bool {
+        self.writer.as_ref().is_none_or(SinkWriter::is_ready)
+    }
+
     fn end(
         &mut self,
         _out: &mut Collector<()>,
@@ -203,17 +207,22 @@ mod tests {
     struct Writer {
         sink: Transactions,
         open: Vec<u8>,
+        room: usize,
     }
 
     impl Sink<u8> for Transactions {
         type Writer = Writer;
 
         fn writer(&self, _info: &OperatorInfo) -> Result<Writer, OperatorError> {
-            Ok(Writer { sink: self.clone(), open: Vec::new() })
+            Ok(Writer { sink: self.clone(), open: Vec::new(), room: 3 })
         }
     }
 
     impl SinkWriter<u8> for Writer {
+        fn is_ready(&self) -> bool {
+            self.open.len() < self.room
+        }
+
         fn write(&mut self, record: u8, _time: Timestamp) -> Result<(), OperatorError> {
             self.open.push(record);
             Ok(())
@@ -255,6 +264,21 @@ mod tests {
         assert_eq!(sink.committed(), [vec![1, 2]]);
         harness.complete_checkpoint(second);
         assert_eq!(sink.committed(), [vec![1, 2], vec![3]]);
+    }
+
+    #[test]
+    fn a_writer_without_room_gets_no_records() {
+        let sink = Transactions::default();
+        let mut harness = Harness::new(sink.operator());
+        harness.begin((0..5).map(|n| (n, 0)).collect());
+        assert!(harness.step(), "it waits");
+        assert!(!harness.operator().is_ready());
+        if let Some(writer) = &mut harness.operator_mut().writer {
+            assert_eq!(writer.open, [0, 1, 2]);
+            writer.room = 10;
+        }
+        while !harness.step() {}
+        assert_eq!(harness.final_handles(), [[0, 1, 2, 3, 4]]);
     }
 
     #[test]

@@ -1,4 +1,10 @@
-//! The readers of a source as an operator: takes splits, reads one after the other, stamps records with event time.
+//! The operator around a source's readers: splits come in as records, what is read goes out with timestamps and watermarks.
+//!
+//! A reader reads one split at a time, and takes the next one when it is through: until then the operator
+//! [holds its input](Operator::holds_input), so the enumerator gives splits to readers that are free. Only after a restore with a
+//! lower parallelism may there be several; then the reader takes turns, so that they come forward together.
+//!
+//! Invariant: the watermark is that of the split that is furthest behind; a split that was not begun holds it back.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -11,64 +17,117 @@ use flott_core::time::NO_TIMESTAMP;
 use flott_state::OperatorList;
 
 use super::{ReadProgress, Source, SourceReader};
-use crate::collector::Collector;
-use crate::cursor::Cursor;
-use crate::error::OperatorError;
-use crate::operator::{Operator, OperatorContext, Progress};
+use crate::error::{Fault, OperatorError};
+use crate::operator::{Collector, Cursor, Operator, OperatorContext, Progress};
 use crate::watermark::{Stamper, WatermarkClock, WatermarkStrategy};
 
-/// Reads the splits of a source `S`.
+/// Runs the readers of a source.
 pub struct SourceReaderOperator<S: Source> {
     source: Arc<S>,
     strategy: WatermarkStrategy<S::Out>,
-    open: Option<Open<S>>,
+    /// The split in hand is known to the reader; this is what stamps its records.
+    active: Option<Stamper<S::Out>>,
+    /// Splits that wait for their turn, with what stamps those that were begun.
+    waiting: VecDeque<WaitingSplit<S>>,
+    /// When the next waiting split has its turn.
+    turn_ends: Timestamp,
+    opened: Option<Opened<S>>,
 }
 
-struct Open<S: Source> {
+/// A split, and what stamps its records if it was begun.
+type WaitingSplit<S> = (<S as Source>::Split, Option<Stamper<<S as Source>::Out>>);
+
+struct Opened<S: Source> {
     reader: S::Reader,
-    /// Splits that are to be read after the one in hand.
-    pending: VecDeque<S::Split>,
-    stamper: Option<Stamper<S::Out>>,
-    /// The watermark of the splits that have been read to their end.
-    finished: Timestamp,
     clock: WatermarkClock,
+    turn: Timestamp,
     splits: Rc<RefCell<OperatorList<S::Split>>>,
 }
 
 impl<S: Source> SourceReaderOperator<S> {
-    /// Reads by `source` and stamps by `strategy`.
+    /// Reads the splits of `source`; records get timestamps and watermarks by `strategy`.
     pub fn new(source: Arc<S>, strategy: WatermarkStrategy<S::Out>) -> Self {
-        Self { source, strategy, open: None }
+        let turn_ends = NO_TIMESTAMP;
+        Self { source, strategy, active: None, waiting: VecDeque::new(), turn_ends, opened: None }
     }
 
-    /// Reads for a step.
-    fn read(&mut self, out: &mut Collector<S::Out>, now: Timestamp) -> Result<Progress, OperatorError> {
-        let Some(open) = &mut self.open else { return Ok(Progress::Done) };
-        if open.stamper.is_none() {
-            let Some(split) = open.pending.pop_front() else {
-                open.clock.tick(open.finished, now, out);
+    /// How far all splits in hand have come.
+    fn furthest_behind(&self, now: Timestamp) -> Timestamp {
+        let waiting = self.waiting.iter().map(|(_, stamper)| stamper.as_ref());
+        let stampers = waiting.chain(self.active.iter().map(Some));
+        stampers
+            .map(|stamper| stamper.map_or(NO_TIMESTAMP, |s| s.watermark(now)))
+            .min()
+            .unwrap_or(NO_TIMESTAMP)
+    }
+
+    /// Reads from the split in hand, or begins the next one; [`Progress::Done`] when there is none.
+    fn step(
+        &mut self,
+        out: &mut Collector<S::Out>,
+        context: &OperatorContext<'_>,
+    ) -> Result<Progress, OperatorError> {
+        let now = context.processing_time;
+        self.take_turns(now)?;
+        let mut opened = self.opened.take().ok_or_else(not_opened)?;
+        let progress = self.read(&mut opened, now, out);
+        self.opened = Some(opened);
+        progress
+    }
+
+    fn read(
+        &mut self,
+        opened: &mut Opened<S>,
+        now: Timestamp,
+        out: &mut Collector<S::Out>,
+    ) -> Result<Progress, OperatorError> {
+        if self.active.is_none() {
+            let Some((split, stamper)) = self.waiting.pop_front() else {
+                opened.clock.tick(NO_TIMESTAMP, now, out);
                 return Ok(Progress::Done);
             };
-            open.reader.start(split)?;
-            open.stamper = Some(Stamper::new(&self.strategy));
+            opened.reader.start(split)?;
+            self.active = Some(stamper.unwrap_or_else(|| Stamper::new(&self.strategy)));
+            self.turn_ends = now.saturating_add(opened.turn);
         }
-        let progress = open.reader.read(out)?;
-        let Some(stamper) = &mut open.stamper else { return Ok(Progress::Done) };
-        if stamper.stamp(out) {
-            open.clock.note_records(now);
+        let read = opened.reader.read(out)?;
+        if self.active.as_mut().is_some_and(|stamper| stamper.stamp(out)) {
+            opened.clock.note_records(now);
         }
-        // Splits are read one after the other, so time has come as far as any of them says.
-        open.finished = open.finished.max(stamper.watermark(now));
-        open.clock.tick(open.finished, now, out);
-        Ok(match progress {
-            ReadProgress::More => Progress::More,
-            ReadProgress::Waiting => Progress::Waiting,
+        let watermark = self.furthest_behind(now);
+        Ok(match read {
             ReadProgress::SplitFinished => {
-                open.stamper = None;
+                // The end of a split waits for no interval.
+                opened.clock.emit(watermark, now, out);
+                self.active = None;
+                if self.waiting.is_empty() { Progress::Done } else { Progress::More }
+            }
+            ReadProgress::More => {
+                opened.clock.tick(watermark, now, out);
                 Progress::More
+            }
+            ReadProgress::Waiting => {
+                opened.clock.tick(watermark, now, out);
+                Progress::Waiting
             }
         })
     }
+
+    /// Puts the split in hand behind the waiting ones when its turn is over.
+    fn take_turns(&mut self, now: Timestamp) -> Result<(), OperatorError> {
+        if self.waiting.is_empty() || now < self.turn_ends {
+            return Ok(());
+        }
+        let opened = self.opened.as_ref().ok_or_else(not_opened)?;
+        if let Some((stamper, split)) = self.active.take().zip(opened.reader.position()) {
+            self.waiting.push_back((split, Some(stamper)));
+        }
+        Ok(())
+    }
+}
+
+fn not_opened() -> OperatorError {
+    OperatorError::new(Fault::Flott, "a source was read before it was opened; this is a defect of Flott")
 }
 
 impl<S: Source> Operator for SourceReaderOperator<S> {
@@ -76,14 +135,13 @@ impl<S: Source> Operator for SourceReaderOperator<S> {
     type Out = S::Out;
 
     fn open(&mut self, context: &mut OperatorContext<'_>) -> Result<(), OperatorError> {
-        let splits = context.state.list("splits")?;
-        let pending = splits.borrow_mut().take().into();
-        self.open = Some(Open {
+        let splits: Rc<RefCell<OperatorList<S::Split>>> = context.state.list("splits")?;
+        self.waiting = splits.borrow_mut().take().into_iter().map(|split| (split, None)).collect();
+        let interval = context.info.auto_watermark_interval;
+        self.opened = Some(Opened {
             reader: self.source.reader(context.info)?,
-            pending,
-            stamper: None,
-            finished: NO_TIMESTAMP,
-            clock: WatermarkClock::new(&self.strategy, context.info.auto_watermark_interval),
+            clock: WatermarkClock::new(&self.strategy, interval),
+            turn: Timestamp::try_from(interval.as_millis()).unwrap_or(Timestamp::MAX),
             splits,
         });
         Ok(())
@@ -96,11 +154,13 @@ impl<S: Source> Operator for SourceReaderOperator<S> {
         _context: &mut OperatorContext<'_>,
     ) -> Result<(), OperatorError> {
         while let Some((split, _)) = input.next() {
-            if let Some(open) = &mut self.open {
-                open.pending.push_back(split);
-            }
+            self.waiting.push_back((split, None));
         }
         Ok(())
+    }
+
+    fn forward_watermark(&self, _watermark: Timestamp) -> Option<Timestamp> {
+        None
     }
 
     fn advance(
@@ -108,40 +168,38 @@ impl<S: Source> Operator for SourceReaderOperator<S> {
         out: &mut Collector<S::Out>,
         context: &mut OperatorContext<'_>,
     ) -> Result<Progress, OperatorError> {
-        self.read(out, context.processing_time)
+        self.step(out, context)
     }
 
     fn holds_input(&self) -> bool {
-        self.open.as_ref().is_some_and(|open| open.stamper.is_some() || !open.pending.is_empty())
+        self.active.is_some() || !self.waiting.is_empty()
     }
 
     fn next_timer(&self) -> Option<Timestamp> {
-        let open = self.open.as_ref()?;
-        [open.clock.next_timer(), open.reader.next_timer()].into_iter().flatten().min()
+        let opened = self.opened.as_ref()?;
+        let reader = self.active.as_ref().and_then(|_| opened.reader.next_timer());
+        let turn = (self.active.is_some() && !self.waiting.is_empty()).then_some(self.turn_ends);
+        [reader, turn, opened.clock.next_timer()].into_iter().flatten().min()
     }
 
     fn timer(
         &mut self,
-        now: Timestamp,
+        _now: Timestamp,
         out: &mut Collector<S::Out>,
-        _context: &mut OperatorContext<'_>,
+        context: &mut OperatorContext<'_>,
     ) -> Result<Progress, OperatorError> {
-        if let Some(open) = &mut self.open {
-            open.clock.tick(open.finished, now, out);
-            if open.reader.next_timer().is_some_and(|at| at <= now) {
-                self.read(out, now)?;
-            }
-        }
+        // The task goes on with `advance`.
+        self.step(out, context)?;
         Ok(Progress::Done)
     }
 
-    /// There will be no more splits: reads those that are left.
     fn end(
         &mut self,
         out: &mut Collector<S::Out>,
         context: &mut OperatorContext<'_>,
     ) -> Result<Progress, OperatorError> {
-        self.read(out, context.processing_time)
+        // There will be no more splits; those in hand are read to their ends.
+        if self.holds_input() { self.step(out, context) } else { Ok(Progress::Done) }
     }
 
     fn prepare_snapshot(
@@ -149,10 +207,126 @@ impl<S: Source> Operator for SourceReaderOperator<S> {
         _checkpoint: CheckpointId,
         _context: &mut OperatorContext<'_>,
     ) -> Result<(), OperatorError> {
-        if let Some(open) = &self.open {
-            let in_hand = open.stamper.as_ref().and_then(|_| open.reader.position());
-            open.splits.borrow_mut().set(in_hand.into_iter().chain(open.pending.iter().cloned()).collect());
-        }
+        let opened = self.opened.as_ref().ok_or_else(not_opened)?;
+        let active = self.active.as_ref().and_then(|_| opened.reader.position());
+        let waiting = self.waiting.iter().map(|(split, _)| split.clone());
+        opened.splits.borrow_mut().set(active.into_iter().chain(waiting).collect());
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::harness::{Emission, Harness, HarnessConfig};
+    use crate::source::{GeneratorSource, IndexRange};
+
+    type Numbers = GeneratorSource<i64, fn(u64) -> i64>;
+
+    fn operator() -> SourceReaderOperator<Numbers> {
+        let strategy =
+            WatermarkStrategy::for_monotonous_timestamps().with_timestamp_assigner(|n: &i64, _| *n);
+        SourceReaderOperator::new(Arc::new(Numbers::new(100_000, |index| index as i64)), strategy)
+    }
+
+    fn split(next: u64, end: u64) -> IndexRange {
+        IndexRange { next, end, stride: 1 }
+    }
+
+    #[test]
+    fn a_split_is_held_until_it_is_read_and_ends_with_its_watermark() {
+        let mut harness = Harness::new(operator());
+        assert_eq!(harness.advance(), Progress::Done);
+        harness.push(split(0, 1500));
+        assert!(harness.operator().holds_input());
+        assert!(harness.take_output().is_empty());
+        assert_eq!(harness.advance(), Progress::More);
+        assert_eq!(harness.take_output()[1023], (1023, 1023));
+        assert_eq!(harness.take_watermarks(), [1022]);
+        assert_eq!(harness.advance(), Progress::Done);
+        assert!(!harness.operator().holds_input());
+        assert_eq!(harness.take_output().len(), 476);
+        assert_eq!(harness.take_watermarks(), [1498]);
+        assert_eq!(harness.advance(), Progress::Done);
+    }
+
+    #[test]
+    fn the_watermark_comes_by_the_clock_when_nothing_is_read() {
+        let mut harness = Harness::new(operator());
+        harness.push(split(0, 5000));
+        harness.advance();
+        harness.advance();
+        assert_eq!(harness.take_watermarks(), [1022]);
+        harness.set_processing_time(200);
+        assert_eq!(harness.take_watermarks().len(), 1);
+    }
+
+    #[test]
+    fn a_restored_reader_goes_on_behind_the_last_record() {
+        let mut harness = Harness::new(operator());
+        harness.push(split(10, 3000));
+        harness.advance();
+        harness.advance();
+        let before = harness.take_records();
+        let mut restored = Harness::restore(operator(), harness.snapshot());
+        assert!(restored.operator().holds_input());
+        restored.end();
+        let records: Vec<_> = before.into_iter().chain(restored.take_records()).collect();
+        assert!(records.into_iter().eq(10..3000));
+    }
+
+    #[test]
+    fn splits_of_other_readers_are_read_in_turns_and_the_watermark_waits_for_the_last() {
+        let config =
+            HarnessConfig { auto_watermark_interval: Duration::from_millis(10), ..HarnessConfig::default() };
+        let snapshots: Vec<_> = [split(0, 10_000), split(50_000, 60_000)]
+            .map(|split| {
+                let mut harness = Harness::new(operator());
+                harness.push(split);
+                harness.snapshot()
+            })
+            .to_vec();
+        let mut harness = Harness::restore_with_config(operator(), config, snapshots);
+        let mut time = 0;
+        harness.begin_end();
+        while !harness.step() {
+            time += 4;
+            harness.set_processing_time(time);
+        }
+        let emissions = harness.take_emissions();
+        let mut watermark = NO_TIMESTAMP;
+        let (mut numbers, mut switches, mut low) = (Vec::new(), 0, true);
+        for emission in emissions {
+            match emission {
+                Emission::Record(n, time) => {
+                    assert!(time > watermark, "{n} is late: the watermark is {watermark}");
+                    switches += usize::from(low != (n < 50_000));
+                    low = n < 50_000;
+                    numbers.push(n);
+                }
+                Emission::Watermark(at) => watermark = at,
+                Emission::Idle => {}
+            }
+        }
+        numbers.sort();
+        assert!(numbers.into_iter().eq((0..10_000).chain(50_000..60_000)));
+        assert!(switches > 2, "{switches} turns");
+        assert!(watermark > 9_000);
+    }
+
+    #[test]
+    fn without_splits_a_reader_becomes_idle_by_the_timeout() {
+        let strategy = WatermarkStrategy::no_watermarks().with_idleness(Duration::from_millis(100));
+        let source = Arc::new(Numbers::new(10, |index| index as i64));
+        let mut harness = Harness::new(SourceReaderOperator::new(source, strategy));
+        harness.advance();
+        harness.set_processing_time(99);
+        assert_eq!(harness.take_idle(), 0);
+        harness.set_processing_time(100);
+        assert_eq!(harness.take_idle(), 1);
+        harness.set_processing_time(1000);
+        assert_eq!(harness.take_idle(), 0);
     }
 }

@@ -269,7 +269,7 @@ fn late_records_are_counted_and_windows_that_are_gone_leave_nothing_behind() {
     assert_eq!(harness.take_output(), [((1, 0, 1, 1), 9), ((1, 0, 3, 2), 9)]);
     harness.watermark(14);
     harness.push_at((1, 4), 5);
-    assert_eq!(harness.take_output(), []);
+    assert!(harness.take_output().is_empty());
     assert_eq!(harness.take_side_output(&late_tag()), [((1, 4), 5)]);
     assert_eq!(harness.info().metrics.late_records.load(std::sync::atomic::Ordering::Relaxed), 1);
     assert_eq!(harness.state_entries(), 0);
