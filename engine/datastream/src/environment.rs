@@ -16,8 +16,8 @@ use flott_plan::{EdgeKey, JobGraph, OperatorKey, Origin, OutputPort, Variant};
 use flott_runtime::program::Program;
 use flott_runtime::sinks::decode_collected;
 use flott_runtime::source::{
-    CollectionSource, EnumeratorOperator, SequenceSource, SocketTextSource, Source, SourceReaderOperator,
-    TextFileSource,
+    CollectionSource, EnumeratorOperator, GeneratorSource, SequenceSource, SocketTextSource, Source,
+    SourceReaderOperator, TextFileSource,
 };
 use flott_runtime::watermark::WatermarkStrategy;
 
@@ -167,8 +167,8 @@ impl StreamExecutionEnvironment {
 
     /// The numbers `from..=to`.
     #[track_caller]
-    pub fn generate_sequence(&self, from: u64, to: u64) -> DataStream<u64> {
-        let source = SequenceSource::new(from, to.saturating_add(1), |n| n);
+    pub fn generate_sequence(&self, from: i64, to: i64) -> DataStream<i64> {
+        let source = SequenceSource::new(from, to);
         self.source(source, WatermarkStrategy::no_watermarks(), "Source: sequence", Origin::caller(), None)
     }
 
@@ -180,13 +180,7 @@ impl StreamExecutionEnvironment {
         make: impl Fn(u64) -> T + Send + Sync + 'static,
         strategy: WatermarkStrategy<T>,
     ) -> DataStream<T> {
-        self.source(
-            SequenceSource::new(0, count, make),
-            strategy,
-            "Source: generator",
-            Origin::caller(),
-            None,
-        )
+        self.source(GeneratorSource::new(count, make), strategy, "Source: generator", Origin::caller(), None)
     }
 
     /// The lines of a text file, or of all files below a folder; names that begin with `.` or `_` are left out. A line that

@@ -63,7 +63,9 @@ impl SpillQueue {
         if self.unwritten.len() >= WRITE_BYTES && self.error.is_none() {
             if let Err(error) = self.write_out() {
                 let folder = self.folder.display();
-                let message = format!("cannot write an exchange's records to {folder}: {error}; set io.tmp.dirs to a folder with room");
+                let message = format!(
+                    "cannot write an exchange's records to {folder}: {error}; set io.tmp.dirs to a folder with room"
+                );
                 self.error = Some(message);
             }
         }
@@ -101,9 +103,8 @@ impl SpillQueue {
 
     fn read_some(&mut self) -> io::Result<()> {
         if self.read >= self.written {
+            // Nothing is left in the file: the rest need not go there.
             let rest = std::mem::take(&mut self.unwritten);
-            self.written += rest.len() as u64;
-            self.read = self.written;
             self.split(&rest);
             return Ok(());
         }

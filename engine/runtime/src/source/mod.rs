@@ -9,11 +9,14 @@ mod reader;
 mod sequence;
 mod socket;
 
-pub use collection::CollectionSource;
+pub use collection::{ChunkEnumerator, ChunkPosition, ChunkReader, CollectionSource};
 pub use enumerator::EnumeratorOperator;
 pub use file::TextFileSource;
 pub use reader::SourceReaderOperator;
-pub use sequence::SequenceSource;
+pub use sequence::{
+    FromIndex, Generate, GeneratorSource, IndexEnumerator, IndexLayout, IndexRange, IndexReader, IndexSource,
+    Numbers, SequenceSource,
+};
 pub use socket::SocketTextSource;
 
 use flott_core::{Data, Timestamp};
