@@ -38,6 +38,8 @@ pub(crate) struct NewNode {
     pub(crate) keyed: bool,
     pub(crate) stateful: bool,
     pub(crate) parallelism: Option<u32>,
+    /// Whether there can only be one subtask.
+    pub(crate) non_parallel: bool,
     /// How to make it, by alternative; the default is the first.
     pub(crate) operators: Vec<(Variant, RegisterOperator)>,
     pub(crate) output_schema: String,
@@ -53,6 +55,7 @@ impl NewNode {
             keyed: false,
             stateful: false,
             parallelism: None,
+            non_parallel: false,
             operators: vec![(Variant::Default, register)],
             output_schema: T::schema().to_string(),
         }
@@ -70,6 +73,8 @@ pub(crate) struct NewEdge {
     pub(crate) output: OutputPort,
     pub(crate) partitioning: Option<Partitioning>,
     pub(crate) register: RegisterEdge,
+    /// What travels on it.
+    pub(crate) schema: String,
 }
 
 impl Builder {
@@ -96,6 +101,7 @@ impl Builder {
         let building = &mut *self.0.borrow_mut();
         let id = NodeId(building.nodes.len());
         let timeout = building.configuration.get(&config::BUFFER_TIMEOUT);
+        let input_schemas = inputs.first().map(|edge| edge.schema.clone()).into_iter().collect();
         building.nodes.push(StreamNode {
             // The final id is given when the program is executed: a uid may still come.
             operator: OperatorId::from_position(""),
@@ -104,17 +110,19 @@ impl Builder {
             origin: node.origin,
             kind: node.kind,
             parallelism: node.parallelism,
+            non_parallel: node.non_parallel,
             max_parallelism: None,
             slot_sharing_group: None,
             chaining: Chaining::Always,
             keyed: node.keyed,
             stateful: node.stateful,
-            managed_memory_weight: u32::from(node.operators.len() > 1 && node.kind != NodeKind::Source),
+            managed_memory_weight: u32::from(node.operators.len() > 1 && !matches!(node.kind, NodeKind::Source { .. })),
             batch_variant: node
                 .operators
                 .iter()
                 .map(|(variant, _)| *variant)
                 .find(|variant| matches!(variant, Variant::HashAggregate | Variant::SortAggregate)),
+            input_schemas,
             output_schema: node.output_schema,
         });
         building.operators.push(node.operators);
@@ -195,8 +203,6 @@ impl Builder {
             nodes,
             edges,
             default_parallelism: configuration.get(&config::PARALLELISM),
-            default_max_parallelism: configuration.get_optional(&config::MAX_PARALLELISM),
-            chaining: configuration.get(&config::OPERATOR_CHAINING),
             configuration: configuration.entries().clone(),
         };
         (graph, program)

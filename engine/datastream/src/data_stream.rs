@@ -92,7 +92,7 @@ impl<T: Data> DataStream<T> {
                 (None, Ship::By(partitioning)) => (Some(*partitioning), Builder::register_splits::<T>()),
                 (None, Ship::Unsaid) => (None, Builder::register_splits::<T>()),
             };
-            NewEdge { source: upstream.node, output: upstream.output.clone(), partitioning, register }
+            NewEdge { source: upstream.node, output: upstream.output.clone(), partitioning, register, schema: T::schema().to_string() }
         };
         self.upstreams.iter().map(edge).collect()
     }
@@ -301,7 +301,7 @@ impl<T: Data> DataStream<T> {
     #[track_caller]
     pub fn sink_to<S: Sink<T>>(&self, sink: S) -> DataStreamSink {
         let sink = Arc::new(sink);
-        self.sink("Sink", Origin::caller(), move || SinkOperator::new(Arc::clone(&sink)))
+        self.sink("custom", Origin::caller(), move || SinkOperator::new(Arc::clone(&sink)))
     }
 
     /// Prints every record to standard output.
@@ -310,13 +310,13 @@ impl<T: Data> DataStream<T> {
     where
         T: Display,
     {
-        self.sink("Sink: print", Origin::caller(), PrintSink::<T>::new)
+        self.sink("print", Origin::caller(), PrintSink::<T>::new)
     }
 
     /// Forgets every record.
     #[track_caller]
     pub fn discard(&self) -> DataStreamSink {
-        self.sink("Sink: discard", Origin::caller(), Discard::<T>::new)
+        self.sink("discard", Origin::caller(), Discard::<T>::new)
     }
 
     /// Writes every record to files in a folder, in the bytes that `encode` appends. Parts appear under their names only when
@@ -333,7 +333,7 @@ impl<T: Data> DataStream<T> {
     ) -> Result<DataStreamSink, ProgramError> {
         let (folder, encode): (flott_fs::FsPath, Encode<T>) = (folder.parse()?, Arc::new(encode));
         let make = move || FileSink::new(folder.clone(), Arc::clone(&encode), options);
-        Ok(self.sink("Sink: files", Origin::caller(), make))
+        Ok(self.sink("files", Origin::caller(), make))
     }
 
     /// Sends every record to a server, in the bytes that `encode` appends.
@@ -345,7 +345,7 @@ impl<T: Data> DataStream<T> {
         encode: impl Fn(&T, &mut Vec<u8>) + Send + Sync + 'static,
     ) -> DataStreamSink {
         let (address, encode): (String, Encode<T>) = (format!("{host}:{port}"), Arc::new(encode));
-        self.sink("Sink: socket", Origin::caller(), move || {
+        self.sink("socket", Origin::caller(), move || {
             SocketSink::new(address.clone(), Arc::clone(&encode))
         })
     }
@@ -353,7 +353,7 @@ impl<T: Data> DataStream<T> {
     /// Hands every record to the client, with the result of `execute`.
     #[track_caller]
     pub fn collect(&self) -> Collected<T> {
-        let sink = self.sink("Sink: collect", Origin::caller(), CollectSink::<T>::new);
+        let sink = self.sink("collect", Origin::caller(), CollectSink::<T>::new);
         Collected::new(sink, PhantomData)
     }
 }

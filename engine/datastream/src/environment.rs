@@ -16,7 +16,7 @@ use flott_plan::{EdgeKey, JobGraph, OperatorKey, Origin, OutputPort, Variant};
 use flott_runtime::program::Program;
 use flott_runtime::sinks::decode_collected;
 use flott_runtime::source::{
-    CollectionSource, EnumeratorOperator, GeneratorSource, SequenceSource, SocketTextSource, Source,
+    Boundedness, CollectionSource, EnumeratorOperator, GeneratorSource, SequenceSource, SocketTextSource, Source,
     SourceReaderOperator, TextFileSource,
 };
 use flott_runtime::watermark::WatermarkStrategy;
@@ -122,7 +122,7 @@ impl StreamExecutionEnvironment {
         strategy: WatermarkStrategy<S::Out>,
         name: &'static str,
     ) -> DataStream<S::Out> {
-        self.source(source, strategy, name, Origin::caller(), None)
+        self.source(source, strategy, name, Origin::caller(), false)
     }
 
     fn source<S: Source>(
@@ -131,8 +131,9 @@ impl StreamExecutionEnvironment {
         strategy: WatermarkStrategy<S::Out>,
         name: &'static str,
         origin: Origin,
-        parallelism: Option<u32>,
+        non_parallel: bool,
     ) -> DataStream<S::Out> {
+        let bounded = source.boundedness() == Boundedness::Bounded;
         let source = Arc::new(source);
         let for_readers = Arc::clone(&source);
         let read: RegisterOperator = Box::new(move |program, key| {
@@ -148,9 +149,9 @@ impl StreamExecutionEnvironment {
         });
         let node = NewNode::new::<S::Out>(name, origin, read);
         let node = NewNode {
-            kind: NodeKind::Source,
+            kind: NodeKind::Source { bounded },
             stateful: false,
-            parallelism,
+            non_parallel,
             operators: node.operators.into_iter().chain([(Variant::Enumerator, enumerate)]).collect(),
             ..node
         };
@@ -162,14 +163,14 @@ impl StreamExecutionEnvironment {
     #[track_caller]
     pub fn from_collection<T: Data + Sync>(&self, records: impl IntoIterator<Item = T>) -> DataStream<T> {
         let source = CollectionSource::new(records);
-        self.source(source, WatermarkStrategy::no_watermarks(), "Source: collection", Origin::caller(), None)
+        self.source(source, WatermarkStrategy::no_watermarks(), "collection", Origin::caller(), false)
     }
 
     /// The numbers `from..=to`.
     #[track_caller]
     pub fn generate_sequence(&self, from: i64, to: i64) -> DataStream<i64> {
         let source = SequenceSource::new(from, to);
-        self.source(source, WatermarkStrategy::no_watermarks(), "Source: sequence", Origin::caller(), None)
+        self.source(source, WatermarkStrategy::no_watermarks(), "sequence", Origin::caller(), false)
     }
 
     /// `make(n)` for `n` in `0..count`.
@@ -180,7 +181,7 @@ impl StreamExecutionEnvironment {
         make: impl Fn(u64) -> T + Send + Sync + 'static,
         strategy: WatermarkStrategy<T>,
     ) -> DataStream<T> {
-        self.source(GeneratorSource::new(count, make), strategy, "Source: generator", Origin::caller(), None)
+        self.source(GeneratorSource::new(count, make), strategy, "generator", Origin::caller(), false)
     }
 
     /// The lines of a text file, or of all files below a folder; names that begin with `.` or `_` are left out. A line that
@@ -194,9 +195,9 @@ impl StreamExecutionEnvironment {
         Ok(self.source(
             source,
             WatermarkStrategy::no_watermarks(),
-            "Source: text files",
+            "text files",
             Origin::caller(),
-            None,
+            false,
         ))
     }
 
@@ -215,9 +216,9 @@ impl StreamExecutionEnvironment {
         Ok(self.source(
             source,
             WatermarkStrategy::no_watermarks(),
-            "Source: text files",
+            "text files",
             Origin::caller(),
-            None,
+            false,
         ))
     }
 
@@ -225,7 +226,7 @@ impl StreamExecutionEnvironment {
     #[track_caller]
     pub fn socket_text_stream(&self, host: &str, port: u16) -> DataStream<String> {
         let source = SocketTextSource::new(format!("{host}:{port}"));
-        self.source(source, WatermarkStrategy::no_watermarks(), "Source: socket", Origin::caller(), Some(1))
+        self.source(source, WatermarkStrategy::no_watermarks(), "socket", Origin::caller(), true)
     }
 
     /// Plans what was said since the last time, without running it.

@@ -1,21 +1,38 @@
 //! Flott's graphs, and the translations between them: pure data and pure functions.
 //!
 //! ```text
-//! DataStream API → StreamGraph ┐
-//!                              ├→ JobGraph → ExecutionGraph
-//! DataSet API → OptimizedPlan ─┘
+//! DataStream API → StreamGraph ───────────────────┐
+//!                                                 ├→ JobGraph → ExecutionGraph
+//! DataSet API    → DataGraph → OptimizedPlan ─────┘
 //! ```
+//!
+//! - [`stream_graph`]: what a DataStream program says; [`StreamGraph::to_job_graph`](stream_graph::StreamGraph::to_job_graph)
+//! - [`job_graph`]: what is shipped and run, as data and as bytes
+//! - [`program`]: what all processes of a job must agree on
+//! - [`execution_graph`]: subtasks, their channels, regions, slots and states
+//! - [`restart_strategy`]: whether and when a failed job runs again
+
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test fails by a panic"))]
 
 mod describe;
 mod error;
+mod exchange_mode;
 pub mod execution_graph;
 pub mod job_graph;
+mod json;
+mod physical;
+pub mod program;
+mod resolve;
 pub mod restart_strategy;
 pub mod stream_graph;
 mod stream_to_job;
 
-pub use error::PlanError;
+#[cfg(test)]
+mod testing;
+
+pub use error::{Culprit, PlanError};
 pub use job_graph::{
     ChainInput, ChainedOperator, EdgeKey, ExchangeMode, ExecutionMode, JobEdge, JobGraph, JobVertex,
     OperatorKey, Origin, OutputPort, Partitioning, Variant, VertexRole,
 };
+pub use program::{ProgramHash, ProgramListing};

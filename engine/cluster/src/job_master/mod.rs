@@ -14,7 +14,9 @@ use std::time::{Duration, Instant};
 
 use flott_core::config::{self, Configuration};
 use flott_core::ids::{Attempt, ExecutionId, JobId, OperatorId, SubtaskId};
-use flott_plan::execution_graph::{ExecutionState, JobStatus, SlotNumber};
+use flott_plan::execution_graph::{
+    ExecutionState, JobStatus, Regions, ResultPartition, SlotAssignment, SlotNumber, restart_set,
+};
 use flott_plan::restart_strategy::{RestartDecision, RestartStrategy};
 use flott_plan::{ExchangeMode, JobGraph, OperatorKey};
 use flott_runtime::metrics::OperatorMetrics;
@@ -70,7 +72,8 @@ pub struct JobMaster {
     gateway: Box<dyn TaskGateway>,
     events: Arc<EventQueue>,
     io: tokio::runtime::Handle,
-    slots: BTreeMap<SubtaskId, SlotNumber>,
+    slots: SlotAssignment,
+    regions: Regions,
     executions: BTreeMap<SubtaskId, Execution>,
     status: JobStatus,
     restart_strategy: RestartStrategy,
@@ -124,7 +127,8 @@ impl JobMaster {
             canceling_since: None,
         };
         Ok(Self {
-            slots: graph.slot_assignment(),
+            slots: SlotAssignment::of(&graph),
+            regions: Regions::of(&graph),
             executions: graph.subtasks().map(|subtask| (subtask, execution())).collect(),
             restart_strategy: RestartStrategy::from_configuration(&configuration),
             job,
@@ -222,7 +226,7 @@ impl JobMaster {
             }
             deployments.push(Deployment {
                 execution: ExecutionId { subtask, attempt: execution.attempt },
-                slot: self.slots[&subtask],
+                slot: self.slots.slot_of(subtask).unwrap_or(SlotNumber(0)),
                 restore,
                 neighbours: self.neighbours(subtask),
             });
@@ -347,11 +351,14 @@ impl JobMaster {
         if matches!(self.status, JobStatus::Failing | JobStatus::Cancelling) {
             return;
         }
-        let set = if self.committing {
+        let set: BTreeSet<SubtaskId> = if self.committing {
             subtasks.iter().copied().collect()
         } else {
-            let available = |subtask: SubtaskId| self.executions[&subtask].has_ended();
-            self.graph.restart_set(subtasks, available)
+            let available = |partition: ResultPartition| {
+                let subtask = SubtaskId { vertex: self.graph.edge(partition.edge).source, index: partition.producer };
+                self.executions[&subtask].has_ended()
+            };
+            restart_set(&self.graph, &self.regions, subtasks, available).into_iter().collect()
         };
         let chance = f64::from(self.started.elapsed().subsec_nanos() % 1000) / 1000.0;
         match self.restart_strategy.on_failure(self.started.elapsed(), chance) {

@@ -1,18 +1,30 @@
-//! The ExecutionGraph: a job's subtasks, which of them exchange data, which restart together.
+//! The ExecutionGraph: a job's subtasks, how far each has come, who exchanges data with whom and who restarts together.
+//!
+//! It decides nothing by itself and touches nothing outside: the JobMaster tells it what happened and asks what follows.
+//! States follow [their tables](state), and what an attempt reports that has been replaced changes nothing.
+//!
+//! ```text
+//! new ─▸ set_status(RUNNING) ─▸ advance(subtask, attempt, …)* ─▸ has_ended ─▸ set_status(FINISHED)
+//!                                  │ a failure                       ▴
+//!                                  └▸ restart_set ─▸ (canceled) ─▸ begin_attempt
+//! ```
 
+mod channels;
+mod failover;
+mod regions;
+mod slots;
 mod state;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use flott_core::ids::{EdgeId, SubtaskId, VertexId};
+use flott_core::ids::{Attempt, SubtaskId};
 
-pub use state::{ExecutionState, JobStatus};
+pub use failover::{ResultPartition, restart_set};
+pub use regions::{RegionId, Regions};
+pub use slots::{SlotAssignment, SlotNumber};
+pub use state::{ExecutionState, IllegalTransition, JobStatus, UnknownState};
 
-use crate::job_graph::{ExchangeMode, JobEdge, JobGraph, Partitioning};
-
-/// A slot's number among those a job needs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct SlotNumber(pub u32);
+use crate::job_graph::JobGraph;
 
 impl JobGraph {
     /// Every subtask, producers first.
@@ -21,169 +33,260 @@ impl JobGraph {
             (0..vertex.parallelism).map(move |index| SubtaskId { vertex: vertex.id, index })
         })
     }
+}
 
-    /// The consuming subtasks' indexes that a producing subtask has channels to, in the order of its channels.
-    pub fn consumers(&self, edge: EdgeId, producer: u32) -> Vec<u32> {
-        let edge = self.edge(edge);
-        let (from, to) = self.widths(edge);
-        match edge.partitioning {
-            Partitioning::Forward => vec![producer],
-            Partitioning::Rescale => {
-                (0..to).filter(|consumer| rescaled(producer, *consumer, from, to)).collect()
-            }
-            _ => (0..to).collect(),
+/// A subtask and its current attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExecutionVertex {
+    /// Which subtask.
+    pub subtask: SubtaskId,
+    /// The slot it runs in, among those the job needs.
+    pub slot: SlotNumber,
+    /// The region it restarts with.
+    pub region: RegionId,
+    /// The current attempt to run it.
+    pub attempt: Attempt,
+    /// How far that has come.
+    pub state: ExecutionState,
+}
+
+/// What became of a reported state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Advance {
+    /// The attempt has it now.
+    Taken,
+    /// It is of an attempt that was replaced, or of no subtask of this job: whoever reported it should stop.
+    Outdated,
+}
+
+/// A job while it runs.
+#[derive(Debug, Clone)]
+pub struct ExecutionGraph {
+    job: Arc<JobGraph>,
+    status: JobStatus,
+    regions: Regions,
+    slots: SlotAssignment,
+    /// By vertex, then subtask.
+    vertices: Vec<Vec<ExecutionVertex>>,
+}
+
+impl ExecutionGraph {
+    /// A job of which nothing has run.
+    pub fn new(job: Arc<JobGraph>) -> Self {
+        let regions = Regions::of(&job);
+        let slots = SlotAssignment::of(&job);
+        let mut vertices: Vec<Vec<ExecutionVertex>> = vec![Vec::new(); job.vertices.len()];
+        for subtask in job.subtasks() {
+            // Both know every subtask of the job they were made of.
+            let (Some(region), Some(slot)) = (regions.region_of(subtask), slots.slot_of(subtask)) else {
+                continue;
+            };
+            let (attempt, state) = (Attempt(0), ExecutionState::Created);
+            vertices[subtask.vertex.0 as usize].push(ExecutionVertex {
+                subtask,
+                slot,
+                region,
+                attempt,
+                state,
+            });
         }
+        Self { job, status: JobStatus::Created, regions, slots, vertices }
     }
 
-    /// The producing subtasks' indexes that a consuming subtask has channels from, in the order of its channels.
-    pub fn producers(&self, edge: EdgeId, consumer: u32) -> Vec<u32> {
-        let edge = self.edge(edge);
-        let (from, to) = self.widths(edge);
-        match edge.partitioning {
-            Partitioning::Forward => vec![consumer],
-            Partitioning::Rescale => {
-                (0..from).filter(|producer| rescaled(*producer, consumer, from, to)).collect()
-            }
-            _ => (0..from).collect(),
-        }
+    /// The plan.
+    pub fn job(&self) -> &Arc<JobGraph> {
+        &self.job
     }
 
-    fn widths(&self, edge: &JobEdge) -> (u32, u32) {
-        (self.vertex(edge.source).parallelism, self.vertex(edge.target).parallelism)
+    /// The state of the job.
+    pub fn status(&self) -> JobStatus {
+        self.status
     }
 
-    /// The subtasks that exchange data by pipelined edges, directly or not: each set restarts as a whole.
-    pub fn pipelined_regions(&self) -> Vec<BTreeSet<SubtaskId>> {
-        let subtasks: Vec<SubtaskId> = self.subtasks().collect();
-        let position: BTreeMap<SubtaskId, usize> = subtasks.iter().copied().zip(0..).collect();
-        let mut regions = Disjoint::new(subtasks.len());
-        for edge in self.edges.iter().filter(|edge| edge.mode == ExchangeMode::Pipelined) {
-            for producer in 0..self.vertex(edge.source).parallelism {
-                let from = position[&SubtaskId { vertex: edge.source, index: producer }];
-                for consumer in self.consumers(edge.id, producer) {
-                    regions.join(from, position[&SubtaskId { vertex: edge.target, index: consumer }]);
-                }
-            }
-        }
-        let mut sets: BTreeMap<usize, BTreeSet<SubtaskId>> = BTreeMap::new();
-        for (at, subtask) in subtasks.into_iter().enumerate() {
-            sets.entry(regions.find(at)).or_default().insert(subtask);
-        }
-        sets.into_values().collect()
+    /// The pipelined regions.
+    pub fn regions(&self) -> &Regions {
+        &self.regions
     }
 
-    /// The subtasks to restart when `failed` fails: its region; the regions that read what it produces, since it may come
-    /// out otherwise; and the regions that must produce again what is lost. `is_available` tells whether the finished
-    /// result of a producing subtask can still be read.
+    /// Which subtask runs in which slot.
+    pub fn slots(&self) -> &SlotAssignment {
+        &self.slots
+    }
+
+    /// The subtasks, producers first.
+    pub fn vertices(&self) -> impl Iterator<Item = &ExecutionVertex> {
+        self.vertices.iter().flatten()
+    }
+
+    /// A subtask; none if it is of another job.
+    pub fn vertex(&self, subtask: SubtaskId) -> Option<&ExecutionVertex> {
+        self.vertices.get(subtask.vertex.0 as usize)?.get(subtask.index as usize)
+    }
+
+    /// Brings the job into its next state.
+    ///
+    /// # Errors
+    /// [`IllegalTransition`] if that cannot follow; the state stays.
+    pub fn set_status(&mut self, next: JobStatus) -> Result<(), IllegalTransition> {
+        self.status = self.status.then(next)?;
+        Ok(())
+    }
+
+    /// Brings an attempt into its next state. The state it has already is taken as well: reports may be repeated.
+    ///
+    /// # Errors
+    /// [`IllegalTransition`] if that cannot follow; the state stays.
+    pub fn advance(
+        &mut self,
+        subtask: SubtaskId,
+        attempt: Attempt,
+        next: ExecutionState,
+    ) -> Result<Advance, IllegalTransition> {
+        let Some(vertex) = self.vertex_mut(subtask).filter(|vertex| vertex.attempt == attempt) else {
+            return Ok(Advance::Outdated);
+        };
+        if vertex.state != next {
+            vertex.state = vertex.state.then(next)?;
+        }
+        Ok(Advance::Taken)
+    }
+
+    /// Begins the next attempt to run a subtask, whose current one must be over; gives its number.
+    ///
+    /// # Errors
+    /// [`IllegalTransition`] if the current attempt may still run.
+    pub fn begin_attempt(&mut self, subtask: SubtaskId) -> Result<Option<Attempt>, IllegalTransition> {
+        let Some(vertex) = self.vertex_mut(subtask) else { return Ok(None) };
+        if !vertex.state.is_terminal() {
+            let (from, to) = (vertex.state.name(), ExecutionState::Created.name());
+            return Err(IllegalTransition { of: "a subtask", from, to });
+        }
+        vertex.attempt = Attempt(vertex.attempt.0 + 1);
+        vertex.state = ExecutionState::Created;
+        Ok(Some(vertex.attempt))
+    }
+
+    /// The subtasks to restart when `failed` fail: see [`restart_set`].
     pub fn restart_set(
         &self,
         failed: &[SubtaskId],
-        is_available: impl Fn(SubtaskId) -> bool,
-    ) -> BTreeSet<SubtaskId> {
-        let regions = self.pipelined_regions();
-        let region_of = |subtask: SubtaskId| regions.iter().position(|region| region.contains(&subtask));
-        let mut restarting: BTreeSet<usize> = BTreeSet::new();
-        let mut pending: Vec<usize> = failed.iter().filter_map(|subtask| region_of(*subtask)).collect();
-        while let Some(region) = pending.pop() {
-            if !restarting.insert(region) {
-                continue;
-            }
-            for edge in self.edges.iter().filter(|edge| edge.mode == ExchangeMode::Blocking) {
-                for subtask in &regions[region] {
-                    if subtask.vertex == edge.source {
-                        let consumers = self.consumers(edge.id, subtask.index);
-                        let consumers =
-                            consumers.into_iter().map(|index| SubtaskId { vertex: edge.target, index });
-                        pending.extend(consumers.filter_map(region_of));
-                    }
-                    if subtask.vertex == edge.target {
-                        let producers = self.producers(edge.id, subtask.index);
-                        let producers =
-                            producers.into_iter().map(|index| SubtaskId { vertex: edge.source, index });
-                        pending.extend(
-                            producers.filter(|producer| !is_available(*producer)).filter_map(region_of),
-                        );
-                    }
-                }
-            }
-        }
-        restarting.into_iter().flat_map(|region| regions[region].iter().copied()).collect()
+        is_available: impl Fn(ResultPartition) -> bool,
+    ) -> Vec<SubtaskId> {
+        restart_set(&self.job, &self.regions, failed, is_available)
     }
 
-    /// Which slot each subtask runs in: subtasks with the same index in one slot sharing group share a slot.
-    pub fn slot_assignment(&self) -> BTreeMap<SubtaskId, SlotNumber> {
-        let mut widest: BTreeMap<&str, u32> = BTreeMap::new();
-        for vertex in &self.vertices {
-            let width = widest.entry(&vertex.slot_sharing_group).or_default();
-            *width = (*width).max(vertex.parallelism);
-        }
-        let mut first = BTreeMap::new();
-        let mut next = 0;
-        for (group, width) in widest {
-            first.insert(group, next);
-            next += width;
-        }
-        let slot = |subtask: SubtaskId| {
-            SlotNumber(first[self.vertex(subtask.vertex).slot_sharing_group.as_str()] + subtask.index)
+    /// The regions that can be scheduled: not yet begun, with all that gives them blocking input at its end.
+    pub fn ready_regions(&self) -> Vec<RegionId> {
+        let is_ready = |members: &[SubtaskId]| {
+            let all_created = members.iter().all(|subtask| {
+                self.vertex(*subtask).is_some_and(|vertex| vertex.state == ExecutionState::Created)
+            });
+            all_created && members.iter().all(|subtask| self.has_blocking_input(*subtask))
         };
-        self.subtasks().map(|subtask| (subtask, slot(subtask))).collect()
+        self.regions.iter().filter(|(_, members)| is_ready(members)).map(|(region, _)| region).collect()
     }
 
-    /// Whether a vertex has no producers.
-    pub fn is_root(&self, vertex: VertexId) -> bool {
-        self.inputs(vertex).next().is_none()
-    }
-}
-
-/// Whether a rescaling edge joins the two: each of the many goes with the one whose share it falls into.
-fn rescaled(producer: u32, consumer: u32, from: u32, to: u32) -> bool {
-    let (producer, consumer, from, to) =
-        (u64::from(producer), u64::from(consumer), u64::from(from), u64::from(to));
-    if from >= to { producer * to / from == consumer } else { consumer * from / to == producer }
-}
-
-/// Disjoint sets (B. A. Galler and M. J. Fischer, 1964), with path halving.
-struct Disjoint {
-    parent: Vec<usize>,
-}
-
-impl Disjoint {
-    fn new(size: usize) -> Self {
-        Self { parent: (0..size).collect() }
+    /// Whether all that gives a subtask blocking input has ended.
+    fn has_blocking_input(&self, subtask: SubtaskId) -> bool {
+        let blocking = crate::job_graph::ExchangeMode::Blocking;
+        self.job.inputs(subtask.vertex).filter(|edge| edge.mode == blocking).all(|edge| {
+            let producers = self.job.producers(edge.id, subtask.index).into_iter();
+            let mut given_by = producers.map(|index| SubtaskId { vertex: edge.source, index });
+            given_by.all(|producer| self.vertex(producer).is_some_and(|vertex| vertex.state.has_ended()))
+        })
     }
 
-    fn find(&mut self, mut at: usize) -> usize {
-        while self.parent[at] != at {
-            self.parent[at] = self.parent[self.parent[at]];
-            at = self.parent[at];
-        }
-        at
+    /// Whether every subtask has ended: the job may commit and finish.
+    pub fn has_ended(&self) -> bool {
+        self.vertices().all(|vertex| vertex.state.has_ended())
     }
 
-    fn join(&mut self, a: usize, b: usize) {
-        let (a, b) = (self.find(a), self.find(b));
-        self.parent[a.max(b)] = a.min(b);
+    /// Whether every subtask's current attempt is over, one way or another.
+    pub fn is_over(&self) -> bool {
+        self.vertices().all(|vertex| vertex.state.is_terminal())
+    }
+
+    fn vertex_mut(&mut self, subtask: SubtaskId) -> Option<&mut ExecutionVertex> {
+        self.vertices.get_mut(subtask.vertex.0 as usize)?.get_mut(subtask.index as usize)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
+    use flott_core::ids::VertexId;
 
     use super::*;
+    use crate::job_graph::ExecutionMode;
+    use crate::stream_graph::StreamGraph;
+    use crate::testing::word_count;
 
-    proptest! {
-        #[test]
-        fn rescaling_joins_everyone_and_halves_agree(from in 1_u32..40, to in 1_u32..40) {
-            for producer in 0..from {
-                prop_assert!((0..to).any(|consumer| rescaled(producer, consumer, from, to)));
+    const WAY: [ExecutionState; 5] = [
+        ExecutionState::Scheduled,
+        ExecutionState::Deploying,
+        ExecutionState::Initializing,
+        ExecutionState::Running,
+        ExecutionState::Finished,
+    ];
+
+    fn batch() -> ExecutionGraph {
+        let batch = StreamGraph { mode: ExecutionMode::Batch, ..word_count() };
+        ExecutionGraph::new(Arc::new(batch.to_job_graph().unwrap()))
+    }
+
+    fn run(graph: &mut ExecutionGraph, region: RegionId) {
+        for subtask in graph.regions().members(region).to_vec() {
+            let attempt = graph.vertex(subtask).unwrap().attempt;
+            for state in WAY {
+                assert_eq!(graph.advance(subtask, attempt, state), Ok(Advance::Taken));
             }
-            for consumer in 0..to {
-                prop_assert!((0..from).any(|producer| rescaled(producer, consumer, from, to)));
-            }
-            let pairs = (0..from).flat_map(|p| (0..to).map(move |c| (p, c)));
-            let joined = pairs.filter(|(p, c)| rescaled(*p, *c, from, to)).count();
-            prop_assert_eq!(joined as u32, from.max(to));
         }
+    }
+
+    #[test]
+    fn a_batch_runs_stage_by_stage() {
+        let mut graph = batch();
+        graph.set_status(JobStatus::Running).unwrap();
+        let readers = graph.ready_regions();
+        assert_eq!(readers.len(), 1);
+        run(&mut graph, readers[0]);
+        let counts = graph.ready_regions();
+        assert_eq!(counts.len(), 2);
+        assert!(!graph.has_ended());
+        counts.into_iter().for_each(|region| run(&mut graph, region));
+        assert!(graph.has_ended() && graph.is_over());
+        assert!(graph.ready_regions().is_empty());
+        graph.set_status(JobStatus::Finished).unwrap();
+    }
+
+    #[test]
+    fn replaced_attempts_have_nothing_to_say() {
+        let mut graph = batch();
+        let subtask = SubtaskId { vertex: VertexId(1), index: 0 };
+        assert_eq!(
+            graph.begin_attempt(subtask).unwrap_err().to_string(),
+            "a subtask cannot go from CREATED to CREATED"
+        );
+        assert_eq!(graph.advance(subtask, Attempt(0), ExecutionState::Failed), Ok(Advance::Taken));
+        assert_eq!(graph.advance(subtask, Attempt(0), ExecutionState::Failed), Ok(Advance::Taken));
+        assert_eq!(graph.begin_attempt(subtask), Ok(Some(Attempt(1))));
+        assert_eq!(graph.advance(subtask, Attempt(0), ExecutionState::Running), Ok(Advance::Outdated));
+        assert_eq!(graph.vertex(subtask).unwrap().state, ExecutionState::Created);
+        assert!(graph.advance(subtask, Attempt(1), ExecutionState::Running).is_err());
+        let stranger = SubtaskId { vertex: VertexId(1), index: 7 };
+        assert_eq!(graph.advance(stranger, Attempt(0), ExecutionState::Scheduled), Ok(Advance::Outdated));
+        assert_eq!(graph.begin_attempt(stranger), Ok(None));
+    }
+
+    #[test]
+    fn a_job_ends_when_all_have_drained() {
+        let mut graph = ExecutionGraph::new(Arc::new(word_count().to_job_graph().unwrap()));
+        let drained = [&WAY[..4], &[ExecutionState::Drained]].concat();
+        for subtask in graph.job().clone().subtasks() {
+            assert!(!graph.has_ended());
+            for state in &drained {
+                graph.advance(subtask, Attempt(0), *state).unwrap();
+            }
+        }
+        assert!(graph.has_ended() && !graph.is_over());
     }
 }
