@@ -220,11 +220,11 @@ impl CheckpointStore {
 
     /// Deletes the job's directory if nothing is left in it. Blocks.
     pub fn delete_if_empty(&self) {
-        if let Ok(fs) = flott_fs::for_path(&self.directory) {
-            if fs.list(&self.directory).is_ok_and(|entries| entries.is_empty()) {
-                // Who deletes what somebody else deletes too has what he wants.
-                let _ = fs.delete_dir(&self.directory);
-            }
+        if let Ok(fs) = flott_fs::for_path(&self.directory)
+            && fs.list(&self.directory).is_ok_and(|entries| entries.is_empty())
+        {
+            // Who deletes what somebody else deletes too has what he wants.
+            let _ = fs.delete_dir(&self.directory);
         }
     }
 }

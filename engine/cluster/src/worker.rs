@@ -140,9 +140,7 @@ impl Worker {
         let vertex = graph.vertex(execution.subtask.vertex);
         let sharing = graph.vertices.iter().filter(|v| v.slot_sharing_group == vertex.slot_sharing_group);
         let all: u64 = sharing.map(|v| u64::from(v.managed_memory_weight())).sum();
-        let segments = memory.total_segments() as u64;
-        let share = if all == 0 { 0 } else { segments * u64::from(vertex.managed_memory_weight()) / all };
-        ManagedMemory::of_bytes(share as usize * flott_core::memory::SEGMENT_BYTES)
+        memory.share(u64::from(vertex.managed_memory_weight()), all)
     }
 
     /// Tells a subtask something.

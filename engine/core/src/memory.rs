@@ -53,6 +53,13 @@ impl ManagedMemory {
         Some(Reservation { budget: Arc::clone(budget), segments })
     }
 
+    /// A budget of its own, of `weight` parts in `weights` of this one's segments; empty if there are no weights.
+    #[must_use]
+    pub fn share(&self, weight: u64, weights: u64) -> Self {
+        let segments = (self.budget.segments as u64 * weight).checked_div(weights).unwrap_or(0);
+        Self::of_bytes(usize::try_from(segments).unwrap_or(0) * SEGMENT_BYTES)
+    }
+
     /// All segments of the budget.
     pub fn total_segments(&self) -> usize {
         self.budget.segments

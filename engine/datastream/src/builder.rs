@@ -116,7 +116,9 @@ impl Builder {
             chaining: Chaining::Always,
             keyed: node.keyed,
             stateful: node.stateful,
-            managed_memory_weight: u32::from(node.operators.len() > 1 && !matches!(node.kind, NodeKind::Source { .. })),
+            managed_memory_weight: u32::from(
+                node.operators.len() > 1 && !matches!(node.kind, NodeKind::Source { .. }),
+            ),
             batch_variant: node
                 .operators
                 .iter()

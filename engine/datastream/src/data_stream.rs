@@ -9,6 +9,7 @@ use flott_core::{Data, Key};
 use flott_plan::stream_graph::{Chaining, NodeId, NodeKind, StreamNode};
 use flott_plan::{Origin, OutputPort, Partitioning};
 use flott_runtime::collector::OutputTag;
+use flott_runtime::exchange::partition::ChoosePartition;
 use flott_runtime::key_selector::{Borrowed, Computed};
 use flott_runtime::operators::{
     AssignTimestampsAndWatermarks, Discard, Emitter, Filter, FlatMap, FlatMapInto, Map, Process,
@@ -40,7 +41,7 @@ struct Upstream<T> {
 enum Ship<T> {
     Unsaid,
     By(Partitioning),
-    Custom(Arc<dyn Fn(&T, u32) -> u32 + Send + Sync>),
+    Custom(ChoosePartition<T>),
 }
 
 impl<T> Clone for Ship<T> {
@@ -92,7 +93,13 @@ impl<T: Data> DataStream<T> {
                 (None, Ship::By(partitioning)) => (Some(*partitioning), Builder::register_splits::<T>()),
                 (None, Ship::Unsaid) => (None, Builder::register_splits::<T>()),
             };
-            NewEdge { source: upstream.node, output: upstream.output.clone(), partitioning, register, schema: T::schema().to_string() }
+            NewEdge {
+                source: upstream.node,
+                output: upstream.output.clone(),
+                partitioning,
+                register,
+                schema: T::schema().to_string(),
+            }
         };
         self.upstreams.iter().map(edge).collect()
     }
@@ -345,9 +352,7 @@ impl<T: Data> DataStream<T> {
         encode: impl Fn(&T, &mut Vec<u8>) + Send + Sync + 'static,
     ) -> DataStreamSink {
         let (address, encode): (String, Encode<T>) = (format!("{host}:{port}"), Arc::new(encode));
-        self.sink("socket", Origin::caller(), move || {
-            SocketSink::new(address.clone(), Arc::clone(&encode))
-        })
+        self.sink("socket", Origin::caller(), move || SocketSink::new(address.clone(), Arc::clone(&encode)))
     }
 
     /// Hands every record to the client, with the result of `execute`.

@@ -16,8 +16,8 @@ use flott_plan::{EdgeKey, JobGraph, OperatorKey, Origin, OutputPort, Variant};
 use flott_runtime::program::Program;
 use flott_runtime::sinks::decode_collected;
 use flott_runtime::source::{
-    Boundedness, CollectionSource, EnumeratorOperator, GeneratorSource, SequenceSource, SocketTextSource, Source,
-    SourceReaderOperator, TextFileSource,
+    Boundedness, CollectionSource, EnumeratorOperator, GeneratorSource, SequenceSource, SocketTextSource,
+    Source, SourceReaderOperator, TextFileSource,
 };
 use flott_runtime::watermark::WatermarkStrategy;
 
@@ -192,13 +192,7 @@ impl StreamExecutionEnvironment {
     #[track_caller]
     pub fn read_text_file(&self, path: &str) -> Result<DataStream<String>, ProgramError> {
         let source = TextFileSource::new(vec![path.parse::<FsPath>()?], InvalidUtf8::Fail);
-        Ok(self.source(
-            source,
-            WatermarkStrategy::no_watermarks(),
-            "text files",
-            Origin::caller(),
-            false,
-        ))
+        Ok(self.source(source, WatermarkStrategy::no_watermarks(), "text files", Origin::caller(), false))
     }
 
     /// The lines of several files and folders; see [`read_text_file`](Self::read_text_file).
@@ -213,13 +207,7 @@ impl StreamExecutionEnvironment {
     ) -> Result<DataStream<String>, ProgramError> {
         let paths = paths.iter().map(|path| path.parse()).collect::<Result<Vec<FsPath>, _>>()?;
         let source = TextFileSource::new(paths, on_invalid);
-        Ok(self.source(
-            source,
-            WatermarkStrategy::no_watermarks(),
-            "text files",
-            Origin::caller(),
-            false,
-        ))
+        Ok(self.source(source, WatermarkStrategy::no_watermarks(), "text files", Origin::caller(), false))
     }
 
     /// The lines that a server sends.

@@ -10,8 +10,8 @@ use flott_plan::{EdgeKey, OperatorKey};
 use crate::chain::{BoxedOperator, OneInput, TwoInput};
 use crate::element::AnyBatch;
 use crate::exchange::partition::{
-    CustomPartitioner, HashPartitioner, PartitionContext, Partitioner, WholeBatchPartitioner,
-    records_partitioner,
+    ChoosePartition, CustomPartitioner, HashPartitioner, PartitionContext, Partitioner,
+    WholeBatchPartitioner, records_partitioner,
 };
 use crate::key_selector::KeySelector;
 use crate::operator::{Operator, TwoInputOperator};
@@ -81,7 +81,7 @@ impl Program {
     }
 
     /// Registers an edge that can partition by the user's function, which gets a record and the number of channels.
-    pub fn custom_edge<T: Data>(&mut self, key: EdgeKey, choose: Arc<dyn Fn(&T, u32) -> u32 + Send + Sync>) {
+    pub fn custom_edge<T: Data>(&mut self, key: EdgeKey, choose: ChoosePartition<T>) {
         self.container_edge::<Records<T>>(
             key,
             Arc::new(move |context| match context.partitioning {

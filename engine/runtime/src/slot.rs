@@ -26,10 +26,10 @@ struct Shared {
 
 impl Shared {
     fn unpark(&self) {
-        if self.parked.swap(false, Ordering::SeqCst) {
-            if let Some(thread) = self.thread.get() {
-                thread.unpark();
-            }
+        if self.parked.swap(false, Ordering::SeqCst)
+            && let Some(thread) = self.thread.get()
+        {
+            thread.unpark();
         }
     }
 }
@@ -134,11 +134,11 @@ impl Drop for Slot {
         if let Some(thread) = self.shared.thread.get() {
             thread.unpark();
         }
-        if let Some(thread) = self.thread.take() {
-            if thread.thread().id() != std::thread::current().id() {
-                // A panic in a subtask is caught where it happens, so the thread ends by itself.
-                let _ = thread.join();
-            }
+        if let Some(thread) = self.thread.take()
+            && thread.thread().id() != std::thread::current().id()
+        {
+            // A panic in a subtask is caught where it happens, so the thread ends by itself.
+            let _ = thread.join();
         }
     }
 }

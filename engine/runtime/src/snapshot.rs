@@ -142,10 +142,10 @@ impl SnapshotWriter {
     /// The snapshot, or why it could not be written.
     pub(crate) fn finish(self) -> Result<SubtaskSnapshot, String> {
         let Self { buffer, parts, file, .. } = self;
-        if let Some(file) = &file {
-            if let Some(error) = file.outcome.error.lock().unwrap_or_else(PoisonError::into_inner).take() {
-                return Err(error);
-            }
+        if let Some(file) = &file
+            && let Some(error) = file.outcome.error.lock().unwrap_or_else(PoisonError::into_inner).take()
+        {
+            return Err(error);
         }
         let buffer = Bytes::from(buffer);
         let operators = parts

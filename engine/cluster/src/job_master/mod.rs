@@ -321,15 +321,15 @@ impl JobMaster {
     fn lost(&mut self, executions: &[ExecutionId], reason: &str) {
         let mut lost = Vec::new();
         for id in executions {
-            if let Some(execution) = self.executions.get_mut(&id.subtask) {
-                if execution.attempt == id.attempt && execution.is_active() {
-                    let canceling = execution.state == ExecutionState::Canceling;
-                    execution.state =
-                        if canceling { ExecutionState::Canceled } else { ExecutionState::Failed };
-                    execution.canceling_since = None;
-                    if !canceling {
-                        lost.push(id.subtask);
-                    }
+            if let Some(execution) = self.executions.get_mut(&id.subtask)
+                && execution.attempt == id.attempt
+                && execution.is_active()
+            {
+                let canceling = execution.state == ExecutionState::Canceling;
+                execution.state = if canceling { ExecutionState::Canceled } else { ExecutionState::Failed };
+                execution.canceling_since = None;
+                if !canceling {
+                    lost.push(id.subtask);
                 }
             }
         }
@@ -355,7 +355,8 @@ impl JobMaster {
             subtasks.iter().copied().collect()
         } else {
             let available = |partition: ResultPartition| {
-                let subtask = SubtaskId { vertex: self.graph.edge(partition.edge).source, index: partition.producer };
+                let subtask =
+                    SubtaskId { vertex: self.graph.edge(partition.edge).source, index: partition.producer };
                 self.executions[&subtask].has_ended()
             };
             restart_set(&self.graph, &self.regions, subtasks, available).into_iter().collect()
@@ -388,11 +389,11 @@ impl JobMaster {
     }
 
     fn stop(&mut self, subtask: SubtaskId) {
-        if let Some(execution) = self.executions.get_mut(&subtask) {
-            if execution.state.may_become(ExecutionState::Canceling) {
-                execution.state = ExecutionState::Canceling;
-                execution.canceling_since = Some(Instant::now());
-            }
+        if let Some(execution) = self.executions.get_mut(&subtask)
+            && execution.state.may_become(ExecutionState::Canceling)
+        {
+            execution.state = ExecutionState::Canceling;
+            execution.canceling_since = Some(Instant::now());
         }
         self.send(subtask, TaskMessage::Cancel);
     }

@@ -15,6 +15,7 @@ use crate::collector::Emitted;
 use crate::element::{AnyBatch, Barrier, Element};
 use crate::error::OperatorError;
 use crate::operator::{OperatorContext, OperatorInfo, Progress};
+use crate::operators::{Checked, ElementChecker};
 
 /// Where a batch goes next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,6 +68,8 @@ pub struct Link {
     main: Vec<Route>,
     sides: Vec<(String, Vec<Route>)>,
     watermark: Timestamp,
+    /// Follows what the operator emits, in debug builds.
+    checker: ElementChecker,
     /// Whether `advance` may have something.
     awake: bool,
     /// Whether the step in hand waits for the outside; set back by a wake-up.
@@ -90,6 +93,7 @@ impl Link {
             main: Vec::new(),
             sides: Vec::new(),
             watermark: NO_TIMESTAMP,
+            checker: ElementChecker::new(),
             awake: true,
             waiting: false,
         }
@@ -234,6 +238,7 @@ impl Link {
                 self.go_on(downstream, now)
             }
             LinkElement::Idle => {
+                self.checker.check(&self.info.name, Checked::Idle)?;
                 downstream.control(self.routes(), || LinkElement::Idle, || Element::Idle);
                 Ok(())
             }
@@ -260,7 +265,13 @@ impl Link {
                 watermark: self.watermark,
                 processing_time: now.millis,
             };
-            let mut emit = Emit { main: &self.main, sides: &self.sides, downstream, info: &self.info };
+            let mut emit = Emit {
+                main: &self.main,
+                sides: &self.sides,
+                downstream,
+                info: &self.info,
+                checker: &mut self.checker,
+            };
             match current {
                 Current::Nothing | Current::Ended => Progress::Done,
                 Current::Batch => {
@@ -292,6 +303,7 @@ impl Link {
             Current::Watermark(watermark) => {
                 let forward = self.operator.forward_watermark(watermark);
                 if let Some(watermark) = forward {
+                    downstream.note(self.checker.check(&self.info.name, Checked::Watermark(watermark)));
                     downstream.control(
                         self.routes(),
                         || LinkElement::Watermark(watermark),
@@ -303,6 +315,7 @@ impl Link {
             Current::End => {
                 self.current = Current::Ended;
                 self.awake = false;
+                downstream.note(self.checker.check(&self.info.name, Checked::End));
                 downstream.control(self.routes(), || LinkElement::End, || Element::End);
             }
             Current::Nothing | Current::Batch | Current::Timer | Current::InputEnd(_) | Current::Ended => {}
@@ -316,7 +329,13 @@ impl Link {
             watermark: self.watermark,
             processing_time: now.millis,
         };
-        let mut emit = Emit { main: &self.main, sides: &self.sides, downstream, info: &self.info };
+        let mut emit = Emit {
+            main: &self.main,
+            sides: &self.sides,
+            downstream,
+            info: &self.info,
+            checker: &mut self.checker,
+        };
         let progress = self.operator.advance(&mut emit, &mut context)?;
         self.awake = progress == Progress::More;
         Ok(())
@@ -332,6 +351,7 @@ impl Link {
         self.call(now, |operator, context| operator.prepare_snapshot(barrier.checkpoint, context))?;
         self.state.begin_snapshot(barrier.checkpoint)?;
         barriers.push(barrier.checkpoint);
+        self.checker.check(&self.info.name, Checked::Barrier(barrier.checkpoint))?;
         downstream.control(self.routes(), || LinkElement::Barrier(barrier), || Element::Barrier(barrier));
         Ok(())
     }
@@ -358,10 +378,17 @@ pub(crate) struct Emit<'a, 'd> {
     sides: &'a [(String, Vec<Route>)],
     downstream: &'a mut Downstream<'d>,
     info: &'a OperatorInfo,
+    checker: &'a mut ElementChecker,
 }
 
 impl Emit<'_, '_> {
     pub(super) fn emitted(&mut self, emitted: Emitted<'_>) {
+        let element = match &emitted {
+            Emitted::Main(_) | Emitted::Side(..) => Checked::Batch,
+            Emitted::Watermark(watermark) => Checked::Watermark(*watermark),
+            Emitted::Idle => Checked::Idle,
+        };
+        self.downstream.note(self.checker.check(&self.info.name, element));
         match emitted {
             Emitted::Main(batch) => {
                 self.info.metrics.records_out.fetch_add(batch.len() as u64, Ordering::Relaxed);

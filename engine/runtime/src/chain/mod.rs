@@ -147,6 +147,13 @@ pub(crate) struct Downstream<'a> {
 }
 
 impl Downstream<'_> {
+    /// Keeps the first error for the end of the step.
+    pub(crate) fn note(&mut self, result: Result<(), OperatorError>) {
+        if let Err(error) = result {
+            self.failed.get_or_insert(error);
+        }
+    }
+
     /// Gives a batch to all routes.
     pub(crate) fn batch(&mut self, routes: &[Route], batch: crate::element::AnyBatch) {
         if let Some((last, others)) = routes.split_last() {
@@ -161,9 +168,8 @@ impl Downstream<'_> {
         match route {
             Route::Link(index) => self.links[index - self.first].push(LinkElement::Batch(0, batch)),
             Route::Output(index) => {
-                if let Err(error) = self.outputs[index].write(batch, self.now) {
-                    self.failed.get_or_insert(error);
-                }
+                let written = self.outputs[index].write(batch, self.now);
+                self.note(written);
             }
         }
     }

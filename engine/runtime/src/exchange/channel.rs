@@ -147,10 +147,11 @@ impl Channel {
         if let Some(hook) = &state.release_hook {
             hook(bytes);
         }
-        if before >= self.capacity && before - bytes < self.capacity {
-            if let Some(producer) = &state.producer {
-                producer.wake();
-            }
+        if before >= self.capacity
+            && before - bytes < self.capacity
+            && let Some(producer) = &state.producer
+        {
+            producer.wake();
         }
     }
 }
@@ -173,10 +174,8 @@ impl ChannelSender for Channel {
             (Some(_), Element::Watermark(_) | Element::Idle) => {}
             (_, element) => state.queue.push_back(element),
         }
-        if was_empty {
-            if let Some(consumer) = &state.consumer {
-                consumer.ready.push(consumer.index);
-            }
+        if was_empty && let Some(consumer) = &state.consumer {
+            consumer.ready.push(consumer.index);
         }
     }
 

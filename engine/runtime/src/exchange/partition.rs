@@ -211,6 +211,9 @@ impl<T: Data, S: KeySelector<T>> Partitioner for HashPartitioner<T, S> {
     }
 }
 
+/// The user's choice of a partition for a record, of so many.
+pub type ChoosePartition<T> = Arc<dyn Fn(&T, u32) -> u32 + Send + Sync>;
+
 /// Spreads rows by the user's function.
 pub struct CustomPartitioner<T> {
     scatter: Box<dyn Partitioner>,
@@ -219,7 +222,7 @@ pub struct CustomPartitioner<T> {
 
 impl<T: Data> CustomPartitioner<T> {
     /// By `choose`, which gets a record and the number of channels.
-    pub fn new(choose: Arc<dyn Fn(&T, u32) -> u32 + Send + Sync>, context: &PartitionContext) -> Self {
+    pub fn new(choose: ChoosePartition<T>, context: &PartitionContext) -> Self {
         let (channels, operator) = (context.channels, context.operator.clone());
         let choose = move |record: &T| match choose(record, channels) {
             channel if channel < channels => Ok(channel as usize),

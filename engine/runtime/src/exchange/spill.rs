@@ -60,14 +60,15 @@ impl SpillQueue {
         encode(&mut self.unwritten);
         let length = (self.unwritten.len() - start - 4) as u32;
         self.unwritten[start..start + 4].copy_from_slice(&length.to_le_bytes());
-        if self.unwritten.len() >= WRITE_BYTES && self.error.is_none() {
-            if let Err(error) = self.write_out() {
-                let folder = self.folder.display();
-                let message = format!(
-                    "cannot write an exchange's records to {folder}: {error}; set io.tmp.dirs to a folder with room"
-                );
-                self.error = Some(message);
-            }
+        if self.unwritten.len() >= WRITE_BYTES
+            && self.error.is_none()
+            && let Err(error) = self.write_out()
+        {
+            let folder = self.folder.display();
+            let message = format!(
+                "cannot write an exchange's records to {folder}: {error}; set io.tmp.dirs to a folder with room"
+            );
+            self.error = Some(message);
         }
     }
 
@@ -92,11 +93,11 @@ impl SpillQueue {
 
     /// Takes the oldest batch.
     pub(super) fn pop(&mut self) -> Option<Bytes> {
-        if self.buffer.is_empty() {
-            if let Err(error) = self.read_some() {
-                self.error = Some(format!("cannot read an exchange's records back: {error}"));
-                return None;
-            }
+        if self.buffer.is_empty()
+            && let Err(error) = self.read_some()
+        {
+            self.error = Some(format!("cannot read an exchange's records back: {error}"));
+            return None;
         }
         self.buffer.pop_front()
     }

@@ -48,7 +48,7 @@ pub(super) fn assemble(spec: TaskSpec) -> Result<Subtask, TaskFailure> {
     let weights: u64 = vertex.operators.iter().map(|o| u64::from(o.managed_memory_weight)).sum();
     let mut links = Vec::with_capacity(vertex.operators.len());
     for operator in &vertex.operators {
-        let share = share_of(&spec.managed_memory, operator.managed_memory_weight, weights);
+        let share = spec.managed_memory.share(u64::from(operator.managed_memory_weight), weights);
         let link = link(&spec, vertex, operator, share).map_err(|error| fail(&operator.name, error))?;
         links.push(link);
     }
@@ -122,12 +122,6 @@ impl Subtask {
     }
 }
 
-fn share_of(memory: &ManagedMemory, weight: u32, weights: u64) -> ManagedMemory {
-    let segments = memory.total_segments() as u64;
-    let share = if weights == 0 { 0 } else { segments * u64::from(weight) / weights };
-    ManagedMemory::of_bytes(share as usize * flott_core::memory::SEGMENT_BYTES)
-}
-
 fn add_route(link: &mut Link, output: &OutputPort, route: Route) {
     match output {
         OutputPort::Main => link.add_main_route(route),
@@ -174,7 +168,7 @@ fn link(
         metrics: Arc::new(OperatorMetrics::default()),
         auto_watermark_interval: spec.context.auto_watermark_interval,
     };
-    Ok(Link::new(operator.key.clone(), factory(), state, info))
+    Ok(Link::new(operator.key, factory(), state, info))
 }
 
 fn read_state(handle: &StateHandle) -> Result<Vec<u8>, OperatorError> {

@@ -111,7 +111,7 @@ impl Subtask {
             let written = link.state_mut().write_step(snapshot.writer.buffer(), STEP_BYTES);
             match written {
                 Ok(flott_state::SnapshotProgress::Done) => {
-                    snapshot.writer.end_operator(link.key().clone(), snapshot.operator_start);
+                    snapshot.writer.end_operator(*link.key(), snapshot.operator_start);
                     snapshot.operator += 1;
                     snapshot.operator_start = snapshot.writer.position();
                 }
@@ -169,7 +169,7 @@ impl Subtask {
         let mut all = FinalHandles::new();
         for index in 0..self.chain.links().len() {
             let link = &mut self.chain.links_mut()[index];
-            let key = link.key().clone();
+            let key = *link.key();
             let handles = link.call(now, |operator, context| operator.final_handles(context));
             let handles = handles.map_err(|error| self.failure(index, error))?;
             if !handles.is_empty() {

@@ -220,8 +220,7 @@ impl Subtask {
         let failure = match started {
             Ok(Ok(subtask)) => {
                 let metrics = subtask.chain.links().iter();
-                let metrics =
-                    metrics.map(|link| (link.key().clone(), Arc::clone(&link.info().metrics))).collect();
+                let metrics = metrics.map(|link| (*link.key(), Arc::clone(&link.info().metrics))).collect();
                 listener.event(execution, TaskEvent::Running { metrics });
                 return Some(subtask);
             }
@@ -406,10 +405,10 @@ impl Subtask {
                 self.last_watermark[gate] = watermark;
                 let combined = self.last_watermark.iter().copied().min();
                 // The end of all inputs implies the highest watermark.
-                if let Some(combined) = combined.filter(|combined| Some(*combined) > before) {
-                    if combined != MAX_WATERMARK {
-                        self.chain.head_mut().push(LinkElement::Watermark(combined));
-                    }
+                if let Some(combined) = combined.filter(|combined| Some(*combined) > before)
+                    && combined != MAX_WATERMARK
+                {
+                    self.chain.head_mut().push(LinkElement::Watermark(combined));
                 }
             }
             GateEvent::Idle => self.chain.head_mut().push(LinkElement::Idle),
