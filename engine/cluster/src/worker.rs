@@ -244,11 +244,8 @@ impl TempDir {
     /// # Errors
     /// [`flott_fs::FsError`] that names the folder.
     pub fn create(configuration: &Configuration) -> Result<Self, flott_fs::FsError> {
-        let configured = configuration.get_optional(&config::TEMP_DIRS);
-        let first = configured
-            .as_deref()
-            .and_then(|dirs| dirs.split([':', ';', ',']).find(|dir| !dir.trim().is_empty()));
-        let parent = first.map_or_else(std::env::temp_dir, |dir| PathBuf::from(dir.trim()));
+        let configured = configuration.get_optional(&config::TEMP_DIRS).and_then(|folders| folders.into_iter().next());
+        let parent = configured.unwrap_or_else(std::env::temp_dir);
         let path = parent.join(format!("flott-{}", JobId::random()));
         let fs_path = FsPath::local(&path);
         flott_fs::for_path(&fs_path)?.create_dirs(&fs_path)?;

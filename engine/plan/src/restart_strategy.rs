@@ -1,4 +1,17 @@
 //! Restart strategies: what to do when a task fails. Pure decisions; time and chance are given.
+//!
+//! ```
+//! use std::time::Duration;
+//! use flott_core::config::Configuration;
+//! use flott_plan::restart_strategy::{RestartDecision, RestartStrategy};
+//!
+//! let mut job = Configuration::new();
+//! job.set("restart-strategy.type", "fixed-delay").unwrap();
+//! let mut strategy = RestartStrategy::of_job(&job, &Configuration::new());
+//! let second = Duration::from_secs(1);
+//! assert_eq!(strategy.on_failure(Duration::ZERO, 0.5), RestartDecision::Restart { delay: second });
+//! assert!(matches!(strategy.on_failure(second, 0.5), RestartDecision::Fail { .. }));
+//! ```
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -10,7 +23,7 @@ use flott_core::config::{self, Configuration, RestartStrategyKind};
 pub enum RestartDecision {
     /// Restart after a while.
     Restart {
-        /// How long to wait.
+        /// How long to wait first.
         delay: Duration,
     },
     /// Let the job fail.
@@ -49,7 +62,8 @@ pub enum RestartStrategy {
     },
 }
 
-/// Restarts after times that grow.
+/// Restarts after times that grow, up to a bound, and that begin anew after a time without failure. Each is varied at random, so
+/// that jobs that failed together do not all restart at once.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ExponentialDelay {
     initial: Duration,
@@ -64,33 +78,40 @@ pub struct ExponentialDelay {
 }
 
 impl RestartStrategy {
-    /// What a job's configuration asks for; a job with checkpoints that asks for nothing restarts with growing delays, one
-    /// without does not restart.
-    pub fn from_configuration(configuration: &Configuration) -> Self {
-        let get_duration = |option| configuration.get::<Duration>(option);
-        let fixed = |attempts, delay| Self::FixedDelay { attempts, delay, restarts: 0 };
-        let kind = match configuration.get_optional(&config::RESTART_STRATEGY) {
-            Some(kind) => kind,
-            None => match configuration.get_optional(&config::EXECUTION_RETRIES) {
-                Some(attempts) => return fixed(attempts, get_duration(&config::EXECUTION_RETRY_DELAY)),
-                None if configuration.is_set(&config::CHECKPOINT_INTERVAL) => {
-                    RestartStrategyKind::ExponentialDelay
-                }
-                None => RestartStrategyKind::None,
-            },
-        };
+    /// What a job asks for, else what its cluster says, else growing delays for a job with checkpoints and no restart for one
+    /// without. `execution-retries.default` is the older way to ask for fixed delays; it counts where no strategy is named.
+    pub fn of_job(job: &Configuration, cluster: &Configuration) -> Self {
+        let mut both = cluster.clone();
+        both.extend(job);
+        for asked in [job, cluster] {
+            if let Some(kind) = asked.get_optional(&config::RESTART_STRATEGY) {
+                return Self::of_kind(kind, &both);
+            }
+            if let Some(attempts) = asked.get_optional(&config::EXECUTION_RETRIES) {
+                return Self::fixed_delay(attempts, both.get(&config::EXECUTION_RETRY_DELAY));
+            }
+        }
+        let has_checkpoints = both.is_set(&config::CHECKPOINT_INTERVAL);
+        let kind =
+            if has_checkpoints { RestartStrategyKind::ExponentialDelay } else { RestartStrategyKind::None };
+        Self::of_kind(kind, &both)
+    }
+
+    fn of_kind(kind: RestartStrategyKind, configuration: &Configuration) -> Self {
+        let duration = |option| configuration.get::<Duration>(option);
         match kind {
             RestartStrategyKind::None => Self::None,
-            RestartStrategyKind::FixedDelay => {
-                fixed(configuration.get(&config::FIXED_DELAY_ATTEMPTS), get_duration(&config::FIXED_DELAY))
-            }
+            RestartStrategyKind::FixedDelay => Self::fixed_delay(
+                configuration.get(&config::FIXED_DELAY_ATTEMPTS),
+                duration(&config::FIXED_DELAY),
+            ),
             RestartStrategyKind::ExponentialDelay => {
-                let initial = get_duration(&config::EXPONENTIAL_INITIAL);
+                let initial = duration(&config::EXPONENTIAL_INITIAL);
                 Self::ExponentialDelay(ExponentialDelay {
                     initial,
-                    max: get_duration(&config::EXPONENTIAL_MAX).max(initial),
+                    max: duration(&config::EXPONENTIAL_MAX).max(initial),
                     multiplier: configuration.get(&config::EXPONENTIAL_MULTIPLIER).max(1.0),
-                    reset_after: get_duration(&config::EXPONENTIAL_RESET),
+                    reset_after: duration(&config::EXPONENTIAL_RESET),
                     jitter: configuration.get(&config::EXPONENTIAL_JITTER).min(1.0),
                     attempts: configuration.get_optional(&config::EXPONENTIAL_ATTEMPTS),
                     current: initial,
@@ -100,11 +121,15 @@ impl RestartStrategy {
             }
             RestartStrategyKind::FailureRate => Self::FailureRate {
                 max_failures: configuration.get(&config::FAILURE_RATE_MAX),
-                interval: get_duration(&config::FAILURE_RATE_INTERVAL),
-                delay: get_duration(&config::FAILURE_RATE_DELAY),
+                interval: duration(&config::FAILURE_RATE_INTERVAL),
+                delay: duration(&config::FAILURE_RATE_DELAY),
                 failures: VecDeque::new(),
             },
         }
+    }
+
+    fn fixed_delay(attempts: u32, delay: Duration) -> Self {
+        Self::FixedDelay { attempts, delay, restarts: 0 }
     }
 
     /// A task failed at `now`, on a clock that starts with the job; `chance` is a random number from 0 to 1.
@@ -150,9 +175,15 @@ impl ExponentialDelay {
             return RestartDecision::Fail { reason };
         }
         self.restarts += 1;
-        let varied = self.current.mul_f64((1.0 + self.jitter * (2.0 * chance - 1.0)).max(0.0));
-        self.current = self.current.mul_f64(self.multiplier).min(self.max);
-        RestartDecision::Restart { delay: varied.min(self.max) }
+        let delay = self.bounded(1.0 + self.jitter * (2.0 * chance - 1.0));
+        self.current = self.bounded(self.multiplier);
+        RestartDecision::Restart { delay }
+    }
+
+    /// The current delay times `factor`, at most the longest.
+    fn bounded(&self, factor: f64) -> Duration {
+        let seconds = (self.current.as_secs_f64() * factor).clamp(0.0, self.max.as_secs_f64());
+        Duration::try_from_secs_f64(seconds).map_or(self.max, |delay| delay.min(self.max))
     }
 }
 
@@ -160,10 +191,14 @@ impl ExponentialDelay {
 mod tests {
     use super::*;
 
-    fn strategy(settings: &[&str]) -> RestartStrategy {
+    fn configuration(settings: &[&str]) -> Configuration {
         let mut configuration = Configuration::new();
         settings.iter().for_each(|setting| configuration.set_override(setting).unwrap());
-        RestartStrategy::from_configuration(&configuration)
+        configuration
+    }
+
+    fn strategy(settings: &[&str]) -> RestartStrategy {
+        RestartStrategy::of_job(&configuration(settings), &Configuration::new())
     }
 
     fn delays(strategy: &mut RestartStrategy, failures_at: &[u64]) -> Vec<Option<u64>> {
@@ -198,6 +233,39 @@ mod tests {
         ];
         let delays = delays(&mut strategy(&settings), &[0, 1, 2, 3, 3700]);
         assert_eq!(delays, [Some(1000), Some(2000), Some(3000), Some(3000), Some(1000)]);
+    }
+
+    #[test]
+    fn the_job_is_asked_before_its_cluster() {
+        let cluster =
+            configuration(&["restart-strategy.type=failure-rate", "restart-strategy.fixed-delay.delay=7 s"]);
+        let of_job = |settings: &[&str]| RestartStrategy::of_job(&configuration(settings), &cluster);
+        assert!(matches!(of_job(&[]), RestartStrategy::FailureRate { .. }));
+        assert_eq!(of_job(&["restart-strategy.type=none"]), RestartStrategy::None);
+        let mut fixed = of_job(&["restart-strategy.type=fixed-delay"]);
+        assert_eq!(delays(&mut fixed, &[0, 1]), [Some(7000), None]);
+        let mut retries = of_job(&["execution-retries.default=2"]);
+        assert_eq!(delays(&mut retries, &[0, 1, 2]), [Some(1000), Some(1000), None]);
+    }
+
+    #[test]
+    fn delays_stay_in_bounds_whatever_is_configured() {
+        let settings = [
+            "restart-strategy.type=exponential-delay",
+            "restart-strategy.exponential-delay.backoff-multiplier=1e300",
+            "restart-strategy.exponential-delay.jitter-factor=1",
+            "restart-strategy.exponential-delay.attempts-before-reset-backoff=3",
+        ];
+        let mut strategy = strategy(&settings);
+        let mut delay = |chance| match strategy.on_failure(Duration::ZERO, chance) {
+            RestartDecision::Restart { delay } => delay.as_secs(),
+            RestartDecision::Fail { reason } => panic!("{reason}"),
+        };
+        assert_eq!([delay(1.0), delay(0.0), delay(1.0)], [2, 0, 60]);
+        let RestartDecision::Fail { reason } = strategy.on_failure(Duration::ZERO, 0.5) else {
+            panic!("three attempts are all")
+        };
+        assert_eq!(reason, "all 3 restarts of the exponential-delay strategy are used up");
     }
 
     #[test]

@@ -130,7 +130,7 @@ impl JobMaster {
             slots: SlotAssignment::of(&graph),
             regions: Regions::of(&graph),
             executions: graph.subtasks().map(|subtask| (subtask, execution())).collect(),
-            restart_strategy: RestartStrategy::from_configuration(&configuration),
+            restart_strategy: RestartStrategy::of_job(&configuration, &Configuration::new()),
             job,
             configuration,
             gateway,

@@ -1,190 +1,189 @@
 //! The table of options: one entry makes the parser, the documentation and the default.
+//!
+//! An entry is `/// description`, `NAME: type within (bounds) = "key", default;`. Bounds and default may be left out.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
-use super::value::{ConfigValue, MemorySize, PortRange};
-use super::{ConfigOption, OptionRow};
+use super::choices::{
+    CheckpointMode, CheckpointRetention, FailoverStrategy, LogLevel, RestartStrategyKind, RuntimeMode,
+    StateBackendKind,
+};
+use super::option::{ConfigOption, NoDefault, OptionRow, Section, WithDefault, kind_within, read_within};
+use super::value::ConfigValue;
+use super::{MemorySize, PortRange};
 
 macro_rules! options {
-    ($($(#[doc = $doc:literal])* $name:ident: $type:ty = $key:literal $(, $default:literal)?;)*) => {
-        $(
-            $(#[doc = $doc])*
-            pub const $name: ConfigOption<$type> =
-                ConfigOption { key: $key, default: options!(@default $($default)?), read: <$type as ConfigValue>::read };
-        )*
-
-        /// Every option.
-        pub const OPTIONS: &[OptionRow] = &[$(
-            OptionRow {
+    ($($title:literal: {$(
+        $(#[doc = $doc:literal])+
+        $name:ident: $type:ty $([$bounds:expr])? = $key:literal $(, $default:expr)?;
+    )+})+) => {
+        $($(
+            $(#[doc = $doc])+
+            pub const $name: ConfigOption<$type, options!(@marker $type $(, $default)?)> = ConfigOption {
                 key: $key,
-                kind: <$type as ConfigValue>::KIND,
+                read: |text| options!(@read $type, text $(, $bounds)?),
                 default: options!(@default $($default)?),
-                description: concat!($($doc),*),
-                check: |text| <$type as ConfigValue>::read(text).map(drop),
-            }
-        ),*];
+            };
+        )+)+
+
+        /// Every option, by section.
+        pub const SECTIONS: &[Section] = &[$(Section {
+            title: $title,
+            rows: &[$(OptionRow {
+                key: $key,
+                description: concat!($($doc),+),
+                kind: || options!(@kind $type $(, $bounds)?),
+                default: || options!(@text $type $(, $default)?),
+                check: |text| options!(@read $type, text $(, $bounds)?).map(drop),
+            }),+],
+        }),+];
     };
-    (@default $default:literal) => { Some($default) };
-    (@default) => { None };
+    (@marker $type:ty, $default:expr) => { WithDefault<$type> };
+    (@marker $type:ty) => { NoDefault };
+    (@default $default:expr) => { || $default };
+    (@default) => { NoDefault };
+    (@read $type:ty, $text:ident, $bounds:expr) => { read_within::<$type>($text, &$bounds) };
+    (@read $type:ty, $text:ident) => { <$type as ConfigValue>::read($text) };
+    (@kind $type:ty, $bounds:expr) => { kind_within::<$type>(&$bounds) };
+    (@kind $type:ty) => { <$type as ConfigValue>::KIND.to_owned() };
+    (@text $type:ty, $default:expr) => {{
+        let default: $type = $default;
+        Some(ConfigValue::write(&default))
+    }};
+    (@text $type:ty) => { None };
+}
+
+const MILLISECOND: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+
+const fn mib(count: u64) -> MemorySize {
+    MemorySize::of_bytes(count << 20)
 }
 
 options! {
+"Programs": {
     /// How many subtasks an operator has when neither it, nor the program, nor the command says.
-    PARALLELISM: u32 = "parallelism.default", "1";
+    PARALLELISM: u32 [1..=32_768] = "parallelism.default", 1;
     /// How many key groups a keyed operator has; unset: by its parallelism.
     MAX_PARALLELISM: u32 = "pipeline.max-parallelism";
     /// Whether operators that can be chained are.
-    OPERATOR_CHAINING: bool = "pipeline.operator-chaining.enabled", "true";
+    OPERATOR_CHAINING: bool = "pipeline.operator-chaining.enabled", true;
     /// How often sources and timestamp assigners emit watermarks.
-    AUTO_WATERMARK_INTERVAL: Duration = "pipeline.auto-watermark-interval", "200 ms";
+    AUTO_WATERMARK_INTERVAL: Duration [MILLISECOND..] = "pipeline.auto-watermark-interval", 200 * MILLISECOND;
     /// STREAMING: pipelined exchanges, checkpoints. BATCH: blocking exchanges, stage by stage, final results only.
-    RUNTIME_MODE: RuntimeMode = "execution.runtime-mode", "STREAMING";
+    RUNTIME_MODE: RuntimeMode = "execution.runtime-mode", RuntimeMode::Streaming;
     /// How long a record waits at most for its batch to fill; 0: not at all.
-    BUFFER_TIMEOUT: Duration = "execution.buffer-timeout.interval", "10 ms";
+    BUFFER_TIMEOUT: Duration = "execution.buffer-timeout.interval", 10 * MILLISECOND;
+}
+"Checkpoints": {
     /// How often a checkpoint begins; unset: never.
-    CHECKPOINT_INTERVAL: Duration = "execution.checkpointing.interval";
+    CHECKPOINT_INTERVAL: Duration [10 * MILLISECOND..] = "execution.checkpointing.interval";
     /// After this time a checkpoint that is not complete is given up.
-    CHECKPOINT_TIMEOUT: Duration = "execution.checkpointing.timeout", "10 min";
+    CHECKPOINT_TIMEOUT: Duration [10 * MILLISECOND..] = "execution.checkpointing.timeout", 10 * MINUTE;
     /// The least time between the end of a checkpoint and the beginning of the next.
-    CHECKPOINT_MIN_PAUSE: Duration = "execution.checkpointing.min-pause", "0 ms";
+    CHECKPOINT_MIN_PAUSE: Duration = "execution.checkpointing.min-pause", Duration::ZERO;
+    /// How many checkpoints may be on their way at once.
+    MAX_CONCURRENT_CHECKPOINTS: u32 [1..] = "execution.checkpointing.max-concurrent-checkpoints", 1;
     /// EXACTLY_ONCE: channels wait for each other's barriers. AT_LEAST_ONCE: they do not.
-    CHECKPOINT_MODE: CheckpointMode = "execution.checkpointing.mode", "EXACTLY_ONCE";
+    CHECKPOINT_MODE: CheckpointMode = "execution.checkpointing.mode", CheckpointMode::ExactlyOnce;
     /// The directory for checkpoints, one folder a job below it.
     CHECKPOINT_DIR: String = "execution.checkpointing.dir";
     /// How many checkpoints may fail one after the other before the job does.
-    TOLERABLE_FAILED_CHECKPOINTS: u32 = "execution.checkpointing.tolerable-failed-checkpoints", "0";
+    TOLERABLE_FAILED_CHECKPOINTS: u32 = "execution.checkpointing.tolerable-failed-checkpoints", 0;
     /// What becomes of the checkpoints of a job that is cancelled.
     CHECKPOINT_RETENTION: CheckpointRetention =
-        "execution.checkpointing.externalized-checkpoint-retention", "DELETE_ON_CANCELLATION";
+        "execution.checkpointing.externalized-checkpoint-retention", CheckpointRetention::Delete;
     /// How many completed checkpoints are kept.
-    RETAINED_CHECKPOINTS: u32 = "execution.checkpointing.num-retained", "1";
+    RETAINED_CHECKPOINTS: u32 [1..] = "execution.checkpointing.num-retained", 1;
+    /// Where keyed state lives. hashmap: on the heap.
+    STATE_BACKEND: StateBackendKind = "state.backend.type", StateBackendKind::HashMap;
     /// State of a subtask up to this size is kept in the checkpoint's metadata instead of a file.
-    CHECKPOINT_MEMORY_THRESHOLD: MemorySize = "state.storage.fs.memory-threshold", "20 kb";
+    CHECKPOINT_MEMORY_THRESHOLD: MemorySize [..=mib(1)] =
+        "state.storage.fs.memory-threshold", MemorySize::of_bytes(20 << 10);
     /// Whether a job starts from a checkpoint that holds state of operators it no longer has.
-    ALLOW_NON_RESTORED_STATE: bool = "execution.state-recovery.ignore-unclaimed-state", "false";
+    ALLOW_NON_RESTORED_STATE: bool = "execution.state-recovery.ignore-unclaimed-state", false;
+}
+"Failures": {
+    /// What restarts when a task fails. region: the pipelined regions the failure touches. full: the whole job.
+    FAILOVER_STRATEGY: FailoverStrategy = "jobmanager.execution.failover-strategy", FailoverStrategy::Region;
     /// What happens when a task fails; unset: exponential-delay with checkpoints, none without.
     RESTART_STRATEGY: RestartStrategyKind = "restart-strategy.type";
     /// How many times fixed-delay restarts.
-    FIXED_DELAY_ATTEMPTS: u32 = "restart-strategy.fixed-delay.attempts", "1";
+    FIXED_DELAY_ATTEMPTS: u32 = "restart-strategy.fixed-delay.attempts", 1;
     /// How long fixed-delay waits.
-    FIXED_DELAY: Duration = "restart-strategy.fixed-delay.delay", "1 s";
+    FIXED_DELAY: Duration = "restart-strategy.fixed-delay.delay", SECOND;
     /// How long exponential-delay waits at first.
-    EXPONENTIAL_INITIAL: Duration = "restart-strategy.exponential-delay.initial-backoff", "1 s";
+    EXPONENTIAL_INITIAL: Duration [MILLISECOND..] = "restart-strategy.exponential-delay.initial-backoff", SECOND;
     /// How long exponential-delay waits at most.
-    EXPONENTIAL_MAX: Duration = "restart-strategy.exponential-delay.max-backoff", "1 min";
+    EXPONENTIAL_MAX: Duration [MILLISECOND..] = "restart-strategy.exponential-delay.max-backoff", MINUTE;
     /// By what the wait grows from one restart to the next.
-    EXPONENTIAL_MULTIPLIER: f64 = "restart-strategy.exponential-delay.backoff-multiplier", "1.5";
+    EXPONENTIAL_MULTIPLIER: f64 [1.0..] = "restart-strategy.exponential-delay.backoff-multiplier", 1.5;
     /// After so long without a failure exponential-delay begins anew.
-    EXPONENTIAL_RESET: Duration = "restart-strategy.exponential-delay.reset-backoff-threshold", "1 h";
+    EXPONENTIAL_RESET: Duration [MILLISECOND..] =
+        "restart-strategy.exponential-delay.reset-backoff-threshold", 60 * MINUTE;
     /// By which part of itself a wait is varied at random.
-    EXPONENTIAL_JITTER: f64 = "restart-strategy.exponential-delay.jitter-factor", "0.1";
+    EXPONENTIAL_JITTER: f64 [0.0..=1.0] = "restart-strategy.exponential-delay.jitter-factor", 0.1;
     /// How many times exponential-delay restarts; unset: without limit.
     EXPONENTIAL_ATTEMPTS: u32 = "restart-strategy.exponential-delay.attempts-before-reset-backoff";
     /// How many failures in the interval failure-rate bears.
-    FAILURE_RATE_MAX: u32 = "restart-strategy.failure-rate.max-failures-per-interval", "1";
+    FAILURE_RATE_MAX: u32 = "restart-strategy.failure-rate.max-failures-per-interval", 1;
     /// The interval in which failure-rate counts.
-    FAILURE_RATE_INTERVAL: Duration = "restart-strategy.failure-rate.failure-rate-interval", "1 min";
+    FAILURE_RATE_INTERVAL: Duration [MILLISECOND..] = "restart-strategy.failure-rate.failure-rate-interval", MINUTE;
     /// How long failure-rate waits.
-    FAILURE_RATE_DELAY: Duration = "restart-strategy.failure-rate.delay", "1 s";
+    FAILURE_RATE_DELAY: Duration = "restart-strategy.failure-rate.delay", SECOND;
     /// The older way to ask for fixed-delay: how many times.
     EXECUTION_RETRIES: u32 = "execution-retries.default";
     /// The older way to ask for fixed-delay: how long.
-    EXECUTION_RETRY_DELAY: Duration = "execution-retries.delay", "1 s";
+    EXECUTION_RETRY_DELAY: Duration = "execution-retries.delay", SECOND;
     /// A task that has not ended so long after it was cancelled costs its worker.
-    CANCELLATION_TIMEOUT: Duration = "task.cancellation.timeout", "3 min";
-    /// How many subtasks pipelines run side by side in a TaskManager.
-    TASK_SLOTS: u32 = "taskmanager.numberOfTaskSlots", "1";
-    /// The size of a TaskManager with all its workers; the rest of the memory options are derived from it.
-    TASK_MANAGER_MEMORY: MemorySize = "taskmanager.memory.process.size", "1728 mb";
-    /// Managed memory (sort, hash, state backends) of a TaskManager; unset: the fraction.
+    CANCELLATION_TIMEOUT: Duration [MILLISECOND..] = "task.cancellation.timeout", 3 * MINUTE;
+}
+"TaskManagers": {
+    /// How many slots a TaskManager has. A slot runs one subtask of each vertex that shares it.
+    TASK_SLOTS: u32 [1..=1024] = "taskmanager.numberOfTaskSlots", 1;
+    /// The size of a TaskManager with all its workers; what the other memory options leave is for user code and state.
+    TASK_MANAGER_MEMORY: MemorySize [mib(64)..] = "taskmanager.memory.process.size", mib(1728);
+    /// Managed memory (sort, hash, caches) of a TaskManager; unset: the fraction.
     MANAGED_MEMORY: MemorySize = "taskmanager.memory.managed.size";
     /// Managed memory as a part of the TaskManager's memory.
-    MANAGED_FRACTION: f64 = "taskmanager.memory.managed.fraction", "0.4";
-    /// The ports a TaskManager takes data connections on.
-    DATA_PORT: PortRange = "taskmanager.data.port", "0";
+    MANAGED_FRACTION: f64 [0.0..=1.0] = "taskmanager.memory.managed.fraction", 0.4;
+    /// Memory for exchanges as a part of the TaskManager's memory, between the minimum and the maximum.
+    NETWORK_FRACTION: f64 [0.0..=1.0] = "taskmanager.memory.network.fraction", 0.1;
+    /// The least memory for exchanges.
+    NETWORK_MIN: MemorySize [mib(1)..] = "taskmanager.memory.network.min", mib(64);
+    /// The most memory for exchanges.
+    NETWORK_MAX: MemorySize [mib(1)..] = "taskmanager.memory.network.max", mib(1024);
     /// The address a TaskManager binds to and is found under.
-    TASK_MANAGER_HOST: String = "taskmanager.host", "127.0.0.1";
+    TASK_MANAGER_HOST: String = "taskmanager.host", "127.0.0.1".to_owned();
+    /// The ports a TaskManager tries, in order, for its data connections; 0: any free one.
+    DATA_PORT: PortRange = "taskmanager.data.port", PortRange::any();
+    /// Folders for temporary files, with ':', ';', ',' or '|' between; unset: the system's.
+    TEMP_DIRS: Vec<PathBuf> = "io.tmp.dirs";
+}
+"Cluster": {
     /// Where the JobManager is found.
-    JOB_MANAGER_ADDRESS: String = "jobmanager.rpc.address", "127.0.0.1";
-    /// The JobManager's port.
-    JOB_MANAGER_PORT: u16 = "jobmanager.rpc.port", "6123";
+    JOB_MANAGER_ADDRESS: String = "jobmanager.rpc.address", "127.0.0.1".to_owned();
+    /// The JobManager's port; 0: any free one.
+    JOB_MANAGER_PORT: u16 = "jobmanager.rpc.port", 6123;
     /// How long a job waits for slots.
-    SLOT_REQUEST_TIMEOUT: Duration = "slot.request.timeout", "5 min";
+    SLOT_REQUEST_TIMEOUT: Duration [MILLISECOND..] = "slot.request.timeout", 5 * MINUTE;
     /// How often JobManager and TaskManagers tell each other that they are there.
-    HEARTBEAT_INTERVAL: Duration = "heartbeat.interval", "10 s";
+    HEARTBEAT_INTERVAL: Duration [MILLISECOND..] = "heartbeat.interval", 10 * SECOND;
     /// Who has not been heard of for so long is lost.
-    HEARTBEAT_TIMEOUT: Duration = "heartbeat.timeout", "50 s";
+    HEARTBEAT_TIMEOUT: Duration [MILLISECOND..] = "heartbeat.timeout", 50 * SECOND;
     /// The file that holds the cluster's secret, readable by its owner alone; unset: flott-secret beside the configuration.
-    SECRET_FILE: String = "security.secret.file";
-    /// Folders for temporary files, with ':' or ';' between; unset: the system's.
-    TEMP_DIRS: String = "io.tmp.dirs";
+    SECRET_FILE: PathBuf = "security.secret.file";
+}
+"Logs": {
     /// Where processes write their logs; unset: log beside the configuration folder.
-    LOG_DIR: String = "env.log.dir";
-    /// The level of what is logged: error, warn, info, debug, trace; changeable while the process runs.
-    LOG_LEVEL: String = "env.log.level", "info";
+    LOG_DIR: PathBuf = "env.log.dir";
+    /// The least level that is logged; changeable while the process runs.
+    LOG_LEVEL: LogLevel = "env.log.level", LogLevel::Info;
     /// The size at which a log file is rolled.
-    LOG_MAX_SIZE: MemorySize = "env.log.max-size", "10 mb";
+    LOG_MAX_SIZE: MemorySize [MemorySize::of_bytes(1 << 10)..] = "env.log.max-size", mib(10);
     /// How many rolled log files are kept.
-    LOG_MAX: u32 = "env.log.max", "5";
+    LOG_MAX: u32 = "env.log.max", 5;
 }
-
-macro_rules! choices {
-    ($($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal $(| $alias:literal)*),* $(,)? })*) => {$(
-        $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        pub enum $name {
-            $($(#[$variant_doc])* $variant),*
-        }
-
-        impl ConfigValue for $name {
-            const KIND: &'static str = concat!("one of", $(" ", $text),*);
-
-            fn read(text: &str) -> Result<Self, String> {
-                let wanted = text.trim().to_ascii_lowercase().replace('_', "-");
-                $(if [$text, $($alias),*].iter().any(|name| name.to_ascii_lowercase().replace('_', "-") == wanted) {
-                    return Ok(Self::$variant);
-                })*
-                Err(format!("{} is expected", Self::KIND))
-            }
-
-            fn fallback() -> Self {
-                [$(Self::$variant),*][0]
-            }
-        }
-    )*};
-}
-
-choices! {
-    /// How a program runs.
-    RuntimeMode {
-        /// As a stream.
-        Streaming = "STREAMING",
-        /// As a batch.
-        Batch = "BATCH",
-    }
-    /// What a checkpoint guarantees.
-    CheckpointMode {
-        /// Every record counts once.
-        ExactlyOnce = "EXACTLY_ONCE",
-        /// Every record counts at least once.
-        AtLeastOnce = "AT_LEAST_ONCE",
-    }
-    /// What becomes of the checkpoints of a job that is cancelled.
-    CheckpointRetention {
-        /// They are deleted.
-        Delete = "DELETE_ON_CANCELLATION",
-        /// They stay.
-        Retain = "RETAIN_ON_CANCELLATION",
-    }
-    /// What happens when a task fails.
-    RestartStrategyKind {
-        /// The job fails.
-        None = "none" | "off" | "disable",
-        /// A number of restarts, each after the same time.
-        FixedDelay = "fixed-delay" | "fixeddelay",
-        /// Restarts after times that grow.
-        ExponentialDelay = "exponential-delay" | "exponentialdelay",
-        /// Restarts as long as failures are rare.
-        FailureRate = "failure-rate" | "failurerate",
-    }
 }

@@ -1,9 +1,9 @@
-//! The types of configuration values and how they are written.
+//! The types that values of options have, and how they are read and written: what is written is read as the same value.
 
-use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
-/// A type that configuration values can have.
+/// A type that values of options can have.
 pub trait ConfigValue: Sized {
     /// What a value looks like, for documentation and errors.
     const KIND: &'static str;
@@ -14,81 +14,131 @@ pub trait ConfigValue: Sized {
     /// What is expected instead.
     fn read(text: &str) -> Result<Self, String>;
 
-    /// A value for options without default, which are asked for by `get_optional` only.
-    fn fallback() -> Self;
-}
-
-fn parsed<T: std::str::FromStr>(text: &str, kind: &str) -> Result<T, String> {
-    text.trim().parse().map_err(|_| format!("{kind} is expected"))
+    /// Writes it so that [`read`](Self::read) reads it.
+    fn write(&self) -> String;
 }
 
 macro_rules! parsed_values {
-    ($($type:ty: $kind:literal, $fallback:expr;)*) => {$(
+    ($($type:ty: $kind:literal;)*) => {$(
         impl ConfigValue for $type {
             const KIND: &'static str = $kind;
 
             fn read(text: &str) -> Result<Self, String> {
-                parsed(text, Self::KIND)
+                text.trim().parse().map_err(|_| format!("{} is expected", Self::KIND))
             }
 
-            fn fallback() -> Self {
-                $fallback
+            fn write(&self) -> String {
+                self.to_string()
             }
         }
     )*};
 }
 
 parsed_values! {
-    bool: "true or false", false;
-    u16: "a port", 0;
-    u32: "a whole number", 0;
-    String: "text", String::new();
+    bool: "true or false";
+    u16: "a port";
+    u32: "a whole number";
 }
 
 impl ConfigValue for f64 {
-    const KIND: &'static str = "a number from 0";
+    const KIND: &'static str = "a number";
 
     fn read(text: &str) -> Result<Self, String> {
-        let value: Self = parsed(text, Self::KIND)?;
-        if value.is_finite() && value >= 0.0 { Ok(value) } else { Err(format!("{} is expected", Self::KIND)) }
+        let value = text.trim().parse().ok().filter(|value: &Self| value.is_finite());
+        value.ok_or_else(|| format!("{} is expected", Self::KIND))
     }
 
-    fn fallback() -> Self {
-        0.0
+    fn write(&self) -> String {
+        self.to_string()
     }
 }
 
-/// A number and what follows it.
-fn number_and_unit(text: &str) -> Option<(u64, String)> {
+impl ConfigValue for String {
+    const KIND: &'static str = "text";
+
+    fn read(text: &str) -> Result<Self, String> {
+        let text = text.trim();
+        if text.is_empty() { Err(format!("{} is expected", Self::KIND)) } else { Ok(text.to_owned()) }
+    }
+
+    fn write(&self) -> String {
+        self.clone()
+    }
+}
+
+impl ConfigValue for PathBuf {
+    const KIND: &'static str = "a path";
+
+    fn read(text: &str) -> Result<Self, String> {
+        let text = text.trim();
+        if text.is_empty() { Err(format!("{} is expected", Self::KIND)) } else { Ok(text.into()) }
+    }
+
+    fn write(&self) -> String {
+        self.display().to_string()
+    }
+}
+
+impl ConfigValue for Vec<PathBuf> {
+    const KIND: &'static str = "paths with ':', ';', ',' or '|' between";
+
+    fn read(text: &str) -> Result<Self, String> {
+        let parts = text.split([':', ';', ',', '|']).map(str::trim).filter(|part| !part.is_empty());
+        let paths: Self = parts.map(PathBuf::from).collect();
+        if paths.is_empty() { Err(format!("{} is expected", Self::KIND)) } else { Ok(paths) }
+    }
+
+    fn write(&self) -> String {
+        self.iter().map(ConfigValue::write).collect::<Vec<_>>().join(";")
+    }
+}
+
+/// A number and, in lower case, what follows it.
+pub(super) fn number_and_unit(text: &str) -> Option<(u64, String)> {
     let text = text.trim();
     let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
     let (number, unit) = text.split_at(digits);
-    Some((number.parse().ok()?, unit.trim().to_ascii_lowercase()))
+    Some((number.parse().ok()?, unit.trim().to_lowercase()))
 }
+
+/// The units times are written in, largest first, in nanoseconds.
+const UNITS: [(u64, &str); 7] = [
+    (86_400_000_000_000, "d"),
+    (3_600_000_000_000, "h"),
+    (60_000_000_000, "min"),
+    (1_000_000_000, "s"),
+    (1_000_000, "ms"),
+    (1_000, "us"),
+    (1, "ns"),
+];
 
 /// Reads a time as Flink writes it: `10 ms`, `1 min`, `2h`; a number alone is milliseconds.
 pub fn parse_duration(text: &str) -> Option<Duration> {
     let (number, unit) = number_and_unit(text)?;
-    let nanos_of_unit: u64 = match unit.as_str() {
-        "ns" | "nano" | "nanos" | "nanosecond" | "nanoseconds" => 1,
-        "us" | "µs" | "micro" | "micros" | "microsecond" | "microseconds" => 1_000,
-        "" | "ms" | "milli" | "millis" | "millisecond" | "milliseconds" => 1_000_000,
-        "s" | "sec" | "secs" | "second" | "seconds" => 1_000_000_000,
-        "m" | "min" | "mins" | "minute" | "minutes" => 60_000_000_000,
-        "h" | "hour" | "hours" => 3_600_000_000_000,
-        "d" | "day" | "days" => 86_400_000_000_000,
+    let unit = match unit.as_str() {
+        "ns" | "nano" | "nanos" | "nanosecond" | "nanoseconds" => "ns",
+        // The micro sign and the Greek letter look the same.
+        "us" | "\u{b5}s" | "\u{3bc}s" | "micro" | "micros" | "microsecond" | "microseconds" => "us",
+        "" | "ms" | "milli" | "millis" | "millisecond" | "milliseconds" => "ms",
+        "s" | "sec" | "secs" | "second" | "seconds" => "s",
+        "m" | "min" | "mins" | "minute" | "minutes" => "min",
+        "h" | "hour" | "hours" => "h",
+        "d" | "day" | "days" => "d",
         _ => return None,
     };
-    number.checked_mul(nanos_of_unit).map(Duration::from_nanos)
+    let (nanos, _) = UNITS.iter().find(|(_, name)| *name == unit)?;
+    number.checked_mul(*nanos).map(Duration::from_nanos)
 }
 
-/// Writes a time so that [`parse_duration`] reads it.
+/// Writes a time in its largest unit, so that [`parse_duration`] reads it (times of less than 584 years; it reads no longer ones).
 pub fn format_duration(duration: Duration) -> String {
-    match duration.as_nanos() {
-        nanos if nanos % 1_000_000_000 == 0 => format!("{} s", nanos / 1_000_000_000),
-        nanos if nanos % 1_000_000 == 0 => format!("{} ms", nanos / 1_000_000),
-        nanos => format!("{nanos} ns"),
+    let nanos = duration.as_nanos();
+    if nanos == 0 {
+        return "0 ms".to_owned();
     }
+    let whole = UNITS.iter().find(|(unit, _)| nanos.is_multiple_of(u128::from(*unit)));
+    let (unit, name) = whole.unwrap_or(&(1, "ns"));
+    format!("{} {name}", nanos / u128::from(*unit))
 }
 
 impl ConfigValue for Duration {
@@ -98,97 +148,8 @@ impl ConfigValue for Duration {
         parse_duration(text).ok_or_else(|| format!("{} is expected", Self::KIND))
     }
 
-    fn fallback() -> Self {
-        Self::ZERO
-    }
-}
-
-/// A number of bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub struct MemorySize(u64);
-
-impl MemorySize {
-    /// So many bytes.
-    pub const fn of_bytes(bytes: u64) -> Self {
-        Self(bytes)
-    }
-
-    /// The bytes.
-    pub const fn bytes(self) -> u64 {
-        self.0
-    }
-}
-
-impl fmt::Display for MemorySize {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let units = [(1 << 40, "tb"), (1 << 30, "gb"), (1 << 20, "mb"), (1 << 10, "kb")];
-        match units.iter().find(|(size, _)| self.0 >= *size && self.0.is_multiple_of(*size)) {
-            Some((size, unit)) => write!(f, "{} {unit}", self.0 / size),
-            None => write!(f, "{} bytes", self.0),
-        }
-    }
-}
-
-impl ConfigValue for MemorySize {
-    const KIND: &'static str = "a size such as '64 kb', '512m' or '2 gb'";
-
-    fn read(text: &str) -> Result<Self, String> {
-        let read = || {
-            let (number, unit) = number_and_unit(text)?;
-            let shift = match unit.as_str() {
-                "" | "b" | "byte" | "bytes" => 0,
-                "k" | "kb" | "kib" | "kibibytes" => 10,
-                "m" | "mb" | "mib" | "mebibytes" => 20,
-                "g" | "gb" | "gib" | "gibibytes" => 30,
-                "t" | "tb" | "tib" | "tebibytes" => 40,
-                _ => return None,
-            };
-            number.checked_mul(1 << shift).map(Self)
-        };
-        read().ok_or_else(|| format!("{} is expected", Self::KIND))
-    }
-
-    fn fallback() -> Self {
-        Self(0)
-    }
-}
-
-/// Ports to try, in order; 0 alone: any free one.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PortRange(Vec<(u16, u16)>);
-
-impl PortRange {
-    /// The ports.
-    pub fn ports(&self) -> impl Iterator<Item = u16> + '_ {
-        self.0.iter().flat_map(|(first, last)| *first..=*last)
-    }
-}
-
-impl fmt::Display for PortRange {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, (first, last)) in self.0.iter().enumerate() {
-            f.write_str(if index == 0 { "" } else { "," })?;
-            if first == last { write!(f, "{first}")? } else { write!(f, "{first}-{last}")? }
-        }
-        Ok(())
-    }
-}
-
-impl ConfigValue for PortRange {
-    const KIND: &'static str = "ports such as '0', '6130' or '6130-6140,7000'";
-
-    fn read(text: &str) -> Result<Self, String> {
-        let range = |part: &str| {
-            let (first, last) = part.split_once('-').unwrap_or((part, part));
-            let (first, last) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
-            (first <= last).then_some((first, last))
-        };
-        let ranges: Option<Vec<(u16, u16)>> = text.split(',').map(range).collect();
-        ranges.map(Self).ok_or_else(|| format!("{} is expected", Self::KIND))
-    }
-
-    fn fallback() -> Self {
-        Self(vec![(0, 0)])
+    fn write(&self) -> String {
+        format_duration(*self)
     }
 }
 
@@ -199,34 +160,54 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_and_sizes_are_read_as_flink_writes_them() {
-        assert_eq!(Duration::read("10 ms"), Ok(Duration::from_millis(10)));
-        assert_eq!(Duration::read("1min"), Ok(Duration::from_secs(60)));
-        assert_eq!(Duration::read("250"), Ok(Duration::from_millis(250)));
-        assert_eq!(MemorySize::read("1g"), Ok(MemorySize(1 << 30)));
-        assert_eq!(MemorySize::read("64 kb"), Ok(MemorySize(65_536)));
-        for bad in ["", "ms", "1 fortnight", "-1 s", "99999999999999999999 s", "18446744073709551615 d"] {
+    fn times_are_read_as_flink_writes_them() {
+        for (text, expected) in [
+            ("10 ms", Duration::from_millis(10)),
+            ("1min", Duration::from_secs(60)),
+            (" 2 Hours ", Duration::from_secs(7200)),
+            ("250", Duration::from_millis(250)),
+            ("3 µs", Duration::from_micros(3)),
+            ("0", Duration::ZERO),
+        ] {
+            assert_eq!(Duration::read(text), Ok(expected), "{text}");
+        }
+        for bad in
+            ["", "ms", "1 fortnight", "-1 s", "1.5 s", "99999999999999999999 s", "18446744073709551615 d"]
+        {
             assert!(Duration::read(bad).is_err(), "{bad}");
         }
-        for bad in ["", "gb", "1 xb", "99999999999 tb"] {
-            assert!(MemorySize::read(bad).is_err(), "{bad}");
-        }
-        assert_eq!(PortRange::read("1-3,9").unwrap().ports().collect::<Vec<_>>(), [1, 2, 3, 9]);
-        assert!(PortRange::read("3-1").is_err() && PortRange::read("70000").is_err());
+        assert_eq!(format_duration(Duration::from_secs(600)), "10 min");
+        assert_eq!(format_duration(Duration::ZERO), "0 ms");
+    }
+
+    #[test]
+    fn empty_texts_and_numbers_that_are_none_are_refused() {
+        assert!(
+            String::read(" ").is_err() && PathBuf::read("").is_err() && Vec::<PathBuf>::read(";:").is_err()
+        );
+        assert!(f64::read("NaN").is_err() && f64::read("inf").is_err() && u16::read("65536").is_err());
+    }
+
+    #[test]
+    fn paths_are_parted_by_any_of_the_usual_signs() {
+        let paths = Vec::<PathBuf>::read("/a:/b ; /c,/d|").unwrap();
+        assert_eq!(paths, ["/a", "/b", "/c", "/d"].map(PathBuf::from));
+        assert_eq!(Vec::<PathBuf>::read(&paths.write()), Ok(paths));
     }
 
     proptest! {
         #[test]
-        fn what_is_written_is_read(millis in 0_u64..1 << 40, bytes in any::<u64>()) {
-            let duration = Duration::from_millis(millis);
-            prop_assert_eq!(parse_duration(&format_duration(duration)), Some(duration));
-            let size = MemorySize(bytes);
-            prop_assert_eq!(MemorySize::read(&size.to_string()), Ok(size));
+        fn what_is_written_is_read(nanos in any::<u64>(), number in any::<f64>(), text in "[a-z/.]{1,9}") {
+            let duration = Duration::from_nanos(nanos);
+            prop_assert_eq!(Duration::read(&duration.write()), Ok(duration));
+            prop_assume!(number.is_finite());
+            prop_assert_eq!(f64::read(&number.write()), Ok(number));
+            prop_assert_eq!(PathBuf::read(&PathBuf::from(&text).write()), Ok(PathBuf::from(text)));
         }
 
         #[test]
         fn any_text_is_read_or_refused(text in ".{0,40}") {
-            let _ = (Duration::read(&text), MemorySize::read(&text), PortRange::read(&text));
+            let _ = (Duration::read(&text), f64::read(&text), Vec::<PathBuf>::read(&text));
         }
     }
 }

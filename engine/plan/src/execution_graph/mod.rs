@@ -1,7 +1,7 @@
 //! The ExecutionGraph: a job's subtasks, how far each has come, who exchanges data with whom and who restarts together.
 //!
 //! It decides nothing by itself and touches nothing outside: the JobMaster tells it what happened and asks what follows.
-//! States follow [their tables](state), and what an attempt reports that has been replaced changes nothing.
+//! States follow the tables of [`JobStatus`] and [`ExecutionState`], and what an attempt reports that has been replaced changes nothing.
 //!
 //! ```text
 //! new ─▸ set_status(RUNNING) ─▸ advance(subtask, attempt, …)* ─▸ has_ended ─▸ set_status(FINISHED)
@@ -24,7 +24,7 @@ pub use regions::{RegionId, Regions};
 pub use slots::{SlotAssignment, SlotNumber};
 pub use state::{ExecutionState, IllegalTransition, JobStatus, UnknownState};
 
-use crate::job_graph::JobGraph;
+use crate::job_graph::{ExchangeMode, JobEdge, JobGraph};
 
 impl JobGraph {
     /// Every subtask, producers first.
@@ -177,28 +177,33 @@ impl ExecutionGraph {
 
     /// The regions that can be scheduled: not yet begun, with all that gives them blocking input at its end.
     pub fn ready_regions(&self) -> Vec<RegionId> {
-        let is_ready = |members: &[SubtaskId]| {
-            let all_created = members.iter().all(|subtask| {
-                self.vertex(*subtask).is_some_and(|vertex| vertex.state == ExecutionState::Created)
-            });
-            all_created && members.iter().all(|subtask| self.has_blocking_input(*subtask))
+        let vertex_ended: Vec<bool> = self.vertices.iter().map(|subtasks| has_ended(subtasks)).collect();
+        let is_ready = |subtask: &SubtaskId| {
+            let is_new = self.vertex(*subtask).is_some_and(|vertex| vertex.state == ExecutionState::Created);
+            is_new && self.has_blocking_input(*subtask, &vertex_ended)
         };
-        self.regions.iter().filter(|(_, members)| is_ready(members)).map(|(region, _)| region).collect()
+        let ready = self.regions.iter().filter(|(_, members)| members.iter().all(is_ready));
+        ready.map(|(region, _)| region).collect()
     }
 
-    /// Whether all that gives a subtask blocking input has ended.
-    fn has_blocking_input(&self, subtask: SubtaskId) -> bool {
-        let blocking = crate::job_graph::ExchangeMode::Blocking;
-        self.job.inputs(subtask.vertex).filter(|edge| edge.mode == blocking).all(|edge| {
-            let producers = self.job.producers(edge.id, subtask.index).into_iter();
-            let mut given_by = producers.map(|index| SubtaskId { vertex: edge.source, index });
-            given_by.all(|producer| self.vertex(producer).is_some_and(|vertex| vertex.state.has_ended()))
-        })
+    /// Whether all that gives a subtask blocking input has ended; `vertex_ended` says which vertices have as a whole.
+    fn has_blocking_input(&self, subtask: SubtaskId, vertex_ended: &[bool]) -> bool {
+        let mut blocking = self.job.inputs(subtask.vertex).filter(|edge| edge.mode == ExchangeMode::Blocking);
+        let has_ended = |edge: &JobEdge| {
+            let producers = &self.vertices[edge.source.0 as usize];
+            // The common case, without a look at every channel.
+            vertex_ended[edge.source.0 as usize]
+                || !channels::is_all_to_all(edge)
+                    && self.job.producers(edge.id, subtask.index).into_iter().all(|producer| {
+                        producers.get(producer as usize).is_some_and(|producer| producer.state.has_ended())
+                    })
+        };
+        blocking.all(has_ended)
     }
 
     /// Whether every subtask has ended: the job may commit and finish.
     pub fn has_ended(&self) -> bool {
-        self.vertices().all(|vertex| vertex.state.has_ended())
+        self.vertices.iter().all(|subtasks| has_ended(subtasks))
     }
 
     /// Whether every subtask's current attempt is over, one way or another.
@@ -209,6 +214,10 @@ impl ExecutionGraph {
     fn vertex_mut(&mut self, subtask: SubtaskId) -> Option<&mut ExecutionVertex> {
         self.vertices.get_mut(subtask.vertex.0 as usize)?.get_mut(subtask.index as usize)
     }
+}
+
+fn has_ended(subtasks: &[ExecutionVertex]) -> bool {
+    subtasks.iter().all(|subtask| subtask.state.has_ended())
 }
 
 #[cfg(test)]

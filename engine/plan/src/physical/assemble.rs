@@ -13,55 +13,71 @@ use crate::job_graph::{
 /// Where a node ended up: its vertex, and its place in the chain.
 type Place = (VertexId, usize);
 
-/// Makes the JobGraph of a plan and its chains.
-pub(super) fn assemble(plan: PhysicalPlan, chains: &Chains) -> JobGraph {
-    let mut graph = JobGraph {
-        name: plan.name,
-        mode: plan.mode,
-        vertices: Vec::new(),
-        edges: Vec::new(),
-        configuration: plan.configuration,
-        program_hash: plan.program.hash(),
-        program: plan.program,
-    };
-    let mut chained_input: Vec<Option<&PhysicalEdge>> = vec![None; plan.nodes.len()];
-    for (edge, chained) in plan.edges.iter().zip(&chains.chained) {
+impl PhysicalPlan {
+    /// Makes the JobGraph of a plan and its chains.
+    pub fn assemble(self, chains: &Chains) -> JobGraph {
+        let mut graph = JobGraph {
+            name: self.name,
+            mode: self.mode,
+            vertices: Vec::new(),
+            edges: Vec::new(),
+            configuration: self.configuration,
+            program_hash: self.program.hash(),
+            program: self.program,
+        };
+        let places = place_nodes(&mut graph, &self.nodes, &self.edges, chains);
+        for (edge, _) in self.edges.iter().zip(&chains.chained).filter(|(_, chained)| !**chained) {
+            let key = EdgeKey {
+                source: self.nodes[edge.source].key,
+                output: edge.output.clone(),
+                target: self.nodes[edge.target].key,
+                input: edge.input,
+            };
+            add_edge(&mut graph, edge, key, places[edge.source], places[edge.target]);
+        }
+        for vertex in &mut graph.vertices {
+            vertex.name = chain_name(&vertex.operators);
+        }
+        graph
+    }
+}
+
+/// Gives every node its place in the graph.
+fn place_nodes(
+    graph: &mut JobGraph,
+    nodes: &[PhysicalNode],
+    edges: &[PhysicalEdge],
+    chains: &Chains,
+) -> Vec<Place> {
+    let mut chained_input: Vec<Option<&PhysicalEdge>> = vec![None; nodes.len()];
+    for (edge, chained) in edges.iter().zip(&chains.chained) {
         if *chained {
             chained_input[edge.target] = Some(edge);
         }
     }
-    let mut places: Vec<Place> = Vec::with_capacity(plan.nodes.len());
-    for (node, input) in plan.nodes.iter().zip(chained_input) {
+    let mut places: Vec<Place> = Vec::with_capacity(nodes.len());
+    for (node, input) in nodes.iter().zip(chained_input) {
         let place = match input {
-            Some(edge) => extend_chain(&mut graph, node, edge, places[edge.source]),
-            None => begin_chain(&mut graph, node),
+            Some(edge) => extend_chain(graph, node, edge, places[edge.source]),
+            None => begin_chain(graph, node),
         };
         places.push(place);
     }
-    for (edge, _) in plan.edges.iter().zip(&chains.chained).filter(|(_, chained)| !**chained) {
-        let ((source, source_operator), (target, _)) = (places[edge.source], places[edge.target]);
-        let id = next_edge(&graph);
-        graph.edges.push(JobEdge {
-            id,
-            source,
-            source_operator,
-            target,
-            input: edge.input,
-            key: EdgeKey {
-                source: plan.nodes[edge.source].key,
-                output: edge.output.clone(),
-                target: plan.nodes[edge.target].key,
-                input: edge.input,
-            },
-            partitioning: edge.partitioning,
-            mode: edge.mode,
-            buffer_timeout_ms: edge.buffer_timeout_ms,
-        });
-    }
-    for vertex in &mut graph.vertices {
-        vertex.name = chain_name(&vertex.operators);
-    }
-    graph
+    places
+}
+
+fn add_edge(graph: &mut JobGraph, edge: &PhysicalEdge, key: EdgeKey, source: Place, target: Place) {
+    graph.edges.push(JobEdge {
+        id: next_edge(graph),
+        source: source.0,
+        source_operator: source.1,
+        target: target.0,
+        input: edge.input,
+        key,
+        partitioning: edge.partitioning,
+        mode: edge.mode,
+        buffer_timeout_ms: edge.buffer_timeout_ms,
+    });
 }
 
 fn next_vertex(graph: &JobGraph) -> VertexId {

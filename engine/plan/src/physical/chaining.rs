@@ -5,7 +5,6 @@
 //! has stays apart; one that does not ask takes its chain's.
 
 use super::{PhysicalEdge, PhysicalNode};
-use crate::exchange_mode;
 use crate::job_graph::{ExchangeMode, Partitioning};
 use crate::stream_graph::Chaining;
 
@@ -41,21 +40,6 @@ impl Chains {
             }
         }
         chains
-    }
-
-    /// Makes those edges blocking that must be because others are: see [`exchange_mode`].
-    pub fn decide_modes(&self, edges: &mut [PhysicalEdge]) {
-        let between_chains = |edge: &PhysicalEdge| exchange_mode::Edge {
-            source: self.head[edge.source],
-            target: self.head[edge.target],
-            blocking: edge.mode == ExchangeMode::Blocking,
-        };
-        let positions: Vec<usize> = (0..edges.len()).filter(|position| !self.chained[*position]).collect();
-        let open: Vec<_> = positions.iter().map(|position| between_chains(&edges[*position])).collect();
-        let modes = exchange_mode::assign(self.head.len(), &open);
-        for (position, mode) in positions.into_iter().zip(modes) {
-            edges[position].mode = mode;
-        }
     }
 }
 

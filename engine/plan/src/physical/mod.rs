@@ -6,9 +6,10 @@ pub(crate) mod chaining;
 
 use std::collections::BTreeMap;
 
-use crate::job_graph::{
-    ExchangeMode, ExecutionMode, JobGraph, OperatorKey, Origin, OutputPort, Partitioning,
-};
+use chaining::Chains;
+
+use crate::exchange_mode;
+use crate::job_graph::{ExchangeMode, ExecutionMode, OperatorKey, Origin, OutputPort, Partitioning};
 use crate::program::ProgramListing;
 use crate::resolve::Width;
 use crate::stream_graph::Chaining;
@@ -48,17 +49,35 @@ pub(crate) struct PhysicalPlan {
     pub mode: ExecutionMode,
     /// Producers first.
     pub nodes: Vec<PhysicalNode>,
-    /// A blocking edge is one that must block; those that follow from it are found here.
+    /// In any order.
     pub edges: Vec<PhysicalEdge>,
     pub configuration: BTreeMap<String, String>,
     pub program: ProgramListing,
 }
 
 impl PhysicalPlan {
-    /// Chains operators, then decides what else must block, then makes the vertices.
-    pub fn into_job_graph(mut self, chaining: bool) -> JobGraph {
-        let chains = chaining::Chains::of(&self.nodes, &self.edges, chaining);
-        chains.decide_modes(&mut self.edges);
-        assemble::assemble(self, &chains)
+    /// The chains that can be made, if any should be.
+    pub fn chains(&self, enabled: bool) -> Chains {
+        Chains::of(&self.nodes, &self.edges, enabled)
+    }
+
+    /// Makes those exchanges between chains blocking that must be because others are: see
+    /// [`exchange_mode`](crate::exchange_mode).
+    pub fn decide_modes(&mut self, chains: &Chains) {
+        let positions: Vec<usize> =
+            (0..self.edges.len()).filter(|position| !chains.chained[*position]).collect();
+        let between_chains = |position: &usize| {
+            let edge = &self.edges[*position];
+            exchange_mode::Edge {
+                source: chains.head[edge.source],
+                target: chains.head[edge.target],
+                blocking: edge.mode == ExchangeMode::Blocking,
+            }
+        };
+        let edges: Vec<_> = positions.iter().map(between_chains).collect();
+        let modes = exchange_mode::assign(self.nodes.len(), &edges);
+        for (position, mode) in positions.into_iter().zip(modes) {
+            self.edges[position].mode = mode;
+        }
     }
 }

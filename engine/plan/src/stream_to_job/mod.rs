@@ -26,7 +26,7 @@ impl StreamGraph {
         let nodes = self.physical_nodes(&order, &settings)?;
         let position: HashMap<NodeId, usize> = order.into_iter().map(NodeId).zip(0..).collect();
         let edges = self.edges.iter().map(|edge| self.physical_edge(edge, &nodes, &position));
-        let plan = PhysicalPlan {
+        let mut plan = PhysicalPlan {
             name: self.name.clone(),
             mode: self.mode,
             edges: edges.collect::<Result<_, _>>()?,
@@ -34,7 +34,9 @@ impl StreamGraph {
             configuration: self.configuration.clone(),
             program: self.program(),
         };
-        Ok(plan.into_job_graph(settings.chaining))
+        let chains = plan.chains(settings.chaining);
+        plan.decide_modes(&chains);
+        Ok(plan.assemble(&chains))
     }
 
     /// The operator of a node, in the alternative that this graph's mode asks for.
