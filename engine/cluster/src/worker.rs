@@ -244,7 +244,8 @@ impl TempDir {
     /// # Errors
     /// [`flott_fs::FsError`] that names the folder.
     pub fn create(configuration: &Configuration) -> Result<Self, flott_fs::FsError> {
-        let configured = configuration.get_optional(&config::TEMP_DIRS).and_then(|folders| folders.into_iter().next());
+        let configured =
+            configuration.get_optional(&config::TEMP_DIRS).and_then(|folders| folders.into_iter().next());
         let parent = configured.unwrap_or_else(std::env::temp_dir);
         let path = parent.join(format!("flott-{}", JobId::random()));
         let fs_path = FsPath::local(&path);

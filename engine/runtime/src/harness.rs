@@ -105,6 +105,7 @@ impl<O: Operator> Harness<O> {
             parallelism: config.parallelism,
             max_parallelism: config.max_parallelism,
             key_groups: config.max_parallelism.range(config.subtask, config.parallelism),
+            redistribute: true,
         };
         let mut state = OperatorState::restore(context, snapshots)?;
         let info = config.info(restored);

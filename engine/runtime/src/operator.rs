@@ -289,6 +289,8 @@ pub struct OperatorInfo {
     pub attempt: u32,
     /// Whether the subtask goes on from a checkpoint.
     pub restored: bool,
+    /// Whether an earlier attempt had ended: all that is left to do is to commit.
+    pub ended: bool,
     /// Folder for temporary files of this worker; removed with it.
     pub temp_dir: std::path::PathBuf,
     /// The operator's share of managed memory.

@@ -27,6 +27,8 @@ pub struct StateContext {
     pub max_parallelism: MaxParallelism,
     /// Those the subtask owns.
     pub key_groups: KeyGroupRange,
+    /// Whether what is restored is of all subtasks, so that lists are dealt out, or of this one alone.
+    pub redistribute: bool,
 }
 
 impl StateContext {
@@ -39,6 +41,7 @@ impl StateContext {
             parallelism: 1,
             max_parallelism,
             key_groups: max_parallelism.range(0, 1),
+            redistribute: true,
         }
     }
 }
@@ -121,7 +124,9 @@ impl OperatorState {
     /// # Errors
     /// See [`table`](Self::table).
     pub fn list<T: Data>(&mut self, name: &str) -> Result<Rc<RefCell<OperatorList<T>>>, StateError> {
-        let list = OperatorList::new(self.context.subtask, self.context.parallelism);
+        let StateContext { subtask, parallelism, redistribute, .. } = self.context;
+        let list =
+            if redistribute { OperatorList::new(subtask, parallelism) } else { OperatorList::new(0, 1) };
         self.declare(name, StateKind::List, Schema::Unit, T::schema(), list)
     }
 

@@ -241,12 +241,13 @@ impl<K: Key, V: Data> Snapshot for Table<K, V> {
                 && writing.at.bucket - first < 65_536
             {
                 if let Some(entry) = shard.get_bucket_mut(writing.at.bucket)
-                    && entry.version < self.version {
-                        entry.version = self.version;
-                        entry.key.encode(&mut rows);
-                        entry.value.encode(&mut rows);
-                        count += 1;
-                    }
+                    && entry.version < self.version
+                {
+                    entry.version = self.version;
+                    entry.key.encode(&mut rows);
+                    entry.value.encode(&mut rows);
+                    count += 1;
+                }
                 writing.at.bucket += 1;
             }
             out.chunk(self.namespace, groups, count, &rows);

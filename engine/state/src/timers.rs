@@ -60,9 +60,10 @@ impl<K: Key> Timers<K> {
     fn take(&mut self, at: &At) {
         if let Some((at, version)) = self.timers.remove_entry(at)
             && let Some(writing) = self.writing.as_mut().filter(|_| version < self.version)
-                && writing.written_to.as_ref().is_none_or(|to| at > *to) {
-                    writing.touched.push(at);
-                }
+            && writing.written_to.as_ref().is_none_or(|to| at > *to)
+        {
+            writing.touched.push(at);
+        }
     }
 
     /// The earliest time.

@@ -115,7 +115,7 @@ impl JobMaster {
         let not_started = |reason: String| JobError::NotStarted { name: graph.name.clone(), reason };
         if let Some(checkpoint) = &restore {
             let allow = configuration.get(&config::ALLOW_NON_RESTORED_STATE);
-            plan_restore(&graph, checkpoint, allow).map_err(not_started)?;
+            plan_restore(&graph, checkpoint, allow, true).map_err(not_started)?;
         }
         let checkpoints = CheckpointCoordinator::new(&configuration, &graph, job, restore.as_ref())
             .map_err(|error| not_started(error.to_string()))?;
@@ -209,11 +209,15 @@ impl JobMaster {
         if ready.is_empty() {
             return;
         }
-        let restore = self.checkpoints.latest().or(self.initial.as_ref());
         let allow = self.configuration.get(&config::ALLOW_NON_RESTORED_STATE);
+        // A checkpoint of this plan goes back to where it came from; the one the job was started from may be of another.
+        let own = self.checkpoints.latest().map(|checkpoint| (checkpoint, false));
+        let restore = own.or(self.initial.as_ref().map(|checkpoint| (checkpoint, true)));
         // That the checkpoint fits was checked at the start.
         let mut restores = restore
-            .and_then(|checkpoint| plan_restore(&self.graph, checkpoint, allow).ok())
+            .and_then(|(checkpoint, redistribute)| {
+                plan_restore(&self.graph, checkpoint, allow, redistribute).ok()
+            })
             .unwrap_or_default();
         let mut deployments = Vec::with_capacity(ready.len());
         for subtask in ready {

@@ -9,8 +9,8 @@ use flott_runtime::task::{FinalHandles, Restore};
 
 use crate::checkpoint::{CompletedCheckpoint, SubtaskCheckpoint};
 
-/// Deals a checkpoint out to the subtasks of `graph`, which may have another parallelism and other chains than the plan
-/// that wrote it.
+/// Deals a checkpoint out to the subtasks of `graph`. With `redistribute` the plan may have another parallelism and other chains
+/// than the one that wrote it; without, each subtask gets its own state back, untouched.
 ///
 /// # Errors
 /// What does not fit, in a sentence: state of operators the plan does not have (unless `allow_non_restored_state`), or a
@@ -19,15 +19,19 @@ pub fn plan_restore(
     graph: &JobGraph,
     checkpoint: &CompletedCheckpoint,
     allow_non_restored_state: bool,
+    redistribute: bool,
 ) -> Result<BTreeMap<SubtaskId, Restore>, String> {
-    let mut states: HashMap<OperatorKey, Vec<StateHandle>> = HashMap::new();
+    let mut states: HashMap<OperatorKey, Vec<(u32, StateHandle)>> = HashMap::new();
     let mut running: BTreeMap<OperatorKey, BTreeSet<u32>> = BTreeMap::new();
     let mut ended: BTreeMap<OperatorKey, BTreeMap<u32, Vec<Vec<u8>>>> = BTreeMap::new();
     for (subtask, part) in &checkpoint.subtasks {
         match part {
             SubtaskCheckpoint::Running(snapshot) => {
                 for operator in &snapshot.operators {
-                    states.entry(operator.operator).or_default().push(operator.state.clone());
+                    states
+                        .entry(operator.operator)
+                        .or_default()
+                        .push((subtask.index, operator.state.clone()));
                     running.entry(operator.operator).or_default().insert(subtask.index);
                 }
             }
@@ -53,9 +57,13 @@ pub fn plan_restore(
     }
     let mut restores = BTreeMap::new();
     for vertex in &graph.vertices {
-        let operators = || {
-            let own = vertex.operators.iter().filter_map(|o| Some((o.key, states.get(&o.key)?.clone())));
-            own.collect::<HashMap<_, _>>()
+        let operators_of = |index: u32| {
+            let handles = |key| {
+                let of_all = states.get(&key)?.iter();
+                let wanted = of_all.filter(|(owner, _)| redistribute || *owner == index);
+                Some((key, wanted.map(|(_, handle)| handle.clone()).collect::<Vec<_>>()))
+            };
+            vertex.operators.iter().filter_map(|operator| handles(operator.key)).collect::<HashMap<_, _>>()
         };
         let head = vertex.operators[0].key;
         let ended_here = ended.get(&head);
@@ -88,8 +96,15 @@ pub fn plan_restore(
                 None
             };
             let subtask = SubtaskId { vertex: vertex.id, index };
-            restores
-                .insert(subtask, Restore { checkpoint: Some(checkpoint.id), operators: operators(), ended });
+            restores.insert(
+                subtask,
+                Restore {
+                    checkpoint: Some(checkpoint.id),
+                    redistribute,
+                    operators: operators_of(index),
+                    ended,
+                },
+            );
         }
     }
     Ok(restores)

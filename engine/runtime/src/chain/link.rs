@@ -171,8 +171,12 @@ impl Link {
         if self.current == Current::Ended { None } else { self.operator.next_timer() }
     }
 
+    /// Whether the next step only passes a barrier on.
+    pub(super) fn barrier_is_next(&self) -> bool {
+        self.current != Current::Batch && matches!(self.queue.front(), Some(LinkElement::Barrier(_)))
+    }
+
     pub(super) fn has_work(&self, now: Timestamp) -> bool {
-        let barrier_waits = matches!(self.queue.front(), Some(LinkElement::Barrier(_)));
         match self.current {
             Current::Ended => false,
             Current::Nothing => {
@@ -184,7 +188,9 @@ impl Link {
             | Current::InputEnd(_)
             | Current::LastWatermark
             | Current::End => {
-                !self.waiting || barrier_waits || self.operator.next_timer().is_some_and(|at| at <= now)
+                !self.waiting
+                    || self.barrier_is_next()
+                    || self.operator.next_timer().is_some_and(|at| at <= now)
             }
         }
     }
@@ -197,14 +203,15 @@ impl Link {
         now: Now,
     ) -> Result<(), OperatorError> {
         let firing = !matches!(self.current, Current::Nothing | Current::Batch);
-        if firing && matches!(self.queue.front(), Some(LinkElement::Barrier(_))) {
+        if firing && self.barrier_is_next() {
             // A barrier is taken between two steps of a firing: what has not fired is in the state.
             if let Some(LinkElement::Barrier(barrier)) = self.queue.pop_front() {
                 return self.take_barrier(barrier, downstream, barriers, now);
             }
         }
         if self.current == Current::Nothing {
-            if self.operator.next_timer().is_some_and(|at| at <= now.millis) {
+            let timer_is_due = self.operator.next_timer().is_some_and(|at| at <= now.millis);
+            if timer_is_due && !self.barrier_is_next() {
                 self.current = Current::Timer;
             } else if let Some(element) = self.queue.pop_front() {
                 return self.begin(element, downstream, barriers, now);

@@ -33,17 +33,24 @@ pub enum ChainStep {
 /// The operators of a subtask, head first, each after the one that feeds it.
 pub struct Chain {
     links: Vec<Link>,
+    /// The operator that worked last: the one to name when something panicked.
+    working: usize,
 }
 
 impl Chain {
     /// A chain of these operators.
     pub fn new(links: Vec<Link>) -> Self {
-        Self { links }
+        Self { links, working: 0 }
     }
 
     /// The operators.
     pub fn links(&self) -> &[Link] {
         &self.links
+    }
+
+    /// The operator that worked last.
+    pub fn working(&self) -> usize {
+        self.working
     }
 
     /// The operators, to change.
@@ -76,7 +83,8 @@ impl Chain {
             if !self.links[index].has_work(now.millis) {
                 continue;
             }
-            if !self.has_room(index, outputs) {
+            // Barriers carry no records: they bypass credit, or a full output would hold up checkpoints.
+            if !self.links[index].barrier_is_next() && !self.has_room(index, outputs) {
                 blocked = true;
                 continue;
             }
@@ -101,6 +109,7 @@ impl Chain {
         barriers: &mut Vec<CheckpointId>,
         now: Now,
     ) -> Result<(), OperatorError> {
+        self.working = index;
         // What an operator emits only ever goes to operators behind it.
         let (before, after) = self.links.split_at_mut(index + 1);
         let link = &mut before[index];

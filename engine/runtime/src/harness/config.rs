@@ -61,6 +61,7 @@ impl HarnessConfig {
             consumers: self.consumers,
             attempt: 0,
             restored,
+            ended: false,
             temp_dir: std::env::temp_dir(),
             managed_memory: ManagedMemory::of_bytes(self.managed_memory),
             auto_watermark_interval: self.auto_watermark_interval,

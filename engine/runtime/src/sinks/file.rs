@@ -144,6 +144,7 @@ impl<T: Data> FileSink<T> {
 
     /// Goes on with a part, cut back to what the checkpoint remembers.
     fn resume(&mut self, state: PartState, length: u64) -> Result<(), FsError> {
+        let state = PartState { length: None, ..state };
         let hidden: FsPath = state.hidden.parse()?;
         let file = for_path(&hidden)?.resume(&hidden, length)?;
         match self.part {
@@ -191,6 +192,10 @@ impl<T: Data> Operator for FileSink<T> {
     fn open(&mut self, context: &mut OperatorContext<'_>) -> Result<(), OperatorError> {
         let states = context.state.list::<PartState>("parts")?;
         let restored = states.borrow_mut().take();
+        if context.info.ended {
+            // What the earlier attempt left is what is to be committed.
+            return Ok(());
+        }
         self.states = Some(states);
         let open = || {
             for_path(&self.folder)?.create_dirs_with(&self.folder, Access::Ordinary)?;

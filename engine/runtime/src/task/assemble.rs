@@ -146,6 +146,7 @@ fn link(
         parallelism: vertex.parallelism,
         max_parallelism: vertex.max_parallelism,
         key_groups: vertex.max_parallelism.range(subtask, vertex.parallelism),
+        redistribute: spec.restore.redistribute,
     };
     let mut restored = Vec::new();
     for handle in spec.restore.operators.get(&operator.key).into_iter().flatten() {
@@ -161,6 +162,7 @@ fn link(
         consumers: spec.outputs.first().map_or(0, |output| output.channels.len() as u32),
         attempt: attempt.0,
         restored: spec.restore.checkpoint.is_some(),
+        ended: spec.restore.ended.is_some(),
         temp_dir: spec.context.temp_dir.clone(),
         managed_memory,
         waker: spec.waker.clone(),

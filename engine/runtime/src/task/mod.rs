@@ -41,7 +41,9 @@ use checkpoint::SnapshotInHand;
 pub struct Restore {
     /// The checkpoint; none: a start from nothing.
     pub checkpoint: Option<CheckpointId>,
-    /// The state of each operator: the handles of all subtasks it had, in their order.
+    /// Whether `operators` holds the state of all subtasks, to be dealt out, or of this one alone.
+    pub redistribute: bool,
+    /// The state of each operator: of all subtasks it had, in their order, or of this one.
     pub operators: HashMap<OperatorKey, Vec<StateHandle>>,
     /// The subtask had already ended: it only passes the end on and commits these.
     pub ended: Option<FinalHandles>,
@@ -257,7 +259,7 @@ impl Subtask {
                 fault: Fault::User,
                 message: panic.message,
                 backtrace: panic.backtrace,
-                ..self.failure(0, OperatorError::new(Fault::User, ""))
+                ..self.failure(self.chain.working(), OperatorError::new(Fault::User, ""))
             }),
         };
         self.close();

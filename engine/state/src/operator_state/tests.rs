@@ -7,7 +7,14 @@ use super::*;
 fn context(subtask: u32, parallelism: u32) -> StateContext {
     let max_parallelism = MaxParallelism::new(16).unwrap();
     let key_groups = max_parallelism.range(subtask, parallelism);
-    StateContext { operator: OperatorId::from_uid("op"), subtask, parallelism, max_parallelism, key_groups }
+    StateContext {
+        operator: OperatorId::from_uid("op"),
+        subtask,
+        parallelism,
+        max_parallelism,
+        key_groups,
+        redistribute: true,
+    }
 }
 
 struct States {

@@ -1,0 +1,90 @@
+//! Counts the words of text files.
+//!
+//! `wordcount --input PATH… [--output DIR] [--mode streaming|batch] [--parallelism N] [-D key=value]…`
+//!
+//! Folders are read with all below them; names that begin with `.` or `_` are left out. Words are split at ASCII white space.
+//! In streaming mode every update is written, in batch mode the final counts: lines of a word and its count.
+
+use flott::prelude::*;
+
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+struct Arguments {
+    inputs: Vec<String>,
+    output: Option<String>,
+    settings: Vec<(String, String)>,
+}
+
+const USAGE: &str = "usage: wordcount --input PATH… [--output DIR] [--mode streaming|batch] [--parallelism N] [-D key=value]…";
+
+fn arguments() -> Result<Arguments, String> {
+    let mut arguments = Arguments { inputs: Vec::new(), output: None, settings: Vec::new() };
+    let mut given = std::env::args().skip(1);
+    while let Some(flag) = given.next() {
+        let value = given.next().ok_or_else(|| format!("{flag} needs a value\n{USAGE}"))?;
+        let mut set = |key: &str, value: &str| arguments.settings.push((key.to_owned(), value.to_owned()));
+        match flag.as_str() {
+            "--input" => arguments.inputs.push(value),
+            "--output" => arguments.output = Some(value),
+            "--mode" => set("execution.runtime-mode", &value),
+            "--parallelism" => set("parallelism.default", &value),
+            "-D" => {
+                let (key, value) =
+                    value.split_once('=').ok_or_else(|| format!("-D {value} sets nothing\n{USAGE}"))?;
+                set(key, value);
+            }
+            other => return Err(format!("unknown argument {other}\n{USAGE}")),
+        }
+    }
+    if arguments.inputs.is_empty() { Err(USAGE.to_owned()) } else { Ok(arguments) }
+}
+
+fn run(arguments: &Arguments) -> Result<(), ProgramError> {
+    let env = StreamExecutionEnvironment::new()?;
+    for (key, value) in &arguments.settings {
+        env.configure(key, value)?;
+    }
+    let counts = env
+        .read_text_files(&arguments.inputs, InvalidUtf8::Fail)?
+        .flat_map_into(|line: String, out| {
+            for word in line.split_ascii_whitespace() {
+                out.emit((word.to_owned(), 1_u64));
+            }
+        })
+        .name("Split")
+        .key_by_ref(|(word, _)| word)
+        .sum(|(_, count)| count)
+        .name("Count")
+        .uid("count");
+    match &arguments.output {
+        Some(folder) => {
+            let line = |(word, count): &(String, u64), out: &mut Vec<u8>| {
+                out.extend_from_slice(format!("{word} {count}\n").as_bytes());
+            };
+            counts.write_files(folder, line, FileSinkOptions::default())?.uid("files");
+        }
+        None => {
+            counts.map(|(word, count)| format!("{word} {count}")).print().set_parallelism(1);
+        }
+    }
+    env.execute("wordcount")?;
+    Ok(())
+}
+
+fn main() -> std::process::ExitCode {
+    let arguments = match arguments() {
+        Ok(arguments) => arguments,
+        Err(message) => {
+            eprintln!("{message}");
+            return 2.into();
+        }
+    };
+    match run(&arguments) {
+        Ok(()) => 0.into(),
+        Err(error) => {
+            eprintln!("wordcount: {error}");
+            1.into()
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! Programs on the embedded cluster, against oracles: also when tasks fail on the way.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+mod errors;
+mod recovery;
+mod support;
+mod windows;
+mod words;

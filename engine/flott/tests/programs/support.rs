@@ -1,0 +1,50 @@
+//! What several tests need.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use flott::prelude::*;
+
+/// An environment with these settings.
+pub fn environment(settings: &[(&str, &str)]) -> StreamExecutionEnvironment {
+    let env = StreamExecutionEnvironment::new().unwrap();
+    env.set_parallelism(2).unwrap();
+    for (key, value) in settings {
+        env.configure(key, value).unwrap();
+    }
+    env
+}
+
+/// Settings with which a job takes checkpoints often and restarts at once, also often.
+pub fn recovering(checkpoints: &Path) -> Vec<(String, String)> {
+    [
+        ("execution.checkpointing.interval", "10 ms"),
+        ("execution.checkpointing.dir", checkpoints.to_str().unwrap()),
+        ("restart-strategy.type", "fixed-delay"),
+        ("restart-strategy.fixed-delay.attempts", "100"),
+        ("restart-strategy.fixed-delay.delay", "1 ms"),
+    ]
+    .map(|(key, value)| (key.to_owned(), value.to_owned()))
+    .to_vec()
+}
+
+/// The lines of all files in a folder that readers may see; panics if a hidden file was left.
+pub fn lines_in(folder: &Path) -> Vec<String> {
+    let mut lines = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let entry = entry.unwrap();
+        let name = entry.file_name().into_string().unwrap();
+        assert!(!name.starts_with('.'), "{name} was left behind");
+        lines.extend(std::fs::read_to_string(entry.path()).unwrap().lines().map(str::to_owned));
+    }
+    lines
+}
+
+/// How often each line comes.
+pub fn counted(lines: impl IntoIterator<Item = String>) -> BTreeMap<String, u64> {
+    let mut counts = BTreeMap::new();
+    for line in lines {
+        *counts.entry(line).or_default() += 1;
+    }
+    counts
+}
