@@ -1,20 +1,59 @@
-//! The format of an operator subtask's state in a snapshot. Version 1 is frozen.
+//! The format of an operator subtask's state in a snapshot. Version 1 is frozen: files of it stay readable for ever.
+//!
+//! A snapshot is one stream of bytes, written front to back and never gone back in. Fixed-width numbers are little endian;
+//! varints, strings and values are as [`flott_core::codec`] and [`flott_core::data`] define them, schemas as
+//! [`Schema`] does.
 //!
 //! ```text
-//! snapshot   := "FLOTTST" version:u8 operator:16 bytes count:varint descriptor* chunk* 0x00 chunks:varint
-//! descriptor := name:string kind:u8 key:schema value:schema
-//! chunk      := 0x01 state:varint namespace:i64 first_group:u16 end_group:u16 rows:varint length:varint crc32:u32 payload
+//! snapshot     := header chunk* index footer
+//! header       := "FLOTTST" version:u8 length:u32 body crc:u32       length is that of the body
+//! body         := operator:16 bytes  subtask:u32 parallelism:u32 max_parallelism:u32  states:varint descriptor*
+//! descriptor   := name:string kind:u8 key:schema value:schema        a list's key and timers' value are unit
+//! chunk        := chunk_header payload crc:u32
+//! chunk_header := 0x01 state:u32 first_group:u16 end_group:u16 namespace:i64 rows:u32 length:u64
+//! index        := chunk_header*                                      of all chunks, in their order
+//! footer       := chunks:u64 index_offset:u64 crc:u32 "FLOTTEND"     the checksum is of the index and these two numbers
 //! ```
 //!
-//! A row is a key and a value (tables), a key (timers) or a value (lists), by their codecs. A table of many entries is written a
-//! chunk or more for each key group, so that a reader with other key groups passes over what it does not need.
+//! A checksum is the CRC-32 (of IEEE) of all bytes of its part before it. A chunk holds rows of one state and namespace,
+//! whose keys are of its key groups, `end_group` not included. What a row is depends on the state's kind:
+//!
+//! | kind | code | row | namespace | key groups |
+//! |---|---|---|---|---|
+//! | table | 0 | key, value | 0 | of the rows |
+//! | namespaced | 1 | key, value | of the rows | of the rows |
+//! | timers | 2 | time as `i64`, key in its canonical encoding | 0 | all of the subtask |
+//! | list | 3 | value | 0 | none: 0 up to 0 |
+//!
+//! Rows are in no order, but for those of a list. A table's rows come by key group, so a reader with other key groups
+//! passes over most of what it does not need; rows that were changed while the snapshot was written come in chunks of
+//! all the subtask's key groups. No key comes twice. A chunk has at most [`MAX_CHUNK_ROWS`] rows.
 
-use flott_core::codec::{read_length, read_varint, take, take_array, write_varint};
+mod reader;
+mod writer;
+
+pub use reader::{Chunk, FormatError, SnapshotReader, SnapshotSource};
+pub(crate) use writer::{ChunkWriter, PendingRows, StreamWriter};
+
+use flott_core::codec::{CodecError, take_array};
 use flott_core::ids::OperatorId;
-use flott_core::{CodecError, Data, KeyGroupRange, Schema, Timestamp};
+use flott_core::{Data, KeyGroupRange, Schema, Timestamp};
 
 const MAGIC: &[u8; 7] = b"FLOTTST";
-const VERSION: u8 = 1;
+const END_MAGIC: &[u8; 8] = b"FLOTTEND";
+
+/// The version that is written, and the highest that is read.
+pub const VERSION: u8 = 1;
+
+/// The most rows in a chunk, so that a reader need not believe a larger number.
+pub const MAX_CHUNK_ROWS: u32 = 1 << 16;
+
+/// The bytes of rows beyond which a chunk is closed.
+const CHUNK_BYTES: usize = 256 * 1024;
+
+const CHECKSUM_BYTES: usize = 4;
+const CHUNK_HEADER_BYTES: usize = 29;
+const FOOTER_BYTES: usize = 28;
 
 /// What kind of state a descriptor describes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,7 +69,13 @@ pub enum StateKind {
 }
 
 impl StateKind {
+    /// By their codes; the order is frozen.
     const ALL: [Self; 4] = [Self::Table, Self::Namespaced, Self::Timers, Self::List];
+
+    /// Whether its rows belong to key groups.
+    pub fn is_keyed(self) -> bool {
+        self != Self::List
+    }
 }
 
 /// Name and type of a state.
@@ -40,156 +85,107 @@ pub struct Descriptor {
     pub name: String,
     /// The kind.
     pub kind: StateKind,
-    /// The type of its keys.
+    /// The type of its keys; unit for a list.
     pub key: Schema,
-    /// The type of its values.
+    /// The type of its values; unit for timers.
     pub value: Schema,
 }
 
 impl Descriptor {
     /// The type in one line.
+    ///
+    /// ```
+    /// use flott_core::Schema;
+    /// use flott_state::format::{Descriptor, StateKind};
+    ///
+    /// let count = Descriptor {
+    ///     name: "count".to_owned(),
+    ///     kind: StateKind::Table,
+    ///     key: Schema::String,
+    ///     value: Schema::U64,
+    /// };
+    /// assert_eq!(count.type_name(), "table<string, u64>");
+    /// ```
     pub fn type_name(&self) -> String {
-        format!("{:?}<{}, {}>", self.kind, self.key, self.value)
+        let (key, value) = (&self.key, &self.value);
+        match self.kind {
+            StateKind::Table => format!("table<{key}, {value}>"),
+            StateKind::Namespaced => format!("namespaced<{key}, {value}>"),
+            StateKind::Timers => format!("timers<{key}>"),
+            StateKind::List => format!("list<{value}>"),
+        }
+    }
+
+    /// Whether state written as this can be read as `reader`: names of structs and enums may differ.
+    pub fn compatible_with(&self, reader: &Self) -> bool {
+        self.kind == reader.kind
+            && self.key.compatible_with(&reader.key)
+            && self.value.compatible_with(&reader.value)
     }
 }
 
-/// Rows of a state, as they stand in a snapshot.
-#[derive(Debug, Clone, Copy)]
-pub struct Chunk<'a> {
+/// Who wrote a snapshot, and what is in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Header {
+    /// The operator.
+    pub operator: OperatorId,
+    /// Its subtask.
+    pub subtask: u32,
+    /// Of how many.
+    pub parallelism: u32,
+    /// How many key groups there were.
+    pub max_parallelism: u32,
+    /// The states.
+    pub states: Vec<Descriptor>,
+}
+
+/// What stands before the rows of a chunk, and again in the index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ChunkHeader {
     /// The position of the state's descriptor.
-    pub state: usize,
-    /// The namespace, or the time of timers.
-    pub namespace: Timestamp,
+    pub state: u32,
     /// The key groups its keys may be of.
     pub groups: KeyGroupRange,
+    /// The namespace.
+    pub namespace: Timestamp,
     /// How many rows.
-    pub rows: usize,
-    /// The rows.
-    pub payload: &'a [u8],
+    pub rows: u32,
+    /// How many bytes they take.
+    pub length: u64,
 }
 
-/// Writes chunks behind each other, as long as a step may.
-pub struct ChunkWriter<'a> {
-    out: &'a mut Vec<u8>,
-    state: usize,
-    end: usize,
-    chunks: &'a mut u64,
-}
+impl ChunkHeader {
+    const TAG: u8 = 1;
 
-impl<'a> ChunkWriter<'a> {
-    pub(crate) fn new(out: &'a mut Vec<u8>, state: usize, budget: usize, chunks: &'a mut u64) -> Self {
-        let end = out.len() + budget;
-        Self { out, state, end, chunks }
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.push(Self::TAG);
+        self.state.encode(out);
+        self.groups.start.encode(out);
+        self.groups.end.encode(out);
+        self.namespace.encode(out);
+        self.rows.encode(out);
+        self.length.encode(out);
     }
 
-    /// Whether the step is over.
-    pub(crate) fn is_over(&self) -> bool {
-        self.out.len() >= self.end
-    }
-
-    /// What the step may still write, in bytes.
-    pub(crate) fn left(&self) -> usize {
-        self.end.saturating_sub(self.out.len())
-    }
-
-    /// Writes a chunk; one without rows is not written.
-    pub(crate) fn chunk(&mut self, namespace: Timestamp, groups: KeyGroupRange, rows: usize, payload: &[u8]) {
-        if rows == 0 {
-            return;
+    fn decode(input: &mut &[u8]) -> Result<Self, CodecError> {
+        let [tag] = take_array(input, "chunk")?;
+        if tag != Self::TAG {
+            return Err(CodecError::invalid("chunk", format!("no chunk begins with {tag}")));
         }
-        *self.chunks += 1;
-        self.out.push(1);
-        write_varint(self.state as u64, self.out);
-        namespace.encode(self.out);
-        groups.start.encode(self.out);
-        groups.end.encode(self.out);
-        write_varint(rows as u64, self.out);
-        write_varint(payload.len() as u64, self.out);
-        crc32fast::hash(payload).encode(self.out);
-        self.out.extend_from_slice(payload);
+        Ok(Self {
+            state: u32::decode(input)?,
+            groups: KeyGroupRange { start: u16::decode(input)?, end: u16::decode(input)? },
+            namespace: Timestamp::decode(input)?,
+            rows: u32::decode(input)?,
+            length: u64::decode(input)?,
+        })
+    }
+
+    /// The bytes of the whole chunk.
+    fn chunk_bytes(&self) -> Option<u64> {
+        self.length.checked_add((CHUNK_HEADER_BYTES + CHECKSUM_BYTES) as u64)
     }
 }
 
-pub(crate) fn write_header(operator: OperatorId, descriptors: &[&Descriptor], out: &mut Vec<u8>) {
-    out.extend_from_slice(MAGIC);
-    out.push(VERSION);
-    out.extend_from_slice(operator.as_bytes());
-    write_varint(descriptors.len() as u64, out);
-    for descriptor in descriptors {
-        descriptor.name.encode(out);
-        out.push(descriptor.kind as u8);
-        descriptor.key.encode(out);
-        descriptor.value.encode(out);
-    }
-}
-
-pub(crate) fn write_trailer(chunks: u64, out: &mut Vec<u8>) {
-    out.push(0);
-    write_varint(chunks, out);
-}
-
-/// A snapshot, taken apart.
-#[derive(Debug)]
-pub struct Parsed<'a> {
-    /// The operator that wrote it.
-    pub operator: OperatorId,
-    /// The states in it.
-    pub descriptors: Vec<Descriptor>,
-    /// Their rows.
-    pub chunks: Vec<Chunk<'a>>,
-}
-
-/// Takes a snapshot apart and checks every chunk.
-///
-/// # Errors
-/// [`CodecError`] that says what is wrong with the bytes. Never panics.
-pub fn parse(mut bytes: &[u8]) -> Result<Parsed<'_>, CodecError> {
-    let input = &mut bytes;
-    let invalid = |reason: String| CodecError::invalid("snapshot", reason);
-    if take(input, MAGIC.len(), "snapshot")? != MAGIC {
-        return Err(invalid("it does not begin like one".to_owned()));
-    }
-    let version = u8::decode(input)?;
-    if version != VERSION {
-        return Err(invalid(format!(
-            "it has format version {version}, this program reads version {VERSION}"
-        )));
-    }
-    let operator = OperatorId::from_bytes(take_array(input, "snapshot")?);
-    let count = read_length(input, 4, "snapshot")?;
-    let mut descriptors = Vec::with_capacity(count);
-    for _ in 0..count {
-        let name = String::decode(input)?;
-        let kind = u8::decode(input)?;
-        let kind =
-            *StateKind::ALL.get(usize::from(kind)).ok_or_else(|| invalid(format!("no kind {kind}")))?;
-        descriptors.push(Descriptor {
-            name,
-            kind,
-            key: Schema::decode(input)?,
-            value: Schema::decode(input)?,
-        });
-    }
-    let mut chunks = Vec::new();
-    while u8::decode(input)? == 1 {
-        let state = read_varint(input, "snapshot")? as usize;
-        if state >= count {
-            return Err(invalid(format!("a chunk of state {state} of {count}")));
-        }
-        let namespace = Timestamp::decode(input)?;
-        let groups = KeyGroupRange { start: u16::decode(input)?, end: u16::decode(input)? };
-        let rows = read_varint(input, "snapshot")? as usize;
-        let length = read_length(input, 1, "snapshot")?;
-        let crc = u32::decode(input)?;
-        let payload = take(input, length, "snapshot")?;
-        if crc32fast::hash(payload) != crc {
-            return Err(invalid(format!("the checksum of chunk {} is wrong", chunks.len())));
-        }
-        chunks.push(Chunk { state, namespace, groups, rows, payload });
-    }
-    let written = read_varint(input, "snapshot")?;
-    if written != chunks.len() as u64 || !input.is_empty() {
-        return Err(invalid(format!("{written} chunks were written, {} are there", chunks.len())));
-    }
-    Ok(Parsed { operator, descriptors, chunks })
-}
+#[cfg(test)]
+mod tests;

@@ -4,14 +4,17 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use flott_core::ids::{CheckpointId, OperatorId};
-use flott_core::{CodecError, Data, Key, KeyGroupRange, MaxParallelism, Schema};
+use flott_core::{Data, Key, KeyGroupRange, MaxParallelism, Schema};
 
 use crate::error::StateError;
-use crate::format::{self, ChunkWriter, Descriptor, StateKind};
+use crate::format::{
+    ChunkWriter, Descriptor, FormatError, Header, SnapshotReader, SnapshotSource, StateKind, StreamWriter,
+};
 use crate::list::OperatorList;
 use crate::namespaced::NamespacedTable;
 use crate::table::Table;
 use crate::timers::Timers;
+use crate::value::{CurrentKey, ValueState};
 use crate::{Snapshot, SnapshotProgress};
 
 /// Whose state it is.
@@ -52,36 +55,51 @@ pub struct OperatorState {
     context: StateContext,
     states: Vec<(Descriptor, Rc<RefCell<dyn Snapshot>>)>,
     /// Earlier snapshots, in the order of the subtasks that wrote them.
-    restored: Vec<Vec<u8>>,
+    restored: Vec<SnapshotReader>,
+    /// Whether all states are declared.
+    complete: bool,
     writing: Option<Writing>,
 }
 
 struct Writing {
     checkpoint: CheckpointId,
     header_written: bool,
+    /// The state in hand.
     state: usize,
-    chunks: u64,
+    stream: StreamWriter,
 }
 
 impl OperatorState {
     /// Nothing to restore.
     pub fn new(context: StateContext) -> Self {
-        Self { context, states: Vec::new(), restored: Vec::new(), writing: None }
+        Self { context, states: Vec::new(), restored: Vec::new(), complete: false, writing: None }
     }
 
-    /// Goes on from snapshots of all subtasks the operator had, in their order.
+    /// Goes on from snapshots of all subtasks the operator had, in their order. Only what stands at their beginnings and
+    /// ends is read here.
     ///
     /// # Errors
-    /// [`StateError::Damaged`] if one of them is not what was written.
-    pub fn restore(context: StateContext, snapshots: Vec<Vec<u8>>) -> Result<Self, StateError> {
-        for snapshot in &snapshots {
-            let parsed = format::parse(snapshot).map_err(|error| damaged(&context, error))?;
-            if parsed.operator != context.operator {
-                let reason = format!("it was written by operator {}", parsed.operator);
-                return Err(StateError::Damaged { operator: context.operator, reason });
+    /// [`StateError::Unreadable`] if one of them is not what was written, or cannot be read;
+    /// [`StateError::OtherOperator`].
+    pub fn restore(
+        context: StateContext,
+        snapshots: impl IntoIterator<Item = impl Into<SnapshotSource>>,
+    ) -> Result<Self, StateError> {
+        let operator = context.operator;
+        let mut restored = Vec::new();
+        for (snapshot, source) in snapshots.into_iter().enumerate() {
+            let reader = SnapshotReader::open(source).map_err(|error| StateError::Unreadable {
+                operator,
+                snapshot,
+                error,
+            })?;
+            let writer = reader.header().operator;
+            if writer != operator {
+                return Err(StateError::OtherOperator { operator, snapshot, writer });
             }
+            restored.push(reader);
         }
-        Ok(Self { restored: snapshots, ..Self::new(context) })
+        Ok(Self { restored, ..Self::new(context) })
     }
 
     /// Whose state it is.
@@ -92,10 +110,23 @@ impl OperatorState {
     /// Declares a value a key.
     ///
     /// # Errors
-    /// [`StateError`] if the name is taken, or the checkpoint holds another type under it.
+    /// [`StateError`] if the name is taken, if the checkpoint holds another type under it or another max parallelism, or
+    /// if it cannot be read.
     pub fn table<K: Key, V: Data>(&mut self, name: &str) -> Result<Rc<RefCell<Table<K, V>>>, StateError> {
         let (groups, max) = (self.context.key_groups, self.context.max_parallelism);
         self.declare(name, StateKind::Table, K::schema(), V::schema(), Table::new(groups, max))
+    }
+
+    /// Declares a value a key, for a function that is called with one key at a time: that which `key` is set to.
+    ///
+    /// # Errors
+    /// See [`table`](Self::table).
+    pub fn value_state<K: Key, V: Data>(
+        &mut self,
+        name: &str,
+        key: &CurrentKey<K>,
+    ) -> Result<ValueState<K, V>, StateError> {
+        Ok(ValueState::new(self.table(name)?, key.clone()))
     }
 
     /// Declares a value a namespace and key.
@@ -139,14 +170,17 @@ impl OperatorState {
         mut state: S,
     ) -> Result<Rc<RefCell<S>>, StateError> {
         let descriptor = Descriptor { name: name.to_owned(), kind, key, value };
+        let operator = self.context.operator;
         if self.states.iter().any(|(other, _)| other.name == name) {
-            return Err(StateError::DeclaredTwice {
-                operator: self.context.operator,
-                state: name.to_owned(),
-            });
+            return Err(StateError::DeclaredTwice { operator, state: descriptor.name });
         }
-        for snapshot in &self.restored {
-            restore_from(snapshot, &descriptor, &mut state, &self.context)?;
+        if self.complete || self.writing.is_some() {
+            return Err(StateError::DeclaredLate { operator, state: descriptor.name });
+        }
+        for (snapshot, reader) in self.restored.iter_mut().enumerate() {
+            let Some(position) = position_in(reader, &descriptor, &self.context)? else { continue };
+            restore_from(reader, position, &descriptor, &mut state, self.context.key_groups)
+                .map_err(|error| StateError::Unreadable { operator, snapshot, error })?;
         }
         let state = Rc::new(RefCell::new(state));
         self.states.push((descriptor, Rc::clone(&state) as Rc<RefCell<dyn Snapshot>>));
@@ -158,20 +192,19 @@ impl OperatorState {
     /// # Errors
     /// [`StateError::Unclaimed`].
     pub fn finish_declarations(&mut self, allow_unclaimed: bool) -> Result<(), StateError> {
-        for snapshot in std::mem::take(&mut self.restored) {
-            let parsed = format::parse(&snapshot).map_err(|error| damaged(&self.context, error))?;
-            let unclaimed = parsed
-                .descriptors
-                .into_iter()
-                .find(|written| !self.states.iter().any(|(declared, _)| declared.name == written.name));
-            if let Some(written) = unclaimed.filter(|_| !allow_unclaimed) {
-                return Err(StateError::Unclaimed { operator: self.context.operator, state: written.name });
+        let restored = std::mem::take(&mut self.restored);
+        self.complete = true;
+        let mut written = restored.iter().flat_map(|reader| &reader.header().states);
+        let unclaimed = written.find(|written| self.states.iter().all(|(own, _)| own.name != written.name));
+        match unclaimed.filter(|_| !allow_unclaimed) {
+            Some(written) => {
+                Err(StateError::Unclaimed { operator: self.context.operator, state: written.name.clone() })
             }
+            None => Ok(()),
         }
-        Ok(())
     }
 
-    /// What is there now belongs to the snapshot for `checkpoint`.
+    /// What is there now belongs to the snapshot for `checkpoint`. Takes the same short time however much there is.
     ///
     /// # Errors
     /// [`StateError::SnapshotInProgress`] if an earlier one is still being written.
@@ -181,40 +214,53 @@ impl OperatorState {
             return Err(StateError::SnapshotInProgress { operator, checkpoint, writing });
         }
         self.states.iter().for_each(|(_, state)| state.borrow_mut().begin());
-        self.writing = Some(Writing { checkpoint, header_written: false, state: 0, chunks: 0 });
+        let stream = StreamWriter::default();
+        self.writing = Some(Writing { checkpoint, header_written: false, state: 0, stream });
         Ok(())
     }
 
-    /// Writes about `budget` bytes of the snapshot behind what `out` holds. An operator without state writes nothing.
+    /// Writes about `budget` bytes of the snapshot behind what `out` holds; an entry is never cut. What a step has written
+    /// may be taken out of `out` before the next. An operator without state writes nothing.
     ///
     /// # Errors
-    /// None now; backends that do I/O will have some.
+    /// None with state on the heap; a backend that does I/O has some.
     pub fn write_step(&mut self, out: &mut Vec<u8>, budget: usize) -> Result<SnapshotProgress, StateError> {
-        let Some(writing) = &mut self.writing else { return Ok(SnapshotProgress::Done) };
+        let Some(mut writing) = self.writing.take() else { return Ok(SnapshotProgress::Done) };
         if self.states.is_empty() {
-            self.writing = None;
             return Ok(SnapshotProgress::Done);
         }
-        let end = out.len() + budget;
+        let start = out.len();
         if !writing.header_written {
-            let descriptors: Vec<_> = self.states.iter().map(|(descriptor, _)| descriptor).collect();
-            format::write_header(self.context.operator, &descriptors, out);
+            StreamWriter::header(&self.header(), out);
             writing.header_written = true;
         }
         while let Some((_, state)) = self.states.get(writing.state) {
-            let left = end.saturating_sub(out.len()).max(1);
-            let mut chunks = ChunkWriter::new(out, writing.state, left, &mut writing.chunks);
-            if state.borrow_mut().write_step(&mut chunks) == SnapshotProgress::More {
-                return Ok(SnapshotProgress::More);
+            let left = budget.saturating_sub(out.len() - start);
+            let mut chunks = ChunkWriter::new(out, &mut writing.stream, writing.state, left);
+            let progress = state.borrow_mut().write_step(&mut chunks);
+            let over = chunks.is_over();
+            chunks.close();
+            if progress == SnapshotProgress::Done {
+                writing.state += 1;
             }
-            writing.state += 1;
-            if out.len() >= end {
+            if over || progress == SnapshotProgress::More {
+                writing.stream.end_step(out.len() - start);
+                self.writing = Some(writing);
                 return Ok(SnapshotProgress::More);
             }
         }
-        format::write_trailer(writing.chunks, out);
-        self.writing = None;
+        writing.stream.footer(out.len() - start, out);
         Ok(SnapshotProgress::Done)
+    }
+
+    fn header(&self) -> Header {
+        Header {
+            operator: self.context.operator,
+            subtask: self.context.subtask,
+            parallelism: self.context.parallelism,
+            max_parallelism: self.context.max_parallelism.get(),
+            states: self.states.iter().map(|(descriptor, _)| descriptor.clone()).collect(),
+        }
     }
 
     /// Gives up the snapshot for `checkpoint`, if it is being written.
@@ -229,33 +275,63 @@ impl OperatorState {
     pub fn entries(&self) -> usize {
         self.states.iter().map(|(_, state)| state.borrow().len()).sum()
     }
+
+    /// About how many bytes of memory all states take. What entries own beyond their places in a table is estimated from a
+    /// few of them.
+    pub fn bytes_estimate(&self) -> usize {
+        self.states.iter().map(|(_, state)| state.borrow().bytes_estimate()).sum()
+    }
+
+    /// How many bytes of old values are kept for the snapshot in the writing, because their entries changed before it came to
+    /// them. It grows when state changes faster than steps are taken.
+    pub fn pending_bytes(&self) -> usize {
+        let states = self.states.iter().filter(|_| self.writing.is_some());
+        states.map(|(_, state)| state.borrow().pending_bytes()).sum()
+    }
 }
 
-fn damaged(context: &StateContext, error: CodecError) -> StateError {
-    StateError::Damaged { operator: context.operator, reason: error.to_string() }
+/// Where the declared state stands in a snapshot, if it is there and can be read as what it is declared.
+fn position_in(
+    reader: &SnapshotReader,
+    declared: &Descriptor,
+    context: &StateContext,
+) -> Result<Option<usize>, StateError> {
+    let header = reader.header();
+    let Some(position) = header.states.iter().position(|written| written.name == declared.name) else {
+        return Ok(None);
+    };
+    let (operator, state) = (context.operator, declared.name.clone());
+    let written = &header.states[position];
+    if !written.compatible_with(declared) {
+        let (written, declared) = (written.type_name(), declared.type_name());
+        return Err(StateError::SchemaChanged { operator, state, written, declared });
+    }
+    let (written, declared_max) = (header.max_parallelism, context.max_parallelism.get());
+    if declared.kind.is_keyed() && written != declared_max {
+        return Err(StateError::MaxParallelismChanged { operator, state, written, declared: declared_max });
+    }
+    Ok(Some(position))
 }
 
+/// Reads those chunks of a state that may hold rows of the subtask's key groups.
 fn restore_from(
-    snapshot: &[u8],
+    reader: &mut SnapshotReader,
+    position: usize,
     declared: &Descriptor,
     state: &mut impl Snapshot,
-    context: &StateContext,
-) -> Result<(), StateError> {
-    let parsed = format::parse(snapshot).map_err(|error| damaged(context, error))?;
-    let Some(position) = parsed.descriptors.iter().position(|written| written.name == declared.name) else {
-        return Ok(());
-    };
-    let written = &parsed.descriptors[position];
-    if written != declared {
-        return Err(StateError::SchemaChanged {
-            operator: context.operator,
-            state: declared.name.clone(),
-            written: written.type_name(),
-            declared: declared.type_name(),
+    key_groups: KeyGroupRange,
+) -> Result<(), FormatError> {
+    for index in 0..reader.chunk_count() {
+        let wanted = reader.chunk_header(index).is_some_and(|chunk| {
+            chunk.state as usize == position
+                && (!declared.kind.is_keyed() || chunk.groups.intersects(key_groups))
         });
-    }
-    for chunk in parsed.chunks.iter().filter(|chunk| chunk.state == position) {
-        state.restore(chunk).map_err(|error| damaged(context, error))?;
+        if wanted {
+            let restored = state.restore(&reader.chunk(index)?);
+            restored.map_err(|error| {
+                FormatError::invalid(format!("chunk {index} of state '{}'", declared.name), error)
+            })?;
+        }
     }
     Ok(())
 }

@@ -1,17 +1,23 @@
 //! A hash table by key group, with snapshots in steps.
 //!
-//! Invariant while a snapshot is written: an entry belongs to it and is unwritten exactly when its version is below the
-//! table's. Writing an entry, and inserting one, gives it the table's version.
+//! A small table is one hash table. A larger one is split into shards, one or more for each key group, so that growing one
+//! of them moves few entries, and rows of a snapshot come by key group.
+//!
+//! Invariant while a snapshot is written: an entry belongs to it and is unwritten exactly when its version is not the
+//! table's. Writing an entry, and inserting one, gives it the table's version. Nothing else is kept for a snapshot, and
+//! without one a lookup has one branch more than a plain hash table.
 
-use flott_core::time::NO_TIMESTAMP;
 use flott_core::{CodecError, Data, Key, KeyGroup, KeyGroupRange, KeyHash, MaxParallelism, Timestamp};
 use hashbrown::HashTable;
 
-use crate::format::{Chunk, ChunkWriter};
+use crate::format::{Chunk, ChunkWriter, PendingRows};
 use crate::{Snapshot, SnapshotProgress};
 
-/// The entries up to which all key groups share one hash table.
-const UNSPLIT_ENTRIES: usize = 8192;
+/// The entries up to which all key groups share one hash table. Tests split early.
+const UNSPLIT_ENTRIES: usize = if cfg!(test) { 16 } else { 8192 };
+
+/// A split table has at least as many shards. A key group has several if there are fewer key groups.
+const MIN_SHARDS: usize = if cfg!(test) { 8 } else { 256 };
 
 struct Entry<K, V> {
     key: K,
@@ -20,14 +26,31 @@ struct Entry<K, V> {
 }
 
 /// A value for each key, of the key groups that a subtask owns.
+///
+/// Keys come with their hashes, which whoever sends records by key has computed anyway.
+///
+/// ```
+/// use flott_core::{Key, MaxParallelism};
+/// use flott_state::Table;
+///
+/// let max = MaxParallelism::new(128).unwrap();
+/// let mut counts = Table::<String, u64>::new(max.range(0, 1), max);
+/// for word in ["to", "be", "or", "not", "to", "be"] {
+///     let word = word.to_owned();
+///     counts.update(word.key_hash(), &word, || 0, |count| *count += 1);
+/// }
+/// assert_eq!(counts.len(), 4);
+/// assert_eq!(counts.get("be".to_owned().key_hash(), &"be".to_owned()), Some(&2));
+/// ```
 pub struct Table<K, V> {
-    /// One for all key groups, or one for each.
+    /// One for all key groups; or 2 to the power of `sub_bits` for each.
     shards: Vec<HashTable<Entry<K, V>>>,
+    sub_bits: u32,
     key_groups: KeyGroupRange,
     max_parallelism: MaxParallelism,
     len: usize,
     version: u32,
-    writing: Option<Writing>,
+    writing: Option<Box<Writing>>,
     /// The namespace it is written under.
     namespace: Timestamp,
     /// Where draining goes on.
@@ -41,32 +64,33 @@ struct Position {
 }
 
 /// The writing of a snapshot.
+#[derive(Default)]
 struct Writing {
+    /// All shards before it are through, and this one up to the bucket.
     at: Position,
-    /// The buckets of the shard in hand; a change means that it has grown and is walked from its beginning.
-    buckets: usize,
-    /// Rows of entries that were touched before they were written.
-    touched: Vec<u8>,
-    touched_rows: usize,
+    /// Entries that changed before the writing came to them.
+    pending: PendingRows,
 }
 
 impl<K: Key, V: Data> Table<K, V> {
     /// An empty table for these key groups.
     pub fn new(key_groups: KeyGroupRange, max_parallelism: MaxParallelism) -> Self {
-        Self::in_namespace(key_groups, max_parallelism, NO_TIMESTAMP)
+        Self::in_namespace(key_groups, max_parallelism, 0, 0)
     }
 
     pub(crate) fn in_namespace(
         key_groups: KeyGroupRange,
         max_parallelism: MaxParallelism,
         namespace: Timestamp,
+        version: u32,
     ) -> Self {
         Self {
             shards: vec![HashTable::new()],
+            sub_bits: 0,
             key_groups,
             max_parallelism,
             len: 0,
-            version: 0,
+            version,
             writing: None,
             namespace,
             drained: Position::default(),
@@ -89,7 +113,10 @@ impl<K: Key, V: Data> Table<K, V> {
             return 0;
         }
         let group = hash.group(self.max_parallelism).index();
-        usize::from(group.wrapping_sub(self.key_groups.start)).min(self.shards.len() - 1)
+        let group = usize::from(group.wrapping_sub(self.key_groups.start));
+        // The key group comes from bits 32 and up, the hash table uses the lowest bits and the highest 7.
+        let sub = (hash.bits() >> 48) as usize & ((1 << self.sub_bits) - 1);
+        (group << self.sub_bits | sub).min(self.shards.len() - 1)
     }
 
     /// The value of a key.
@@ -111,18 +138,58 @@ impl<K: Key, V: Data> Table<K, V> {
     }
 
     /// Sets the value of a key; returns the one it had.
+    ///
+    /// # Panics
+    /// If the key is of a key group that the subtask does not own.
+    #[inline]
     pub fn insert(&mut self, hash: KeyHash, key: K, value: V) -> Option<V> {
         if let Some(old) = self.get_mut(hash, &key) {
             return Some(std::mem::replace(old, value));
         }
-        if self.shards.len() == 1 && self.len >= UNSPLIT_ENTRIES && self.writing.is_none() {
+        self.insert_new(hash, key, value);
+        None
+    }
+
+    /// Changes the value of a key in place, beginning with `first` if it has none, and returns what `change` returns.
+    ///
+    /// # Panics
+    /// If the key is new and of a key group that the subtask does not own.
+    #[inline]
+    pub fn update<R>(
+        &mut self,
+        hash: KeyHash,
+        key: &K,
+        first: impl FnOnce() -> V,
+        change: impl FnOnce(&mut V) -> R,
+    ) -> R {
+        if let Some(value) = self.get_mut(hash, key) {
+            return change(value);
+        }
+        let mut value = first();
+        let result = change(&mut value);
+        self.insert_new(hash, key.clone(), value);
+        result
+    }
+
+    /// Inserts a key that is not there.
+    fn insert_new(&mut self, hash: KeyHash, key: K, value: V) {
+        check_owned(self.key_groups, hash.group(self.max_parallelism));
+        if self.len >= UNSPLIT_ENTRIES && self.shards.len() == 1 {
             self.split();
         }
-        let shard = self.shard(hash);
+        let index = self.shard(hash);
+        let shard = &mut self.shards[index];
+        let full = shard.capacity() == shard.len();
         let entry = Entry { key, value, version: self.version };
-        self.shards[shard].insert_unique(hash.bits(), entry, |entry| entry.key.key_hash().bits());
+        shard.insert_unique(hash.bits(), entry, |entry| entry.key.key_hash().bits());
         self.len += 1;
-        None
+        if let Some(writing) = self.writing.as_mut().filter(|writing| writing.at.shard == index) {
+            // Room where there was none: the hash table has grown or cleared up, and its entries have moved. Those that
+            // are written are known by their version. (A key that took the place of a removed one makes no room.)
+            if full && shard.capacity() > shard.len() {
+                writing.at.bucket = 0;
+            }
+        }
     }
 
     /// Takes the value of a key.
@@ -143,50 +210,59 @@ impl<K: Key, V: Data> Table<K, V> {
         self.shards.iter().flat_map(|shard| shard.iter().map(|entry| (&entry.key, &entry.value)))
     }
 
-    /// Takes entries out, in no order, and gives them to `take` until it returns false or none is left. Nothing may be
-    /// inserted between the first call and the one after which the table [is empty](Self::is_empty).
+    /// Takes entries out, in no order, and gives them to `take` until it returns false or none is left. The next call
+    /// goes on where this one stopped; memory goes back on the way. What is inserted between two calls is drained, too.
     pub fn drain(&mut self, mut take: impl FnMut(K, V) -> bool) {
-        let Position { shard, bucket } = &mut self.drained;
-        while let Some(table) = self.shards.get_mut(*shard) {
-            while *bucket < table.num_buckets() && !table.is_empty() {
-                let found = table.get_bucket_entry(*bucket);
-                *bucket += 1;
-                let Ok(mut found) = found else { continue };
-                if let Some(writing) = &mut self.writing {
-                    writing.touch(found.get_mut(), self.version);
+        while self.len > 0 {
+            let Some(shard) = self.shards.get_mut(self.drained.shard) else {
+                // Something was inserted behind: once more from the beginning.
+                self.drained = Position::default();
+                continue;
+            };
+            if shard.is_empty() || self.drained.bucket >= shard.num_buckets() {
+                if shard.is_empty() {
+                    *shard = HashTable::new();
                 }
-                let (Entry { key, value, .. }, _) = found.remove();
-                self.len -= 1;
-                if !take(key, value) {
-                    return;
-                }
+                self.drained = Position { shard: self.drained.shard + 1, bucket: 0 };
+                continue;
             }
-            *table = HashTable::new();
-            *shard += 1;
-            *bucket = 0;
+            let found = shard.get_bucket_entry(self.drained.bucket);
+            self.drained.bucket += 1;
+            let Ok(mut found) = found else { continue };
+            if let Some(writing) = &mut self.writing {
+                writing.touch(found.get_mut(), self.version);
+            }
+            let (Entry { key, value, .. }, _) = found.remove();
+            self.len -= 1;
+            if !take(key, value) {
+                break;
+            }
         }
-        self.drained = Position::default();
+        if self.len == 0 {
+            // At most the shard in hand has not been given back.
+            if let Some(shard) = self.shards.get_mut(self.drained.shard) {
+                *shard = HashTable::new();
+            }
+            self.drained = Position::default();
+        }
     }
 
-    /// Gives every key group its own hash table, so that growing one moves few entries.
+    /// Splits the table into shards.
     fn split(&mut self) {
-        if self.key_groups.len() <= 1 {
-            return;
-        }
+        let groups = self.key_groups.len().max(1);
+        self.sub_bits = MIN_SHARDS.div_ceil(groups).next_power_of_two().trailing_zeros();
         let all = std::mem::take(&mut self.shards[0]);
-        let room = all.len() * 2 / self.key_groups.len();
-        let shards = (0..self.key_groups.len()).map(|_| HashTable::with_capacity(room));
-        self.shards = shards.collect();
+        let shards = groups << self.sub_bits;
+        self.shards = (0..shards).map(|_| HashTable::with_capacity(all.len() / shards)).collect();
         for entry in all {
             let hash = entry.key.key_hash();
             let shard = self.shard(hash);
             self.shards[shard].insert_unique(hash.bits(), entry, |entry| entry.key.key_hash().bits());
         }
-    }
-
-    /// Whether a snapshot of it is being written.
-    pub(crate) fn is_writing(&self) -> bool {
-        self.writing.is_some()
+        self.drained = Position::default();
+        if let Some(writing) = &mut self.writing {
+            writing.at = Position::default();
+        }
     }
 
     /// The key groups of a shard.
@@ -194,76 +270,99 @@ impl<K: Key, V: Data> Table<K, V> {
         if self.shards.len() == 1 {
             return self.key_groups;
         }
-        let group = self.key_groups.start + shard as u16;
+        let group = self.key_groups.start + (shard >> self.sub_bits) as u16;
         KeyGroupRange { start: group, end: group + 1 }
     }
 
-    /// Whether `hash` is of a key group that is not this table's.
-    fn is_foreign(&self, hash: KeyHash) -> bool {
-        !self.key_groups.contains(KeyGroup::new(hash.group(self.max_parallelism).index()))
+    /// The version of the last snapshot that it has taken part in.
+    pub(crate) fn version(&self) -> u32 {
+        self.version
+    }
+
+    /// What is there belongs to a snapshot with this version, which none of the entries has.
+    pub(crate) fn begin_as(&mut self, version: u32) {
+        self.version = version;
+        self.writing = Some(Box::default());
+    }
+
+    /// Takes out what a removed table still has to add to the snapshot in the writing.
+    pub(crate) fn take_pending(&mut self) -> Option<PendingRows> {
+        self.writing.take().map(|writing| writing.pending)
+    }
+
+    /// What the values own beyond their places in the table: estimated from a few.
+    fn heap_estimate(&self) -> usize {
+        if K::FIXED_SIZE && V::FIXED_SIZE {
+            return 0;
+        }
+        const SAMPLES: usize = 64;
+        let (mut sampled, mut bytes) = (0, 0);
+        for n in 0..SAMPLES {
+            let shard = &self.shards[n * self.shards.len() / SAMPLES];
+            let first = n * shard.num_buckets() / SAMPLES;
+            let found = (first..shard.num_buckets()).take(SAMPLES).find_map(|place| shard.get_bucket(place));
+            if let Some(Entry { key, value, .. }) = found {
+                let estimate = key.size_estimate() + value.size_estimate();
+                bytes += estimate.saturating_sub(size_of::<K>() + size_of::<V>());
+                sampled += 1;
+            }
+        }
+        self.len * bytes / sampled.max(1)
     }
 }
 
 impl Writing {
-    /// An entry is about to change: writes it first if it still has to be.
+    /// An entry is about to change: keeps what it was if it still has to be written.
     #[inline]
     fn touch<K: Key, V: Data>(&mut self, entry: &mut Entry<K, V>, version: u32) {
-        if entry.version < version {
+        if entry.version != version {
             entry.version = version;
-            entry.key.encode(&mut self.touched);
-            entry.value.encode(&mut self.touched);
-            self.touched_rows += 1;
+            self.pending.add(|out| entry.encode(out));
         }
+    }
+}
+
+impl<K: Key, V: Data> Entry<K, V> {
+    fn encode(&self, out: &mut Vec<u8>) {
+        self.key.encode(out);
+        self.value.encode(out);
     }
 }
 
 impl<K: Key, V: Data> Snapshot for Table<K, V> {
     fn begin(&mut self) {
-        self.version += 1;
-        self.writing =
-            Some(Writing { at: Position::default(), buckets: 0, touched: Vec::new(), touched_rows: 0 });
+        self.begin_as(self.version.wrapping_add(1));
     }
 
     fn write_step(&mut self, out: &mut ChunkWriter<'_>) -> SnapshotProgress {
         let Some(mut writing) = self.writing.take() else { return SnapshotProgress::Done };
-        let mut rows = Vec::new();
-        while !out.is_over() && writing.at.shard < self.shards.len() {
-            let groups = self.groups_of(writing.at.shard);
-            let shard = &mut self.shards[writing.at.shard];
-            if shard.num_buckets() != writing.buckets {
-                writing.buckets = shard.num_buckets();
-                writing.at.bucket = 0;
-            }
-            rows.clear();
-            let (mut count, limit, first) = (0, out.left(), writing.at.bucket);
-            while writing.at.bucket < writing.buckets
-                && rows.len() < limit
-                && writing.at.bucket - first < 65_536
-            {
-                if let Some(entry) = shard.get_bucket_mut(writing.at.bucket)
-                    && entry.version < self.version
-                {
-                    entry.version = self.version;
-                    entry.key.encode(&mut rows);
-                    entry.value.encode(&mut rows);
-                    count += 1;
+        let Writing { at, pending } = &mut *writing;
+        let mut through = pending.write(self.namespace, self.key_groups, out);
+        while at.shard < self.shards.len() && !out.is_over() {
+            let groups = self.groups_of(at.shard);
+            let shard = &mut self.shards[at.shard];
+            let buckets = shard.num_buckets();
+            while at.bucket < buckets && !out.is_over() {
+                match shard.get_bucket_mut(at.bucket) {
+                    Some(entry) if entry.version != self.version => {
+                        entry.version = self.version;
+                        out.row(self.namespace, groups, |out| entry.encode(out));
+                    }
+                    _ => out.spend(1),
                 }
-                writing.at.bucket += 1;
+                at.bucket += 1;
             }
-            out.chunk(self.namespace, groups, count, &rows);
-            if writing.at.bucket >= writing.buckets {
-                writing.at = Position { shard: writing.at.shard + 1, bucket: 0 };
-                writing.buckets = 0;
-            } else if count == 0 {
-                break;
+            if at.bucket >= buckets {
+                *at = Position { shard: at.shard + 1, bucket: 0 };
+                out.spend(1);
             }
         }
-        if writing.at.shard < self.shards.len() {
-            self.writing = Some(writing);
-            return SnapshotProgress::More;
+        through &= at.shard >= self.shards.len();
+        if through {
+            return SnapshotProgress::Done;
         }
-        out.chunk(self.namespace, self.key_groups, writing.touched_rows, &writing.touched);
-        SnapshotProgress::Done
+        self.writing = Some(writing);
+        SnapshotProgress::More
     }
 
     fn cancel(&mut self) {
@@ -271,22 +370,51 @@ impl<K: Key, V: Data> Snapshot for Table<K, V> {
     }
 
     fn restore(&mut self, chunk: &Chunk<'_>) -> Result<(), CodecError> {
-        if !chunk.groups.intersects(self.key_groups) {
-            return Ok(());
-        }
-        let mut input = chunk.payload;
-        for _ in 0..chunk.rows {
-            let key = K::decode(&mut input)?;
-            let value = V::decode(&mut input)?;
+        chunk.for_each_row(|input| {
+            let key = K::decode(input)?;
+            let value = V::decode(input)?;
             let hash = key.key_hash();
-            if !self.is_foreign(hash) {
-                self.insert(hash, key, value);
+            let owned = self.key_groups.contains(hash.group(self.max_parallelism));
+            if owned && self.insert(hash, key, value).is_some() {
+                return Err(CodecError::invalid("chunk", "a key is in the state twice"));
             }
-        }
-        Ok(())
+            Ok(())
+        })
     }
 
     fn len(&self) -> usize {
         self.len
     }
+
+    fn bytes_estimate(&self) -> usize {
+        let places: usize = self.shards.iter().map(|shard| shard.allocation_size()).sum();
+        size_of::<Self>()
+            + self.shards.len() * size_of::<HashTable<Entry<K, V>>>()
+            + places
+            + self.heap_estimate()
+            + self.pending_bytes()
+    }
+
+    fn pending_bytes(&self) -> usize {
+        self.writing.as_ref().map_or(0, |writing| writing.pending.bytes())
+    }
 }
+
+/// Lets only keys of the subtask's own key groups into its state: others would be lost when it is restored.
+///
+/// # Panics
+/// If `group` is not of `owned`. The records were sent here by another key than is used here, which only a key selector can
+/// do that is not a function; the task fails then.
+#[expect(clippy::panic, reason = "state has no error to return for it, and going on would lose the value")]
+pub(crate) fn check_owned(owned: KeyGroupRange, group: KeyGroup) {
+    if !owned.contains(group) {
+        let (group, KeyGroupRange { start, end }) = (group.index(), owned);
+        panic!(
+            "a key of key group {group} came to a subtask with the key groups {start} to {end}: a key selector must \
+             always select the same key of a record, and equal keys must be encoded equally"
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests;

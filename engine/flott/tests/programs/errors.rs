@@ -87,11 +87,12 @@ fn lines_travel_over_sockets() {
     let port = listener.local_addr().unwrap().port();
     let sink = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let sink_port = sink.local_addr().unwrap().port();
-    let server = std::thread::spawn(move || {
+    let spawn = std::thread::Builder::new;
+    let server = spawn().spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
         stream.write_all(b"one\r\ntwo\n\nlast").unwrap();
     });
-    let reader = std::thread::spawn(move || {
+    let reader = spawn().spawn(move || {
         let (stream, _) = sink.accept().unwrap();
         BufReader::new(stream).lines().map(Result::unwrap).collect::<Vec<_>>()
     });
@@ -102,6 +103,6 @@ fn lines_travel_over_sockets() {
         |line, out| out.extend_from_slice(format!("{line}\n").as_bytes()),
     );
     env.execute("sockets").unwrap();
-    server.join().unwrap();
-    assert_eq!(reader.join().unwrap(), ["ONE", "TWO", "", "LAST"]);
+    server.unwrap().join().unwrap();
+    assert_eq!(reader.unwrap().join().unwrap(), ["ONE", "TWO", "", "LAST"]);
 }

@@ -30,7 +30,7 @@ pub struct Combine<T, S, F> {
     taken: u64,
     /// Records to pass straight through.
     pass: u64,
-    /// Where in the table emitting has come to, while it does.
+    /// How many records of the table are emitted, while it does.
     emitting: Option<usize>,
     /// The record that found the table full.
     held: Option<T>,
@@ -44,9 +44,9 @@ impl<T: Data, S: KeySelector<T>, F: Fn(T, T) -> T + 'static> Combine<T, S, F> {
 
     /// Emits the table; true when it is empty.
     fn emit(&mut self, out: &mut Collector<T>) -> bool {
-        let Self { table: Some(table), emitting: Some(place), .. } = self else { return true };
+        let Self { table: Some(table), emitting: Some(number), .. } = self else { return true };
         while !out.is_full() {
-            match table.take_from(place) {
+            match table.take_next(number) {
                 Some(record) => out.emit_untimed(record),
                 None => {
                     table.clear();
@@ -91,21 +91,24 @@ impl<T: Data, S: KeySelector<T>, F: Fn(T, T) -> T + 'static> Operator for Combin
     ) -> Result<(), OperatorError> {
         while self.emit(out) && self.pass_through(input, out) {
             let Some(table) = &mut self.table else { return Err(BatchError::OutOfOrder("combine").into()) };
-            let mut full = None;
             if let Some(record) = self.held.take() {
                 self.taken += 1;
-                full = table.add(record, &self.reduce).err();
+                self.held = table.add(record, &self.reduce).err();
             }
-            while full.is_none() {
-                let Some((record, _)) = input.next() else { return Ok(()) };
-                self.taken += 1;
-                full = table.add(record, &self.reduce).err();
+            if self.held.is_none() {
+                let full = loop {
+                    let Some((record, _)) = input.next() else { return Ok(()) };
+                    self.taken += 1;
+                    if let Err(record) = table.add(record, &self.reduce) {
+                        break record;
+                    }
+                };
+                self.held = Some(full);
             }
             let (taken, keys) = (std::mem::take(&mut self.taken), table.len() as u64);
             if taken * 10 < keys * WORTHWHILE_TENTHS {
                 self.pass = PASS_TABLES * keys;
             }
-            self.held = full;
             self.emitting = Some(0);
         }
         Ok(())
@@ -130,5 +133,78 @@ impl<T: Data, S: KeySelector<T>, F: Fn(T, T) -> T + 'static> Operator for Combin
 
     fn close(&mut self) {
         self.table = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::harness::{Harness, HarnessConfig};
+    use crate::key_selector::Borrowed;
+
+    type Pair = (String, u64);
+
+    fn combine(records: impl IntoIterator<Item = Pair>, managed_memory: usize) -> Vec<Pair> {
+        let sum = |a: Pair, b: Pair| (a.0, a.1 + b.1);
+        let operator = Combine::new(Arc::new(Borrowed::new(|r: &Pair| &r.0)), sum);
+        let mut harness =
+            Harness::with_config(operator, HarnessConfig { managed_memory, ..Default::default() });
+        let records: Vec<Pair> = records.into_iter().collect();
+        for batch in records.chunks(1000) {
+            harness.push_all(batch.iter().cloned());
+        }
+        harness.end();
+        harness.take_records()
+    }
+
+    fn totals(records: impl IntoIterator<Item = Pair>) -> BTreeMap<String, u64> {
+        let mut totals = BTreeMap::new();
+        for (key, n) in records {
+            *totals.entry(key).or_insert(0) += n;
+        }
+        totals
+    }
+
+    #[test]
+    fn one_record_a_key_when_there_is_room() {
+        let records = (0..50_000_u64).map(|n| (format!("key {}", n % 3000), n));
+        let combined = combine(records.clone(), 4 << 20);
+        assert_eq!(combined.len(), 3000);
+        assert_eq!(totals(combined), totals(records));
+    }
+
+    #[test]
+    fn goes_on_when_there_is_none() {
+        let records = (0..50_000_u64).map(|n| (format!("key {}", n % 3000 / (1 + n / 1000 % 7)), n));
+        let combined = combine(records.clone(), 64 << 10);
+        assert!((3000..50_000).contains(&combined.len()), "{}", combined.len());
+        assert_eq!(totals(combined), totals(records));
+    }
+
+    #[test]
+    fn keys_that_do_not_repeat_pass_straight_through() {
+        let operator = Combine::new(Arc::new(Borrowed::new(|n: &u64| n)), |a, _| a);
+        let config = HarnessConfig { managed_memory: 64 << 10, ..Default::default() };
+        let mut harness = Harness::with_config(operator, config);
+        harness.push_all(0..5000);
+        assert!(harness.operator().pass > 0);
+        harness.take_records();
+        harness.push(7);
+        harness.push(7);
+        assert_eq!(harness.take_records(), [7, 7]);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+
+        #[test]
+        fn totals_stay(keys in prop::collection::vec("[a-d]{0,6}", 0..3000), segments in 0_usize..4) {
+            let records: Vec<Pair> = keys.into_iter().zip(0..).collect();
+            prop_assert_eq!(totals(combine(records.clone(), segments << 15)), totals(records));
+        }
     }
 }

@@ -20,3 +20,26 @@ pub fn distinct<T: Data, S: KeySelector<T>>(
 ) -> HashAggregate<T, S, impl Fn(T, T) -> T + 'static> {
     HashAggregate::new(selector, |first, _| first)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::harness::Harness;
+    use crate::key_selector::Borrowed;
+
+    #[test]
+    fn the_first_of_each_key_is_kept() {
+        let select = Arc::new(Borrowed::new(|r: &(u32, u32)| &r.0));
+        let mut partial = Harness::new(combine_distinct(Arc::clone(&select)));
+        partial.push_all((0..9000).map(|n| (n % 10, n)));
+        partial.end();
+        let mut harness = Harness::new(distinct(select));
+        harness.push_all(partial.take_records());
+        harness.push_all((0..9000).map(|n| (n % 12, n + 9000)));
+        harness.end();
+        let mut kept = harness.take_records();
+        kept.sort_unstable();
+        let expected: Vec<(u32, u32)> = (0..12).map(|n| (n, if n < 10 { n } else { n + 9000 })).collect();
+        assert_eq!(kept, expected);
+    }
+}

@@ -198,6 +198,7 @@ impl<T: Data, S: KeySelector<T>> ExternalSorter<T, S> {
     /// # Errors
     /// [`BatchError`] if the spill file cannot be read.
     #[inline]
+    #[allow(clippy::should_implement_trait, reason = "it can fail")]
     pub fn next(&mut self) -> Result<Option<T>, BatchError> {
         let Phase::Giving { merge, .. } = &mut self.phase else {
             return Err(BatchError::OutOfOrder("sort"));

@@ -122,8 +122,8 @@ impl<T: Data, S: KeySelector<T>> Aggregation<T, S> {
                         return Ok(false);
                     }
                 }
-                Phase::Spilling(place) => {
-                    if !self.spill_table(place, step)? {
+                Phase::Spilling(number) => {
+                    if !self.spill_table(number, step)? {
                         return Ok(false);
                     }
                     self.phase = Phase::Taking;
@@ -133,8 +133,8 @@ impl<T: Data, S: KeySelector<T>> Aggregation<T, S> {
                         self.next_part()?;
                     }
                 }
-                Phase::Emitting(place) => {
-                    if !self.emit_table(place, out) {
+                Phase::Emitting(number) => {
+                    if !self.emit_table(number, out) {
                         return Ok(false);
                     }
                     self.next_part()?;
@@ -162,13 +162,13 @@ impl<T: Data, S: KeySelector<T>> Aggregation<T, S> {
     }
 
     /// Writes the table to parts; false when the step is over.
-    fn spill_table(&mut self, mut place: usize, step: &mut Step) -> Result<bool, BatchError> {
+    fn spill_table(&mut self, mut number: usize, step: &mut Step) -> Result<bool, BatchError> {
         let writer = self.writer.get_or_insert_with(|| PartWriter::new(self.fan_out));
-        while let Some(record) = self.table.take_from(&mut place) {
+        while let Some(record) = self.table.take_next(&mut number) {
             let hash = self.selector.with_key(&record, |key| key.key_hash().bits());
             writer.write(part_of(hash, self.level, self.fan_out), &record, hash, &mut self.spill)?;
             if step.is_over() {
-                self.phase = Phase::Spilling(place);
+                self.phase = Phase::Spilling(number);
                 return Ok(false);
             }
         }
@@ -177,16 +177,16 @@ impl<T: Data, S: KeySelector<T>> Aggregation<T, S> {
     }
 
     /// Emits the table; false when the output is full.
-    fn emit_table(&mut self, mut place: usize, out: &mut Collector<T>) -> bool {
+    fn emit_table(&mut self, mut number: usize, out: &mut Collector<T>) -> bool {
         while !out.is_full() {
-            let Some(record) = self.table.take_from(&mut place) else {
+            let Some(record) = self.table.take_next(&mut number) else {
                 self.table.clear();
                 self.phase = Phase::Taking;
                 return true;
             };
             out.emit_untimed(record);
         }
-        self.phase = Phase::Emitting(place);
+        self.phase = Phase::Emitting(number);
         false
     }
 
@@ -256,5 +256,116 @@ impl<T: Data, S: KeySelector<T>, F: Fn(T, T) -> T + 'static> Operator for HashAg
 
     fn close(&mut self) {
         self.aggregation = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::harness::{Harness, HarnessConfig};
+    use crate::key_selector::Borrowed;
+
+    type Pair = (String, u64);
+
+    /// The results, sorted, and how much was spilled before the end.
+    fn aggregate(records: Vec<Pair>, managed_memory: usize) -> (Vec<Pair>, u64) {
+        let sum = |a: Pair, b: Pair| (a.0, a.1 + b.1);
+        let operator = HashAggregate::new(Arc::new(Borrowed::new(|r: &Pair| &r.0)), sum);
+        let mut harness =
+            Harness::with_config(operator, HarnessConfig { managed_memory, ..Default::default() });
+        for batch in records.chunks(1000) {
+            harness.push_all(batch.iter().cloned());
+        }
+        assert_eq!(harness.take_records(), []);
+        harness.end();
+        let memory = &harness.info().managed_memory;
+        assert!(memory.free_segments() < memory.total_segments());
+        let written =
+            harness.operator().aggregation.as_ref().map_or(0, |aggregation| aggregation.spill.written());
+        let mut results = harness.take_records();
+        results.sort();
+        (results, written)
+    }
+
+    fn totals(records: Vec<Pair>) -> Vec<Pair> {
+        let mut totals = BTreeMap::new();
+        for (key, n) in records {
+            *totals.entry(key).or_insert(0) += n;
+        }
+        totals.into_iter().collect()
+    }
+
+    fn records(count: u64, keys: u64) -> Vec<Pair> {
+        (0..count).map(|n| (format!("some longer key {}", n.wrapping_mul(0x9E37_79B1) % keys), n)).collect()
+    }
+
+    #[test]
+    fn aggregates_in_memory_without_a_file() {
+        let records = records(20_000, 2_000);
+        let (results, written) = aggregate(records.clone(), 4 << 20);
+        assert_eq!(results, totals(records));
+        assert_eq!(written, 0);
+    }
+
+    #[test]
+    fn partitions_again_and_again() {
+        // Two parts of 256 KiB at a time: a dozen rounds.
+        let records = records(60_000, 50_000);
+        let (results, written) = aggregate(records.clone(), 256 << 10);
+        assert!(results == totals(records));
+        assert!(written > 4 * 50_000 * 28, "{written}");
+    }
+
+    #[test]
+    fn a_result_too_large_is_an_error() {
+        type Text = (u32, String);
+        let operator = HashAggregate::new(Arc::new(Borrowed::new(|r: &Text| &r.0)), |a: Text, b: Text| {
+            (a.0, a.1 + &b.1)
+        });
+        let config = HarnessConfig { managed_memory: 256 << 10, ..Default::default() };
+        let mut harness = Harness::with_config(operator, config);
+        let text = "x".repeat(20_000);
+        harness.begin((0..30).map(|_| ((1, text.clone()), 0)).collect());
+        while !harness.step() {}
+        harness.begin_end();
+        let error = loop {
+            match harness.try_step() {
+                Ok(true) => break None,
+                Ok(false) => {}
+                Err(error) => break Some(error.to_string()),
+            }
+        };
+        let error = error.unwrap_or_default();
+        assert!(error.contains("cannot aggregate 1 partial results within 262144 bytes"), "{error}");
+    }
+
+    #[test]
+    fn long_work_is_done_in_steps() {
+        let operator = HashAggregate::new(Arc::new(Borrowed::new(|n: &u64| n)), |a, _| a);
+        let config = HarnessConfig { managed_memory: 1 << 20, ..Default::default() };
+        let mut harness = Harness::with_config(operator, config);
+        for n in 0..200 {
+            harness.push_all(n * 1000..n * 1000 + 1000);
+        }
+        let before = harness.steps();
+        harness.end();
+        // A batch holds 1,024 records at most.
+        assert!(harness.steps() - before > 195);
+        assert_eq!(harness.take_records().len(), 200_000);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(16))]
+
+        #[test]
+        fn agrees_with_a_map(count in 0_u64..20_000, keys in 1_u64..20_000, segments in 8_usize..24) {
+            let records = records(count, keys);
+            let (results, _) = aggregate(records.clone(), segments << 15);
+            prop_assert!(results == totals(records));
+        }
     }
 }

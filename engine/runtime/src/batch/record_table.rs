@@ -1,41 +1,73 @@
 //! [`RecordTable`]: one record a key, kept and found by the key that is in it; the key is never copied.
 //!
-//! What the table's slots and the records' own heap take is charged before it is used. A record too many is handed back;
-//! then the caller empties the table, slot by slot, and goes on.
+//! Records lie in chunks, in the order their keys first came, so that those of frequent keys lie together and the processor's cache
+//! holds them. Slots of four bytes with linear probing lead to them: the low bits of a slot are the record's number, the others
+//! are those of the hash that did not choose the place, so that records with other keys are hardly ever looked at.
+//!
+//! What slots, chunks and the records' own heap take is charged before it is used. A record too many is handed back; then the
+//! caller takes the records out and goes on with an empty table.
 
 use std::sync::Arc;
 
 use flott_core::memory::ManagedMemory;
 use flott_core::{Data, Key};
-use hashbrown::HashTable;
 
 use super::grant::Grant;
 use crate::key_selector::KeySelector;
 
-/// The fewest slots of a table.
-const FEWEST: usize = 16;
+/// The bytes of one chunk of records, about.
+const CHUNK_BYTES: usize = 8 * 1024;
+
+/// The fewest slots there are once there is a record.
+const FEWEST_SLOTS: usize = 64;
+
+/// The most slots: at least one bit is left of the hash.
+const MOST_SLOTS: usize = 1 << 31;
+
+/// A slot without record.
+const EMPTY: u32 = 0;
 
 /// See the module.
 pub(super) struct RecordTable<T, S> {
     selector: Arc<S>,
-    /// A slot is empty only while its record is being reduced.
-    slots: HashTable<Option<T>>,
+    /// A power of two of them, or none. The low bits, as many as number the slots, are the number of the record plus one.
+    slots: Vec<u32>,
+    /// A record is missing only while it is being reduced, and after it was taken out.
+    chunks: Vec<Vec<Option<T>>>,
+    len: usize,
     grant: Grant,
-    /// What the records own outside of their slots, by estimate.
+    /// What the records own outside of their chunks, by estimate.
     heap_bytes: usize,
     /// A record has grown beyond the budget.
     is_over: bool,
 }
 
 impl<T: Data, S: KeySelector<T>> RecordTable<T, S> {
+    /// Two to the power of this are a chunk's records.
+    const CHUNK_SHIFT: u32 = {
+        let size = size_of::<Option<T>>();
+        let records = CHUNK_BYTES / if size == 0 { 1 } else { size };
+        if records < 8 { 3 } else { records.ilog2() }
+    };
+
+    const IN_CHUNK: usize = (1 << Self::CHUNK_SHIFT) - 1;
+
     /// An empty table within `memory`.
     pub(super) fn new(selector: Arc<S>, memory: ManagedMemory) -> Self {
-        Self { selector, slots: HashTable::new(), grant: Grant::new(memory), heap_bytes: 0, is_over: false }
+        Self {
+            selector,
+            slots: Vec::new(),
+            chunks: Vec::new(),
+            len: 0,
+            grant: Grant::new(memory),
+            heap_bytes: 0,
+            is_over: false,
+        }
     }
 
     /// How many keys there are.
     pub(super) fn len(&self) -> usize {
-        self.slots.len()
+        self.len
     }
 
     /// Takes a record, or reduces it into the one of its key. Hands it back if there is no memory for it; an empty table
@@ -45,95 +77,146 @@ impl<T: Data, S: KeySelector<T>> RecordTable<T, S> {
         if self.is_over {
             return Err(record);
         }
-        let Self { selector, slots, .. } = self;
-        let (hash, slot) = selector.with_key(&record, |key| {
-            let hash = key.key_hash().bits();
-            let has_key = |slot: &Option<T>| {
-                slot.as_ref().is_some_and(|kept| selector.with_key(kept, |kept_key| kept_key == key))
-            };
-            (hash, slots.find_mut(hash, has_key))
-        });
-        let Some(slot) = slot else { return self.insert(hash, record) };
-        if let Some(kept) = slot.take() {
-            let before = heap_bytes(&kept);
-            let reduced = reduce(kept, record);
-            let after = heap_bytes(&reduced);
-            *slot = Some(reduced);
-            if after != before {
-                self.heap_bytes = (self.heap_bytes + after).saturating_sub(before);
-                self.is_over = !self.grant.allows(self.slots.allocation_size() + self.heap_bytes);
+        let (hash, found) = self.find(&record);
+        let Some(number) = found else { return self.insert(hash, record) };
+        let kept = &mut self.chunks[number >> Self::CHUNK_SHIFT][number & Self::IN_CHUNK];
+        if let Some(before) = kept.take() {
+            let bytes_before = heap_bytes(&before);
+            let after = reduce(before, record);
+            let bytes_after = heap_bytes(&after);
+            *kept = Some(after);
+            if bytes_after != bytes_before {
+                self.heap_bytes = (self.heap_bytes + bytes_after).saturating_sub(bytes_before);
+                self.is_over = !self.grant.allows(self.bytes());
             }
         }
         Ok(())
     }
 
+    /// The part of the hash that slots are found by, and the number of the record with the same key.
+    #[inline]
+    fn find(&self, record: &T) -> (u32, Option<usize>) {
+        let mask = self.slots.len().wrapping_sub(1);
+        self.selector.with_key(record, |key| {
+            let hash = key.key_hash().bits() as u32;
+            let mut place = hash as usize & mask;
+            while let Some(slot) = self.slots.get(place).copied().filter(|slot| *slot != EMPTY) {
+                if let Some(number) = number_in(slot, hash, mask) {
+                    let kept = &self.chunks[number >> Self::CHUNK_SHIFT][number & Self::IN_CHUNK];
+                    let has_key = |kept| self.selector.with_key(kept, |other| other == key);
+                    if kept.as_ref().is_some_and(has_key) {
+                        return (hash, Some(number));
+                    }
+                }
+                place = (place + 1) & mask;
+            }
+            (hash, None)
+        })
+    }
+
+    fn bytes(&self) -> usize {
+        size_of_val(self.slots.as_slice()) + self.chunks.len() * Self::chunk_bytes() + self.heap_bytes
+    }
+
+    const fn chunk_bytes() -> usize {
+        size_of::<Option<T>>() << Self::CHUNK_SHIFT
+    }
+
     #[inline(never)]
-    fn insert(&mut self, hash: u64, record: T) -> Result<(), T> {
-        let heap = self.heap_bytes + heap_bytes(&record);
-        let grows = self.slots.len() == self.slots.capacity();
-        let slots_after =
-            if grows { 2 * self.slots.capacity().max(FEWEST / 2) } else { self.slots.capacity() };
-        // While the table grows, the old slots are there, too.
-        let table = self.slots.allocation_size() + if grows { table_bytes::<T>(slots_after) } else { 0 };
-        if !self.grant.allows(table + heap) {
-            if !self.slots.is_empty() {
+    fn insert(&mut self, hash: u32, record: T) -> Result<(), T> {
+        // Two thirds full at most, so that every number fits into the bits that number the slots.
+        let grows = 3 * self.len >= 2 * self.slots.len();
+        let slots = if grows { (2 * self.slots.len()).max(FEWEST_SLOTS) } else { 0 };
+        let chunk = self.len >> Self::CHUNK_SHIFT;
+        let needs_chunk = chunk == self.chunks.len();
+        let more = slots * size_of::<u32>()
+            + if needs_chunk { Self::chunk_bytes() } else { 0 }
+            + heap_bytes(&record);
+        if slots > MOST_SLOTS || !self.grant.allows(self.bytes() + more) {
+            if self.len > 0 {
                 return Err(record);
             }
             self.is_over = true;
         }
-        let selector = &self.selector;
-        let hash_of = |slot: &Option<T>| {
-            slot.as_ref().map_or(0, |record| selector.with_key(record, |key| key.key_hash().bits()))
-        };
         if grows {
-            self.slots.reserve(slots_after - self.slots.len(), hash_of);
+            self.grow(slots);
         }
-        self.slots.insert_unique(hash, Some(record), hash_of);
-        self.heap_bytes = heap;
+        if needs_chunk {
+            self.chunks.push(Vec::with_capacity(1 << Self::CHUNK_SHIFT));
+        }
+        self.heap_bytes += heap_bytes(&record);
+        self.chunks[chunk].push(Some(record));
+        put(&mut self.slots, hash, self.len);
+        self.len += 1;
         Ok(())
     }
 
-    /// Takes a record out, from place `place` on, which moves behind it; none at the end of the table. After that,
-    /// [`clear`](Self::clear).
-    #[inline]
-    pub(super) fn take_from(&mut self, place: &mut usize) -> Option<T> {
-        while *place < self.slots.num_buckets() {
-            let slot = self.slots.get_bucket_mut(*place);
-            *place += 1;
-            if let Some(record) = slot.and_then(Option::take) {
-                return Some(record);
+    fn grow(&mut self, slots: usize) {
+        // The old slots go first: the new ones are found by the records.
+        self.slots = Vec::new();
+        let mut grown = vec![EMPTY; slots];
+        for (number, record) in self.chunks.iter().flatten().enumerate() {
+            if let Some(record) = record {
+                let hash = self.selector.with_key(record, |key| key.key_hash().bits() as u32);
+                put(&mut grown, hash, number);
             }
         }
-        None
+        self.slots = grown;
     }
 
-    /// Empties the table; its slots stay, unless a record beyond the budget was in them.
+    /// Takes record number `number` out and counts it up; none at the end. After that, [`clear`](Self::clear).
+    #[inline]
+    pub(super) fn take_next(&mut self, number: &mut usize) -> Option<T> {
+        let chunk = self.chunks.get_mut(*number >> Self::CHUNK_SHIFT)?;
+        let record = chunk.get_mut(*number & Self::IN_CHUNK)?.take();
+        *number += 1;
+        record
+    }
+
+    /// Empties the table; what it is made of stays, unless a record beyond the budget was in it.
     pub(super) fn clear(&mut self) {
-        self.slots.clear();
-        self.heap_bytes = 0;
         if self.is_over {
-            self.release();
+            return self.release();
         }
+        self.slots.fill(EMPTY);
+        self.chunks.iter_mut().for_each(Vec::clear);
+        self.len = 0;
+        self.heap_bytes = 0;
     }
 
     /// Empties the table and gives all memory back.
     pub(super) fn release(&mut self) {
-        self.slots = HashTable::new();
+        self.slots = Vec::new();
+        self.chunks = Vec::new();
+        self.len = 0;
         self.heap_bytes = 0;
         self.is_over = false;
         self.grant.release();
     }
 }
 
+/// The number of the record a slot leads to, if its key may have this hash.
+#[inline]
+fn number_in(slot: u32, hash: u32, mask: usize) -> Option<usize> {
+    let number = (slot ^ (hash & !(mask as u32))) as usize;
+    (number <= mask).then(|| number.wrapping_sub(1))
+}
+
+/// Leads to record `number` from the first free place from that of its hash on.
+#[inline]
+fn put(slots: &mut [u32], hash: u32, number: usize) {
+    let mask = slots.len() - 1;
+    let mut place = hash as usize & mask;
+    while slots[place] != EMPTY {
+        place = (place + 1) & mask;
+    }
+    slots[place] = hash & !(mask as u32) | (number + 1) as u32;
+}
+
 /// What a record owns outside of itself.
 #[inline]
 fn heap_bytes<T: Data>(record: &T) -> usize {
     if T::FIXED_SIZE { 0 } else { record.size_estimate().saturating_sub(size_of::<T>()) }
-}
-
-/// What a table for `records` takes: slots and a byte of control for each, a power of two at most 7/8 full.
-fn table_bytes<T>(records: usize) -> usize {
-    (records * 8 / 7 + 1).next_power_of_two() * (size_of::<Option<T>>() + 1) + 32
 }
 
 #[cfg(test)]
@@ -153,8 +236,8 @@ mod tests {
     }
 
     fn empty<T: Data, S: KeySelector<T>>(table: &mut RecordTable<T, S>) -> Vec<T> {
-        let mut place = 0;
-        let records = std::iter::from_fn(|| table.take_from(&mut place)).collect();
+        let mut number = 0;
+        let records = std::iter::from_fn(|| table.take_next(&mut number)).collect();
         table.clear();
         records
     }
@@ -191,9 +274,9 @@ mod tests {
         while table.add((n, 1), &|a, _| a).is_ok() {
             n += 1;
             let charged = (memory.total_segments() - memory.free_segments()) * SEGMENT_BYTES;
-            assert!(table.slots.allocation_size() <= charged);
+            assert!(table.bytes() <= charged);
         }
-        assert!(n >= 14_000, "{n}");
+        assert!(n >= 20_000, "{n}");
         assert_eq!(empty(&mut table).len() as u64, n);
         table.release();
         assert_eq!(memory.free_segments(), memory.total_segments());

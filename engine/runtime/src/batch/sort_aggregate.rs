@@ -90,3 +90,49 @@ impl<T: Data, S: KeySelector<T>, F: Fn(T, T) -> T + 'static> Operator for SortAg
         self.sorter = None;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::harness::{Harness, HarnessConfig};
+    use crate::key_selector::Borrowed;
+
+    type Pair = (u32, String);
+
+    fn aggregate(records: &[Pair], managed_memory: usize) -> Vec<Pair> {
+        let operator = SortAggregate::new(Arc::new(Borrowed::new(|r: &Pair| &r.0)), |a: Pair, b: Pair| {
+            (a.0, a.1 + &b.1)
+        });
+        let mut harness =
+            Harness::with_config(operator, HarnessConfig { managed_memory, ..Default::default() });
+        for batch in records.chunks(1000) {
+            harness.push_all(batch.iter().cloned());
+        }
+        harness.end();
+        harness.take_records()
+    }
+
+    #[test]
+    fn nothing_gives_nothing() {
+        assert_eq!(aggregate(&[], 1 << 20), []);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(16))]
+
+        #[test]
+        fn reduces_in_the_order_of_keys_and_records(
+            count in 0_u32..20_000, keys in 1_u32..9_000, segments in 8_usize..32,
+        ) {
+            let records: Vec<Pair> =
+                (0..count).map(|n| (n.wrapping_mul(0x9E37_79B1) % keys, format!("{n},"))).collect();
+            let mut expected = std::collections::BTreeMap::new();
+            for (key, text) in &records {
+                expected.entry(*key).or_insert_with(String::new).push_str(text);
+            }
+            prop_assert!(aggregate(&records, segments << 15).into_iter().eq(expected));
+        }
+    }
+}

@@ -70,3 +70,37 @@ impl<T: Data, S: KeySelector<T>> Operator for SortPartition<T, S> {
         self.sorter = None;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::harness::{Harness, HarnessConfig};
+    use crate::key_selector::Borrowed;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(16))]
+
+        #[test]
+        fn sorts_lines_by_their_bytes(
+            lines in prop::collection::vec("[a-c]{0,30}|.{0,10}", 0..5000), descending: bool,
+        ) {
+            let order = if descending { Order::Descending } else { Order::Ascending };
+            let operator = SortPartition::new(Arc::new(Borrowed::new(|line: &String| line)), order);
+            let config = HarnessConfig { managed_memory: 256 << 10, ..Default::default() };
+            let mut harness = Harness::with_config(operator, config);
+            for batch in lines.chunks(1000) {
+                harness.push_all(batch.iter().cloned());
+            }
+            prop_assert_eq!(harness.take_records().len(), 0);
+            harness.end();
+            let mut expected = lines;
+            expected.sort();
+            if descending {
+                expected.reverse();
+            }
+            prop_assert!(harness.take_records() == expected);
+        }
+    }
+}

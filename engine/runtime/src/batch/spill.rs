@@ -22,13 +22,6 @@ pub(super) struct Block {
     bytes: usize,
 }
 
-impl Block {
-    /// Its size.
-    pub(super) fn bytes(self) -> usize {
-        self.bytes
-    }
-}
-
 /// An open spill file.
 #[derive(Debug)]
 pub(super) struct SpillFile {

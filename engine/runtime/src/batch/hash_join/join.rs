@@ -42,15 +42,12 @@ enum Phase {
     Done,
 }
 
-/// Where a round's records come from.
-enum Input<B, P> {
-    Operator,
-    /// Spilled parts; with `in_blocks`, the build side is taken in blocks of what memory holds, and not partitioned.
-    Spilled {
-        build: PartReader<B>,
-        probe: PartReader<P>,
-        in_blocks: bool,
-    },
+/// Where a round's records come from, if not from the operator's inputs.
+struct SpilledInput<B, P> {
+    build: PartReader<B>,
+    probe: PartReader<P>,
+    /// The build side is taken in blocks of what memory holds, and not partitioned; the probe side is read for each.
+    in_blocks: bool,
 }
 
 /// See the module.
@@ -67,7 +64,8 @@ pub(super) struct Join<B, P, SB, SP> {
     build_has_ended: bool,
     probe_has_ended: bool,
 
-    input: Input<B, P>,
+    /// The pair of parts in hand; none while it is the operator's inputs.
+    input: Option<SpilledInput<B, P>>,
     level: u32,
     phase: Phase,
     build: Option<BuildSide<B>>,
@@ -77,7 +75,7 @@ pub(super) struct Join<B, P, SB, SP> {
     build_writer: Option<PartWriter<B>>,
     spilled_build: Vec<Part<B>>,
     probe_writer: Option<PartWriter<P>>,
-    /// The record that found memory full.
+    /// The record that found memory full; at the end of a round, the first of the next block.
     held: Option<B>,
     /// A probe record and the number of the next build record to pair it with.
     pending: Option<(P, u32)>,
@@ -108,7 +106,7 @@ where
             waiting: Vec::new(),
             build_has_ended: false,
             probe_has_ended: false,
-            input: Input::Operator,
+            input: None,
             level: 0,
             phase: Phase::Building,
             table: None,
@@ -141,7 +139,7 @@ where
     #[inline]
     pub(super) fn add_build(&mut self, record: B) -> Result<(), BatchError> {
         let hash = self.build_selector.with_key(&record, |key| key.key_hash().bits());
-        let in_blocks = matches!(self.input, Input::Spilled { in_blocks: true, .. });
+        let in_blocks = self.input.as_ref().is_some_and(|input| input.in_blocks);
         let part = if in_blocks { 0 } else { part_of(hash, self.level, self.fan_out) };
         if let Some(writer) = self.build_writer.as_mut().filter(|_| self.is_spilled[part]) {
             return writer.write(part, &record, hash, &mut self.spill);
@@ -221,8 +219,8 @@ where
     fn build_some(&mut self, step: &mut Step) -> Result<Option<Wants>, BatchError> {
         while self.phase == Phase::Building {
             let (record, wants) = match &mut self.input {
-                Input::Operator => (None, (!self.build_has_ended).then_some(Wants::Build)),
-                Input::Spilled { build, in_blocks, .. } => (build.next(&mut self.spill, !*in_blocks)?, None),
+                None => (None, (!self.build_has_ended).then_some(Wants::Build)),
+                Some(input) => (input.build.next(&mut self.spill, !input.in_blocks)?, None),
             };
             match record {
                 Some(record) => self.add_build(record)?,
@@ -287,9 +285,9 @@ where
                 return Ok(Some(Wants::Time));
             }
             let record = match &mut self.input {
-                Input::Operator if !self.probe_has_ended => return Ok(Some(Wants::Probe)),
-                Input::Operator => None,
-                Input::Spilled { probe, in_blocks, .. } => probe.next(&mut self.spill, !*in_blocks)?,
+                None if !self.probe_has_ended => return Ok(Some(Wants::Probe)),
+                None => None,
+                Some(input) => input.probe.next(&mut self.spill, !input.in_blocks)?,
             };
             match record {
                 Some(record) => self.probe(record)?,
@@ -304,18 +302,14 @@ where
     /// Begins the next block or the next pair of parts.
     fn end_round(&mut self) -> Result<(), BatchError> {
         self.table = None;
-        if let (Input::Spilled { probe, in_blocks: true, .. }, Some(record)) =
-            (&mut self.input, self.held.take())
-        {
-            probe.rewind();
+        if let (Some(input), Some(record)) = (&mut self.input, self.held.take()) {
+            input.probe.rewind();
             self.begin_build(1);
             return self.add_build(record);
         }
-        if let Input::Spilled { build, probe, in_blocks: true } =
-            std::mem::replace(&mut self.input, Input::Operator)
-        {
-            build.into_part().free(&mut self.spill)?;
-            probe.into_part().free(&mut self.spill)?;
+        if let Some(input) = self.input.take().filter(|input| input.in_blocks) {
+            input.build.into_part().free(&mut self.spill)?;
+            input.probe.into_part().free(&mut self.spill)?;
         }
         if let Some(writer) = self.probe_writer.take() {
             let probe = writer.finish(&mut self.spill)?;
@@ -337,7 +331,7 @@ where
         let in_blocks = build.has_one_hash || level >= DEEPEST;
         self.level = level;
         self.input =
-            Input::Spilled { build: PartReader::new(build), probe: PartReader::new(probe), in_blocks };
+            Some(SpilledInput { build: PartReader::new(build), probe: PartReader::new(probe), in_blocks });
         self.begin_build(if in_blocks { 1 } else { self.fan_out });
         Ok(())
     }

@@ -206,3 +206,112 @@ where
     }
     sides.work(&mut Step::begin(), &mut emitter(out, pair))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use flott_core::Records;
+
+    use super::*;
+    use crate::harness::{Harness, HarnessConfig};
+    use crate::key_selector::Borrowed;
+    use crate::operator::Operator;
+
+    type Row = (u32, String);
+
+    /// Feeds both inputs of an operator from one, as far as the harness knows: the build side first.
+    struct BothSides<O: TwoInputOperator> {
+        operator: O,
+        left: Cursor<O::Left>,
+        right: Cursor<O::Right>,
+        build_has_ended: bool,
+    }
+
+    impl<O: TwoInputOperator> BothSides<O> {
+        fn new(operator: O) -> Self {
+            Self { operator, left: Cursor::empty(), right: Cursor::empty(), build_has_ended: false }
+        }
+    }
+
+    impl<O: TwoInputOperator> Operator for BothSides<O> {
+        type In = (Option<O::Left>, Option<O::Right>);
+        type Out = O::Out;
+
+        fn open(&mut self, context: &mut OperatorContext<'_>) -> Result<(), OperatorError> {
+            self.operator.open(context)
+        }
+
+        fn process(
+            &mut self,
+            input: &mut Cursor<Self::In>,
+            out: &mut Collector<Self::Out>,
+            context: &mut OperatorContext<'_>,
+        ) -> Result<(), OperatorError> {
+            while let Some(((left, right), _)) = input.next() {
+                let is_build = left.is_some() == (self.operator.reads_first() == Some(Side::Left));
+                if !is_build && !std::mem::replace(&mut self.build_has_ended, true) {
+                    let build = self.operator.reads_first().unwrap();
+                    while self.operator.end_of(build, out, context)? == Progress::More {}
+                }
+                self.left.fill(Records::from_values(left.into_iter().collect()));
+                self.right.fill(Records::from_values(right.into_iter().collect()));
+                while !self.left.is_exhausted() {
+                    self.left.begin_step(Instant::now());
+                    self.operator.process_left(&mut self.left, out, context)?;
+                }
+                while !self.right.is_exhausted() {
+                    self.right.begin_step(Instant::now());
+                    self.operator.process_right(&mut self.right, out, context)?;
+                }
+            }
+            Ok(())
+        }
+
+        fn end(
+            &mut self,
+            out: &mut Collector<Self::Out>,
+            context: &mut OperatorContext<'_>,
+        ) -> Result<Progress, OperatorError> {
+            let probe =
+                if self.operator.reads_first() == Some(Side::Left) { Side::Right } else { Side::Left };
+            self.operator.end_of(probe, out, context)
+        }
+
+        fn close(&mut self) {
+            self.operator.close();
+        }
+    }
+
+    #[test]
+    fn either_side_can_be_the_build_side() {
+        let lefts: Vec<Row> = (0..9000_u32).map(|n| (n % 3000, format!("left {n}"))).collect();
+        let rights: Vec<Row> = (0..6000_u32).map(|n| (n % 4000, format!("right {n}"))).collect();
+        let mut expected = Vec::new();
+        for right in &rights {
+            expected.extend(
+                lefts.iter().filter(|left| left.0 == right.0).map(|l| (l.1.clone(), right.1.clone())),
+            );
+        }
+        expected.sort();
+        for build in [Side::Left, Side::Right] {
+            let select = Arc::new(Borrowed::new(|row: &Row| &row.0));
+            let pair = |left: &Row, right: &Row| (left.1.clone(), right.1.clone());
+            let join = HybridHashJoin::new(build, Arc::clone(&select), select, pair);
+            assert_eq!(join.reads_first(), Some(build));
+            let config = HarnessConfig { managed_memory: 256 << 10, ..Default::default() };
+            let mut harness = Harness::with_config(BothSides::new(join), config);
+            let left = lefts.iter().map(|left| (Some(left.clone()), None));
+            let right = rights.iter().map(|right| (None, Some(right.clone())));
+            if build == Side::Left {
+                harness.push_all(left.chain(right));
+            } else {
+                harness.push_all(right.chain(left));
+            }
+            harness.end();
+            let mut pairs = harness.take_records();
+            pairs.sort();
+            assert!(pairs == expected, "{build:?}");
+        }
+    }
+}
