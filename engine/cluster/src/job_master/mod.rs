@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use flott_core::config::{self, Configuration};
+use flott_core::config::{self, Configuration, FailoverStrategy};
 use flott_core::ids::{Attempt, ExecutionId, JobId, OperatorId, SubtaskId};
 use flott_plan::execution_graph::{
     ExecutionState, JobStatus, Regions, ResultPartition, SlotAssignment, SlotNumber, restart_set,
@@ -355,8 +355,11 @@ impl JobMaster {
         if matches!(self.status, JobStatus::Failing | JobStatus::Cancelling) {
             return;
         }
+        let full = self.configuration.get(&config::FAILOVER_STRATEGY) == FailoverStrategy::Full;
         let set: BTreeSet<SubtaskId> = if self.committing {
             subtasks.iter().copied().collect()
+        } else if full {
+            self.graph.subtasks().collect()
         } else {
             let available = |partition: ResultPartition| {
                 let subtask =

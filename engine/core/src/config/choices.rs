@@ -93,19 +93,6 @@ choices! {
         /// Restarts as long as failures are rare.
         FailureRate = "failure-rate" | "failurerate",
     }
-    /// How much is logged.
-    LogLevel {
-        /// What went wrong.
-        Error = "error",
-        /// And what may go wrong.
-        Warn = "warn" | "warning",
-        /// And what happens.
-        Info = "info",
-        /// And how.
-        Debug = "debug",
-        /// And every step of it.
-        Trace = "trace",
-    }
 }
 
 #[cfg(test)]
@@ -124,9 +111,6 @@ mod tests {
     fn every_choice_is_read_as_it_is_written() {
         for kind in RestartStrategyKind::ALL {
             assert_eq!(RestartStrategyKind::read(&kind.to_string()), Ok(*kind));
-        }
-        for level in LogLevel::ALL {
-            assert_eq!(LogLevel::read(level.as_str()), Ok(*level));
         }
     }
 }

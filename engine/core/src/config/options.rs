@@ -5,13 +5,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::MemorySize;
 use super::choices::{
-    CheckpointMode, CheckpointRetention, FailoverStrategy, LogLevel, RestartStrategyKind, RuntimeMode,
-    StateBackendKind,
+    CheckpointMode, CheckpointRetention, FailoverStrategy, RestartStrategyKind, RuntimeMode, StateBackendKind,
 };
 use super::option::{ConfigOption, NoDefault, OptionRow, Section, WithDefault, kind_within, read_within};
 use super::value::ConfigValue;
-use super::{MemorySize, PortRange};
 
 macro_rules! options {
     ($($title:literal: {$(
@@ -84,8 +83,6 @@ options! {
     CHECKPOINT_TIMEOUT: Duration [10 * MILLISECOND..] = "execution.checkpointing.timeout", 10 * MINUTE;
     /// The least time between the end of a checkpoint and the beginning of the next.
     CHECKPOINT_MIN_PAUSE: Duration = "execution.checkpointing.min-pause", Duration::ZERO;
-    /// How many checkpoints may be on their way at once.
-    MAX_CONCURRENT_CHECKPOINTS: u32 [1..] = "execution.checkpointing.max-concurrent-checkpoints", 1;
     /// EXACTLY_ONCE: channels wait for each other's barriers. AT_LEAST_ONCE: they do not.
     CHECKPOINT_MODE: CheckpointMode = "execution.checkpointing.mode", CheckpointMode::ExactlyOnce;
     /// The directory for checkpoints, one folder a job below it.
@@ -149,41 +146,7 @@ options! {
     MANAGED_MEMORY: MemorySize = "taskmanager.memory.managed.size";
     /// Managed memory as a part of the TaskManager's memory.
     MANAGED_FRACTION: f64 [0.0..=1.0] = "taskmanager.memory.managed.fraction", 0.4;
-    /// Memory for exchanges as a part of the TaskManager's memory, between the minimum and the maximum.
-    NETWORK_FRACTION: f64 [0.0..=1.0] = "taskmanager.memory.network.fraction", 0.1;
-    /// The least memory for exchanges.
-    NETWORK_MIN: MemorySize [mib(1)..] = "taskmanager.memory.network.min", mib(64);
-    /// The most memory for exchanges.
-    NETWORK_MAX: MemorySize [mib(1)..] = "taskmanager.memory.network.max", mib(1024);
-    /// The address a TaskManager binds to and is found under.
-    TASK_MANAGER_HOST: String = "taskmanager.host", "127.0.0.1".to_owned();
-    /// The ports a TaskManager tries, in order, for its data connections; 0: any free one.
-    DATA_PORT: PortRange = "taskmanager.data.port", PortRange::any();
     /// Folders for temporary files, with ':', ';', ',' or '|' between; unset: the system's.
     TEMP_DIRS: Vec<PathBuf> = "io.tmp.dirs";
-}
-"Cluster": {
-    /// Where the JobManager is found.
-    JOB_MANAGER_ADDRESS: String = "jobmanager.rpc.address", "127.0.0.1".to_owned();
-    /// The JobManager's port; 0: any free one.
-    JOB_MANAGER_PORT: u16 = "jobmanager.rpc.port", 6123;
-    /// How long a job waits for slots.
-    SLOT_REQUEST_TIMEOUT: Duration [MILLISECOND..] = "slot.request.timeout", 5 * MINUTE;
-    /// How often JobManager and TaskManagers tell each other that they are there.
-    HEARTBEAT_INTERVAL: Duration [MILLISECOND..] = "heartbeat.interval", 10 * SECOND;
-    /// Who has not been heard of for so long is lost.
-    HEARTBEAT_TIMEOUT: Duration [MILLISECOND..] = "heartbeat.timeout", 50 * SECOND;
-    /// The file that holds the cluster's secret, readable by its owner alone; unset: flott-secret beside the configuration.
-    SECRET_FILE: PathBuf = "security.secret.file";
-}
-"Logs": {
-    /// Where processes write their logs; unset: log beside the configuration folder.
-    LOG_DIR: PathBuf = "env.log.dir";
-    /// The least level that is logged; changeable while the process runs.
-    LOG_LEVEL: LogLevel = "env.log.level", LogLevel::Info;
-    /// The size at which a log file is rolled.
-    LOG_MAX_SIZE: MemorySize [MemorySize::of_bytes(1 << 10)..] = "env.log.max-size", mib(10);
-    /// How many rolled log files are kept.
-    LOG_MAX: u32 = "env.log.max", 5;
 }
 }

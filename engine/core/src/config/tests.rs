@@ -76,8 +76,8 @@ fn errors_name_the_line_the_key_and_what_was_meant() {
          a whole number of at least 1 and of at most 32768 is expected"
     );
     assert_eq!(
-        error("env.log.dir:\n"),
-        "the configuration key 'env.log.dir' has no value in conf.yaml:1: write one, or leave the key out for its default"
+        error("io.tmp.dirs:\n"),
+        "the configuration key 'io.tmp.dirs' has no value in conf.yaml:1: write one, or leave the key out for its default"
     );
     assert_eq!(
         error("parallelism.default: 1\nparallelism: {default: 2}"),
