@@ -35,6 +35,9 @@ const LARGEST_BUFFER: usize = 4 << 20;
 /// The most that is written or read at a time.
 const LARGEST_BLOCK: usize = 256 << 10;
 
+/// The most runs on disk that are merged at a time, so that reading the first block of each is a short step, too.
+const LARGEST_FAN_IN: usize = 128;
+
 /// What a batch operator needs of its surroundings.
 #[derive(Debug, Clone)]
 pub struct Workspace {
@@ -269,7 +272,7 @@ impl<T: Data, S: KeySelector<T>> ExternalSorter<T, S> {
         if needed > available && !self.sorted.is_empty() {
             return self.spill_sorted();
         }
-        let readable = (available / block.max(1)).max(2);
+        let readable = (available / block.max(1)).clamp(2, LARGEST_FAN_IN);
         if self.spilled.len() > readable {
             return self.merge_some(readable, memory);
         }
