@@ -4,7 +4,7 @@
 //! flott-bench wordcount FILE | wordcount-batch FILE | keyed-sum EVENTS KEYS | window EVENTS KEYS
 //!             [--parallelism N] [--checkpoints DIR] [--interval MS] [-D key=value]…
 //!
-//! flott wordcount parallelism=2 job_s=3.11 result=(172208, 66000000)
+//! flott wordcount parallelism=2 job_s=3.11 result=(172208, 66000000) checkpoints=0
 //! ```
 //!
 //! `job_s` is the time from before the embedded cluster starts to after the job's last record was counted. Results go to a
@@ -17,6 +17,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::{Parser, Subcommand};
+use flott::core::config;
 use flott::prelude::*;
 
 use crate::workloads::Workload;
@@ -30,18 +31,18 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 struct Arguments {
     #[command(subcommand)]
     workload: Command,
-    /// Subtasks of each operator.
-    #[arg(long, global = true, default_value_t = 2)]
-    parallelism: u32,
+    /// Subtasks of each operator; the machine's cores, or what the configuration says, if not given.
+    #[arg(long, global = true)]
+    parallelism: Option<u32>,
     /// Takes checkpoints to this folder.
     #[arg(long, global = true, value_name = "DIR")]
     checkpoints: Option<String>,
-    /// How often checkpoints are taken, in milliseconds.
-    #[arg(long, global = true, value_name = "MS", default_value_t = 1000)]
-    interval: u64,
+    /// How often checkpoints are taken, in milliseconds; 1000, or what the configuration says, if not given.
+    #[arg(long, global = true, value_name = "MS")]
+    interval: Option<u64>,
     /// Sets a configuration key.
-    #[arg(short = 'D', global = true, value_name = "KEY=VALUE")]
-    set: Vec<String>,
+    #[arg(short = 'D', global = true, value_name = "KEY=VALUE", value_parser = setting)]
+    set: Vec<(String, String)>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -77,14 +78,18 @@ enum Command {
 impl Arguments {
     fn environment(&self) -> Result<StreamExecutionEnvironment, ProgramError> {
         let env = StreamExecutionEnvironment::new()?;
-        env.set_parallelism(self.parallelism)?;
-        if let Some(folder) = &self.checkpoints {
-            env.configure("execution.checkpointing.dir", folder)?;
-            env.enable_checkpointing(self.interval)?;
-        }
-        for setting in &self.set {
-            let (key, value) = setting.split_once('=').unwrap_or((setting, ""));
+        for (key, value) in &self.set {
             env.configure(key, value)?;
+        }
+        if let Some(parallelism) = self.parallelism {
+            env.set_parallelism(parallelism)?;
+        }
+        if let Some(folder) = &self.checkpoints {
+            env.configure(config::CHECKPOINT_DIR.key, folder)?;
+        }
+        let unset = self.checkpoints.is_some() && !env.configuration().is_set(&config::CHECKPOINT_INTERVAL);
+        if let Some(millis) = self.interval.or(unset.then_some(1000)) {
+            env.enable_checkpointing(millis)?;
         }
         Ok(env)
     }
@@ -100,14 +105,18 @@ impl Arguments {
         let start = Instant::now();
         let result = env.execute(name)?;
         let seconds = start.elapsed().as_secs_f64();
-        let parallelism = self.parallelism;
-        print!("flott {name} parallelism={parallelism} job_s={seconds:.2} result={:?}", counts.get());
-        if self.checkpoints.is_some() {
-            print!(" checkpoints={}", result.job().completed_checkpoints);
-        }
-        println!();
+        let parallelism = env.configuration().get(&config::PARALLELISM);
+        let (result, checkpoints) = (counts.get(), result.job().completed_checkpoints);
+        println!(
+            "flott {name} parallelism={parallelism} job_s={seconds:.2} result={result:?} checkpoints={checkpoints}"
+        );
         Ok(())
     }
+}
+
+fn setting(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or_else(|| format!("{text} sets nothing: say KEY=VALUE"))?;
+    Ok((key.to_owned(), value.to_owned()))
 }
 
 fn main() -> ExitCode {

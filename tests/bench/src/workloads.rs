@@ -31,6 +31,13 @@ fn event(index: u64, keys: u64) -> Event {
     (mix(index) % keys, index & 1023, (index / 1000).cast_signed())
 }
 
+/// All events, with their time as timestamp: also where no window needs it, for so do the others.
+fn events(env: &StreamExecutionEnvironment, count: u64, keys: u64) -> DataStream<Event> {
+    let by_event_time =
+        WatermarkStrategy::for_monotonous_timestamps().with_timestamp_assigner(|event: &Event, _| event.2);
+    env.generate(count, move |index| event(index, keys), by_event_time).name("Events")
+}
+
 fn counted_words(
     env: &StreamExecutionEnvironment,
     file: &str,
@@ -70,8 +77,7 @@ pub fn word_count_batch(env: &StreamExecutionEnvironment, file: &str) -> Result<
 /// For every event the key's new sum.
 pub fn keyed_sum(env: &StreamExecutionEnvironment, events: u64, keys: u64) -> Workload {
     let counts = Counts::default();
-    env.generate(events, move |index| event(index, keys), WatermarkStrategy::no_watermarks())
-        .name("Events")
+    self::events(env, events, keys)
         .key_by_ref(|event| &event.0)
         .sum(|event| &mut event.1)
         .name("Sum")
@@ -83,10 +89,7 @@ pub fn keyed_sum(env: &StreamExecutionEnvironment, events: u64, keys: u64) -> Wo
 /// The sum by key and second of event time.
 pub fn window(env: &StreamExecutionEnvironment, events: u64, keys: u64) -> Workload {
     let counts = Counts::default();
-    let by_event_time =
-        WatermarkStrategy::for_monotonous_timestamps().with_timestamp_assigner(|event: &Event, _| event.2);
-    env.generate(events, move |index| event(index, keys), by_event_time)
-        .name("Events")
+    self::events(env, events, keys)
         .key_by_ref(|event| &event.0)
         .window(TumblingEventTimeWindows::of(Duration::from_secs(1)))
         .sum(|event| &mut event.1)
