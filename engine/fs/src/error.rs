@@ -1,4 +1,6 @@
 //! What goes wrong with files.
+//!
+//! An error says what was tried on which path; its kind says who must act, [`FsError::is_retryable`] whether waiting can help.
 
 use std::io;
 
@@ -13,12 +15,41 @@ pub enum FsErrorKind {
     PermissionDenied,
     /// The disk is full, or the quota used up.
     NoSpace,
+    /// There is something of that name already.
+    AlreadyExists,
+    /// It is a folder where a file is needed.
+    IsDirectory,
     /// The path is not one.
     InvalidPath,
     /// No file system is registered for the path's scheme.
     UnsupportedScheme,
+    /// The file system cannot do that.
+    Unsupported,
     /// Anything else.
     Other,
+}
+
+impl FsErrorKind {
+    fn of(source: &io::Error) -> Self {
+        match source.kind() {
+            io::ErrorKind::NotFound => Self::NotFound,
+            io::ErrorKind::PermissionDenied => Self::PermissionDenied,
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::NoSpace,
+            io::ErrorKind::AlreadyExists => Self::AlreadyExists,
+            io::ErrorKind::IsADirectory => Self::IsDirectory,
+            io::ErrorKind::InvalidFilename => Self::InvalidPath,
+            io::ErrorKind::Unsupported => Self::Unsupported,
+            _ => Self::Other,
+        }
+    }
+
+    fn remedy(self) -> &'static str {
+        match self {
+            Self::NoSpace => "; free space there, or choose another folder",
+            Self::PermissionDenied => "; the user Flott runs as needs the right to it",
+            _ => "",
+        }
+    }
 }
 
 /// What was tried on which path, and what came of it.
@@ -31,26 +62,14 @@ pub struct FsError {
     source: io::Error,
 }
 
-impl FsErrorKind {
-    fn remedy(self) -> &'static str {
-        match self {
-            Self::NoSpace => "; free space there, or choose another folder",
-            Self::PermissionDenied => "; the user Flott runs as needs the right to it",
-            _ => "",
-        }
-    }
-}
-
 impl FsError {
     /// `action` (a verb) on `path` ended with `source`.
     pub fn io(action: &'static str, path: &FsPath, source: io::Error) -> Self {
-        let kind = match source.kind() {
-            io::ErrorKind::NotFound => FsErrorKind::NotFound,
-            io::ErrorKind::PermissionDenied => FsErrorKind::PermissionDenied,
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => FsErrorKind::NoSpace,
-            _ => FsErrorKind::Other,
-        };
-        Self { action, path: path.to_string(), kind, source }
+        Self { action, path: path.to_string(), kind: FsErrorKind::of(&source), source }
+    }
+
+    pub(crate) fn rename(from: &FsPath, to: &FsPath, source: io::Error) -> Self {
+        Self { action: "rename", path: format!("{from} to {to}"), kind: FsErrorKind::of(&source), source }
     }
 
     pub(crate) fn invalid_path(text: &str, why: &'static str) -> Self {
@@ -79,8 +98,81 @@ impl FsError {
         self.kind
     }
 
-    /// Whether trying again may help without anybody doing something.
+    /// What was tried: a verb.
+    pub fn action(&self) -> &'static str {
+        self.action
+    }
+
+    /// The path or paths it was tried on, as they are shown.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// What the operating system, or the file system's client, called it.
+    pub fn io_kind(&self) -> io::ErrorKind {
+        self.source.kind()
+    }
+
+    /// Whether trying again may help without anybody changing the program, its arguments or the files it names: true for a full
+    /// disk, which others may free, and for what devices and networks do.
     pub fn is_retryable(&self) -> bool {
-        matches!(self.kind, FsErrorKind::Other | FsErrorKind::NoSpace)
+        match self.kind {
+            FsErrorKind::NoSpace => true,
+            FsErrorKind::Other => !matches!(
+                self.source.kind(),
+                io::ErrorKind::CrossesDevices
+                    | io::ErrorKind::DirectoryNotEmpty
+                    | io::ErrorKind::FileTooLarge
+                    | io::ErrorKind::InvalidData
+                    | io::ErrorKind::InvalidInput
+                    | io::ErrorKind::NotADirectory
+                    | io::ErrorKind::NotSeekable
+                    | io::ErrorKind::ReadOnlyFilesystem
+                    | io::ErrorKind::TooManyLinks
+                    | io::ErrorKind::UnexpectedEof
+            ),
+            _ => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(kind: io::ErrorKind) -> FsError {
+        FsError::io("open", &"/data/x".parse().unwrap(), kind.into())
+    }
+
+    #[test]
+    fn kinds_follow_the_operating_system() {
+        for (from, to, retryable) in [
+            (io::ErrorKind::NotFound, FsErrorKind::NotFound, false),
+            (io::ErrorKind::PermissionDenied, FsErrorKind::PermissionDenied, false),
+            (io::ErrorKind::StorageFull, FsErrorKind::NoSpace, true),
+            (io::ErrorKind::QuotaExceeded, FsErrorKind::NoSpace, true),
+            (io::ErrorKind::AlreadyExists, FsErrorKind::AlreadyExists, false),
+            (io::ErrorKind::IsADirectory, FsErrorKind::IsDirectory, false),
+            (io::ErrorKind::InvalidFilename, FsErrorKind::InvalidPath, false),
+            (io::ErrorKind::Unsupported, FsErrorKind::Unsupported, false),
+            (io::ErrorKind::NotADirectory, FsErrorKind::Other, false),
+            (io::ErrorKind::UnexpectedEof, FsErrorKind::Other, false),
+            (io::ErrorKind::TimedOut, FsErrorKind::Other, true),
+            (io::ErrorKind::ConnectionReset, FsErrorKind::Other, true),
+        ] {
+            let error = error(from);
+            assert_eq!((error.kind(), error.is_retryable()), (to, retryable), "{from:?}");
+        }
+    }
+
+    #[test]
+    fn messages_say_what_was_tried_and_what_to_do() {
+        let denied = error(io::ErrorKind::PermissionDenied);
+        assert_eq!(
+            denied.to_string(),
+            "cannot open /data/x: permission denied; the user Flott runs as needs the right to it"
+        );
+        assert_eq!((denied.action(), denied.path()), ("open", "/data/x"));
+        assert_eq!(denied.io_kind(), io::ErrorKind::PermissionDenied);
     }
 }

@@ -2,36 +2,33 @@
 //!
 //! The rule of splits: a split from `start` with `length` bytes holds the lines that begin in `start + 1 ..= start +
 //! length`, and the first line of the file if `start` is 0. So every line belongs to one split, wherever the cuts are.
+//!
+//! ```
+//! use flott_fs::text::{InvalidUtf8, LineReader, plan_splits_of};
+//! use flott_fs::{Access, FsPath, for_path};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let folder = tempfile::tempdir()?;
+//! let path = FsPath::local(folder.path()).join("poem");
+//! let fs = for_path(&path)?;
+//! fs.write_atomically_with(&path, b"the boat\nis afloat\r\nagain", Access::Ordinary)?;
+//!
+//! let mut lines = Vec::new();
+//! for split in plan_splits_of(&fs.list_files(&path)?, 10, 5) {
+//!     let mut reader = LineReader::open_planned(&split, None, InvalidUtf8::Fail, 1024)?;
+//!     while let Some(line) = reader.next_line()? {
+//!         lines.push(line.to_owned());
+//!     }
+//! }
+//! assert_eq!(lines, ["the boat", "is afloat", "again"]);
+//! # Ok(())
+//! # }
+//! ```
 
+mod error;
 mod reader;
+mod split;
 
-pub use reader::{InvalidUtf8, LineError, LineReader};
-
-use crate::{FileStatus, FsPath};
-
-/// A part of a file that one reader reads.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FileSplit {
-    /// The file.
-    pub path: FsPath,
-    /// Where the split begins, in bytes.
-    pub start: u64,
-    /// How many bytes it has.
-    pub length: u64,
-}
-
-/// Cuts files into splits of about `target` bytes; a rest of less than a tenth of that joins the split before it.
-pub fn plan_splits(files: &[FileStatus], target: u64) -> Vec<FileSplit> {
-    let target = target.max(1);
-    let mut splits = Vec::new();
-    for file in files {
-        let mut start = 0;
-        while start < file.length {
-            let left = file.length - start;
-            let length = if left < target + target / 10 { left } else { target };
-            splits.push(FileSplit { path: file.path.clone(), start, length });
-            start += length;
-        }
-    }
-    splits
-}
+pub use error::LineError;
+pub use reader::{InvalidUtf8, LineReader};
+pub use split::{FileSplit, PlannedSplit, plan_splits, plan_splits_of};

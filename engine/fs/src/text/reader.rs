@@ -1,15 +1,20 @@
 //! Reads the lines of a split.
+//!
+//! The buffer holds the bytes of the file from the next line on; only the piece of a line at its end is ever moved. After each
+//! line, `offset` is the place where another reader can go on.
 
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{ErrorKind, Read, Seek, SeekFrom};
 
 use memchr::memchr;
 
-use super::FileSplit;
+use super::error::LineError;
+use super::split::{FileSplit, PlannedSplit};
 use crate::error::FsError;
-use crate::{FileReader, FsPath, for_path};
+use crate::file_system::FileReader;
+use crate::registry::for_path;
 
 /// What is read at a time.
-const BUFFER_BYTES: usize = 256 * 1024;
+const BUFFER_BYTES: usize = 1024 * 1024;
 
 /// What to do with a line that is not UTF-8.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,42 +25,22 @@ pub enum InvalidUtf8 {
     Skip,
 }
 
-/// Why a line could not be read.
-#[derive(Debug, thiserror::Error)]
-pub enum LineError {
-    /// The file could not be read.
-    #[error(transparent)]
-    File(#[from] FsError),
-    /// The line is not text.
-    #[error("{path} is not UTF-8 at byte {offset}; skip such lines if that is expected")]
-    NotUtf8 {
-        /// The file.
-        path: FsPath,
-        /// Where the first wrong byte is.
-        offset: u64,
-    },
-    /// The line is too long.
-    #[error("the line at byte {offset} of {path} is longer than {limit} bytes")]
-    TooLong {
-        /// The file.
-        path: FsPath,
-        /// Where the line begins.
-        offset: u64,
-        /// What is allowed.
-        limit: usize,
-    },
-}
-
-/// Reads the lines of a split, without their ends (`\n` or `\r\n`).
+/// Reads the lines of a split, without their ends (`\n` or `\r\n`). After an error, what it gives is not specified.
 pub struct LineReader {
     file: Box<dyn FileReader>,
     split: FileSplit,
     buffer: Vec<u8>,
+    /// The size of the buffer, unless a line is longer.
+    buffer_bytes: usize,
     /// The part of the buffer that is still to be given.
     from: usize,
     to: usize,
     /// The file offset of `buffer[from]`.
     offset: u64,
+    /// Where the file ends for this reader, whatever it has grown by.
+    cap: u64,
+    /// The length the file must have.
+    needed: u64,
     end_of_file: bool,
     on_invalid: InvalidUtf8,
     longest: usize,
@@ -63,7 +48,8 @@ pub struct LineReader {
 }
 
 impl LineReader {
-    /// Opens a split. `position` is where an earlier reader of the split came to, by [`position`](Self::position).
+    /// Opens a split to read lines of at most `longest` bytes. `position` is where an earlier reader of the split came to, by
+    /// [`position`](Self::position).
     ///
     /// # Errors
     /// [`LineError`] that names the file.
@@ -73,17 +59,54 @@ impl LineReader {
         on_invalid: InvalidUtf8,
         longest: usize,
     ) -> Result<Self, LineError> {
-        let mut file = for_path(&split.path)?.open(&split.path)?;
+        let needed = split.end();
+        Self::start(split, u64::MAX, needed, position, on_invalid, longest, BUFFER_BYTES)
+    }
+
+    /// Opens a split as [`open`](Self::open) does, and reads of the file what was there when the split was planned: a file that
+    /// has grown is read up to the length it had, so a reader that goes on after a failure gives the same lines. That a file was
+    /// rewritten and is longer than before cannot be told.
+    ///
+    /// # Errors
+    /// [`LineError`] that names the file; also if the file is shorter than it was, or as long but changed.
+    pub fn open_planned(
+        planned: &PlannedSplit,
+        position: Option<u64>,
+        on_invalid: InvalidUtf8,
+        longest: usize,
+    ) -> Result<Self, LineError> {
+        let PlannedSplit { split, file_len, mtime } = planned.clone();
+        let found = for_path(&split.path)?.status(&split.path)?;
+        if found.length < file_len {
+            return Err(LineError::Shorter { path: split.path, planned: file_len, found: found.length });
+        }
+        if found.length == file_len && found.modified != mtime {
+            return Err(LineError::Rewritten { path: split.path, planned: mtime, found: found.modified });
+        }
+        Self::start(split, file_len, file_len, position, on_invalid, longest, BUFFER_BYTES)
+    }
+
+    fn start(
+        split: FileSplit,
+        cap: u64,
+        needed: u64,
+        position: Option<u64>,
+        on_invalid: InvalidUtf8,
+        longest: usize,
+        buffer_bytes: usize,
+    ) -> Result<Self, LineError> {
         let offset = position.unwrap_or(split.start);
-        let seek = file.seek(SeekFrom::Start(offset));
-        seek.map_err(|error| FsError::io("read", &split.path, error))?;
+        let file = for_path(&split.path)?.open_at(&split.path, offset)?;
         let mut reader = Self {
             file,
             split,
-            buffer: vec![0; BUFFER_BYTES],
+            buffer: vec![0; buffer_bytes],
+            buffer_bytes,
             from: 0,
             to: 0,
             offset,
+            cap,
+            needed,
             end_of_file: false,
             on_invalid,
             longest,
@@ -118,73 +141,104 @@ impl LineReader {
     pub fn next_line(&mut self) -> Result<Option<&str>, LineError> {
         loop {
             let Some((start, end)) = self.next_range()? else { return Ok(None) };
-            match std::str::from_utf8(&self.buffer[start..end]) {
-                Ok(_) => {}
-                Err(_) if self.on_invalid == InvalidUtf8::Skip => {
-                    self.skipped += 1;
-                    continue;
-                }
-                Err(error) => {
-                    let behind = (self.from - start - error.valid_up_to()) as u64;
-                    let offset = self.offset - behind;
-                    return Err(LineError::NotUtf8 { path: self.split.path.clone(), offset });
-                }
+            // A line that may be skipped is looked at twice: the borrow checker wants the decision before the result.
+            if self.on_invalid == InvalidUtf8::Skip && std::str::from_utf8(&self.buffer[start..end]).is_err()
+            {
+                self.skipped += 1;
+                continue;
             }
-            // Checked just now; asking again is what the borrow checker needs and costs little for a line.
-            return Ok(std::str::from_utf8(&self.buffer[start..end]).ok());
+            return match std::str::from_utf8(&self.buffer[start..end]) {
+                Ok(line) => Ok(Some(line)),
+                Err(error) => {
+                    let begin = self.offset - (self.from - start) as u64;
+                    let offset = begin + error.valid_up_to() as u64;
+                    Err(LineError::NotUtf8 { path: self.split.path.clone(), offset })
+                }
+            };
         }
+    }
+
+    /// The bytes of the next line, UTF-8 or not; none at the end of the split.
+    ///
+    /// # Errors
+    /// [`LineError`] that names file and offset.
+    pub fn next_line_bytes(&mut self) -> Result<Option<&[u8]>, LineError> {
+        Ok(self.next_range()?.map(|(start, end)| &self.buffer[start..end]))
     }
 
     /// Finds the next line in the buffer and moves behind it.
     fn next_range(&mut self) -> Result<Option<(usize, usize)>, LineError> {
-        if self.offset > self.split.start + self.split.length {
+        if self.offset > self.split.end() {
             return Ok(None);
         }
         let mut searched = 0;
         loop {
-            let unread = &self.buffer[self.from + searched..self.to];
-            if let Some(found) = memchr(b'\n', unread) {
-                let start = self.from;
-                let end = start + searched + found;
-                self.offset += (end + 1 - start) as u64;
-                self.from = end + 1;
-                let end = if end > start && self.buffer[end - 1] == b'\r' { end - 1 } else { end };
-                return Ok(Some((start, end)));
+            if let Some(found) = memchr(b'\n', &self.buffer[self.from + searched..self.to]) {
+                let end = self.from + searched + found;
+                return self.take_line(end, end + 1).map(Some);
             }
             searched = self.to - self.from;
-            if searched > self.longest {
-                let (path, offset) = (self.split.path.clone(), self.offset);
-                return Err(LineError::TooLong { path, offset, limit: self.longest });
-            }
             if self.end_of_file {
-                let (start, end) = (self.from, self.to);
-                self.offset += (end - start) as u64;
-                self.from = end;
-                let end = if end > start && self.buffer[end - 1] == b'\r' { end - 1 } else { end };
-                return Ok((self.to > start).then_some((start, end)));
+                return if searched == 0 { Ok(None) } else { self.take_line(self.to, self.to).map(Some) };
+            }
+            // The end of the line, of two bytes at most, does not count.
+            if searched >= self.longest.saturating_add(2) {
+                return Err(self.too_long());
             }
             self.fill()?;
         }
     }
 
-    /// Reads more behind what is unread.
+    /// Takes what comes before `end` as a line and goes on at `next`.
+    fn take_line(&mut self, end: usize, next: usize) -> Result<(usize, usize), LineError> {
+        let start = self.from;
+        let end = if self.buffer[start..end].ends_with(b"\r") { end - 1 } else { end };
+        if end - start > self.longest {
+            return Err(self.too_long());
+        }
+        self.offset += (next - start) as u64;
+        self.from = next;
+        Ok((start, end))
+    }
+
+    fn too_long(&self) -> LineError {
+        LineError::TooLong { path: self.split.path.clone(), offset: self.offset, limit: self.longest }
+    }
+
+    /// Reads more behind what is unread, into a buffer that has grown if that fills it.
     fn fill(&mut self) -> Result<(), LineError> {
         self.buffer.copy_within(self.from..self.to, 0);
         self.to -= self.from;
         self.from = 0;
         if self.to == self.buffer.len() {
-            self.buffer.resize(self.buffer.len() * 2, 0);
+            let largest = self.longest.saturating_add(2).max(self.buffer_bytes);
+            self.buffer.resize(self.buffer.len().saturating_mul(2).min(largest), 0);
+        } else if self.buffer.len() > self.buffer_bytes && self.to < self.buffer_bytes {
+            // The long line is behind.
+            self.buffer.truncate(self.buffer_bytes);
+            self.buffer.shrink_to_fit();
         }
+        let reached = self.offset + self.to as u64;
+        let wanted = usize::try_from(self.cap.saturating_sub(reached)).unwrap_or(usize::MAX);
+        let room = wanted.min(self.buffer.len() - self.to);
         let read = loop {
-            match self.file.read(&mut self.buffer[self.to..]) {
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                read => break read,
+            match self.file.read(&mut self.buffer[self.to..self.to + room]) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                read => break read.map_err(|error| FsError::io("read", &self.split.path, error))?,
             }
         };
-        let read = read.map_err(|error| FsError::io("read", &self.split.path, error))?;
+        if read == 0 && reached < self.needed {
+            return Err(self.shorter()?);
+        }
         self.to += read;
         self.end_of_file = read == 0;
         Ok(())
+    }
+
+    fn shorter(&mut self) -> Result<LineError, FsError> {
+        let path = self.split.path.clone();
+        let found = self.file.seek(SeekFrom::End(0)).map_err(|error| FsError::io("read", &path, error))?;
+        Ok(LineError::Shorter { path, planned: self.needed, found })
     }
 
     fn skip_line(&mut self) -> Result<(), LineError> {
@@ -205,64 +259,4 @@ impl LineReader {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::FileStatus;
-    use crate::text::plan_splits;
-
-    fn read_all(mut reader: LineReader) -> Result<Vec<String>, LineError> {
-        let mut lines = Vec::new();
-        while let Some(line) = reader.next_line()? {
-            lines.push(line.to_owned());
-        }
-        Ok(lines)
-    }
-
-    proptest! {
-        #[test]
-        fn every_line_is_read_once_however_the_file_is_cut(
-            text in "([ab]{0,5}(\n|\r\n|\n\n)){0,20}[ab]{0,3}", target in 1_u64..30, stop in 0_usize..5,
-        ) {
-            let folder = tempfile::tempdir().unwrap();
-            let path = FsPath::local(&folder.path().join("text"));
-            std::fs::write(path.path(), &text).unwrap();
-            let file = FileStatus { path, length: text.len() as u64, modified: 0, is_dir: false };
-            let mut lines = Vec::new();
-            for split in plan_splits(&[file], target) {
-                // A reader stops after a few lines, another goes on where it was.
-                let mut first = LineReader::open(split.clone(), None, InvalidUtf8::Fail, 1000).unwrap();
-                for _ in 0..stop {
-                    lines.extend(first.next_line().unwrap().map(str::to_owned));
-                }
-                let position = Some(first.position());
-                lines.extend(read_all(LineReader::open(split, position, InvalidUtf8::Fail, 1000).unwrap()).unwrap());
-            }
-            let expected: Vec<&str> = text.lines().map(|line| line.strip_suffix('\r').unwrap_or(line)).collect();
-            prop_assert_eq!(lines, expected);
-        }
-    }
-
-    #[test]
-    fn what_is_not_text_fails_with_its_place_or_is_skipped_and_counted() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = FsPath::local(&folder.path().join("binary"));
-        std::fs::write(path.path(), b"good\nba\xFFd\nlong line\nend").unwrap();
-        let split = FileSplit { path: path.clone(), start: 0, length: 30 };
-        let error =
-            read_all(LineReader::open(split.clone(), None, InvalidUtf8::Fail, 100).unwrap()).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            format!("{path} is not UTF-8 at byte 7; skip such lines if that is expected")
-        );
-        let mut reader = LineReader::open(split, None, InvalidUtf8::Skip, 100).unwrap();
-        assert_eq!(reader.next_line().unwrap(), Some("good"));
-        assert_eq!(reader.next_line().unwrap(), Some("long line"));
-        assert_eq!(reader.skipped(), 1);
-        let long = FileSplit { path: path.clone(), start: 0, length: 0 };
-        std::fs::write(path.path(), "x".repeat(1000)).unwrap();
-        let error = read_all(LineReader::open(long, None, InvalidUtf8::Fail, 100).unwrap()).unwrap_err();
-        assert_eq!(error.to_string(), format!("the line at byte 0 of {path} is longer than 100 bytes"));
-    }
-}
+mod tests;
