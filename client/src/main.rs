@@ -1,2 +1,0 @@
-//! The `flott` command.
-fn main() {}
