@@ -218,14 +218,12 @@ impl CheckpointStore {
         flott_fs::for_path(&folder)?.delete_dir(&folder)
     }
 
-    /// Deletes the job's directory if nothing is left in it. Blocks.
-    pub fn delete_if_empty(&self) {
-        if let Ok(fs) = flott_fs::for_path(&self.directory)
-            && fs.list(&self.directory).is_ok_and(|entries| entries.is_empty())
-        {
-            // Who deletes what somebody else deletes too has what he wants.
-            let _ = fs.delete_dir(&self.directory);
-        }
+    /// Deletes the job's directory with all checkpoints, also what is left of those that were given up. Blocks.
+    ///
+    /// # Errors
+    /// [`FsError`] that names the folder.
+    pub fn delete_all(&self) -> Result<(), FsError> {
+        flott_fs::for_path(&self.directory)?.delete_dir(&self.directory)
     }
 }
 
@@ -291,7 +289,7 @@ mod tests {
         store.complete(&written).unwrap();
         assert_eq!(read_checkpoint(&store.folder(written.id)).unwrap(), written);
         store.delete(written.id).unwrap();
-        store.delete_if_empty();
+        store.delete_all().unwrap();
         assert!(!folder.path().join("job").exists());
     }
 }

@@ -99,13 +99,13 @@ impl CheckpointCoordinator {
             JobStatus::Failed => true,
             _ => false,
         };
-        let mut gone: Vec<CheckpointId> = self.pending.take().map(|pending| pending.id).into_iter().collect();
-        if !keep {
-            gone.extend(self.completed.drain(..).map(|checkpoint| checkpoint.id));
-        }
+        let pending = self.pending.take().map(|pending| pending.id);
         let deletion = io.spawn_blocking(move || {
-            gone.into_iter().for_each(|id| delete(&store, id));
-            store.delete_if_empty();
+            if keep {
+                pending.into_iter().for_each(|id| delete(&store, id));
+            } else if let Err(error) = store.delete_all() {
+                tracing::warn!(%error, "the checkpoints of a job that is over could not be deleted");
+            }
         });
         // The job is only over when its folder is.
         let (done, waiting) = std::sync::mpsc::sync_channel(1);

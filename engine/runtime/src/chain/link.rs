@@ -70,6 +70,8 @@ pub struct Link {
     watermark: Timestamp,
     /// Follows what the operator emits, in debug builds.
     checker: ElementChecker,
+    /// The checkpoint whose barrier came last.
+    snapshot_of: Option<CheckpointId>,
     /// Whether `advance` may have something.
     awake: bool,
     /// Whether the step in hand waits for the outside; set back by a wake-up.
@@ -94,6 +96,7 @@ impl Link {
             sides: Vec::new(),
             watermark: NO_TIMESTAMP,
             checker: ElementChecker::new(),
+            snapshot_of: None,
             awake: true,
             waiting: false,
         }
@@ -356,6 +359,10 @@ impl Link {
         now: Now,
     ) -> Result<(), OperatorError> {
         self.call(now, |operator, context| operator.prepare_snapshot(barrier.checkpoint, context))?;
+        // A later barrier may come before the word that the earlier checkpoint was given up.
+        if let Some(earlier) = self.snapshot_of.replace(barrier.checkpoint) {
+            self.state.cancel_snapshot(earlier);
+        }
         self.state.begin_snapshot(barrier.checkpoint)?;
         barriers.push(barrier.checkpoint);
         self.checker.check(&self.info.name, Checked::Barrier(barrier.checkpoint))?;
