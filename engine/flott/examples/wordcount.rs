@@ -1,6 +1,6 @@
 //! Counts the words of text files.
 //!
-//! `wordcount --input PATH… [--output DIR] [--api datastream] [--mode streaming|batch] [--parallelism N] [-D key=value]…`
+//! `wordcount --input PATH… [--output DIR] [--api datastream] [--mode streaming|batch] [--parallelism N] [--checkpoints DIR] [-D key=value]…`
 //!
 //! Folders are read with all below them; names that begin with `.` or `_` are left out. Words are split at ASCII white space.
 //! In streaming mode every update is written, in batch mode the final counts: lines of a word and its count.
@@ -16,7 +16,7 @@ struct Arguments {
     settings: Vec<(String, String)>,
 }
 
-const USAGE: &str = "usage: wordcount --input PATH… [--output DIR] [--api datastream] [--mode streaming|batch] [--parallelism N] [-D key=value]…";
+const USAGE: &str = "usage: wordcount --input PATH… [--output DIR] [--api datastream] [--mode streaming|batch] [--parallelism N] [--checkpoints DIR] [-D key=value]…";
 
 fn arguments() -> Result<Arguments, String> {
     let mut arguments = Arguments { inputs: Vec::new(), output: None, settings: Vec::new() };
@@ -28,8 +28,13 @@ fn arguments() -> Result<Arguments, String> {
             "--input" => arguments.inputs.push(value),
             "--output" => arguments.output = Some(value),
             "--api" if value == "datastream" => {}
+            "--api" => return Err(format!("unknown api {value}\n{USAGE}")),
             "--mode" => set("execution.runtime-mode", &value),
             "--parallelism" => set("parallelism.default", &value),
+            "--checkpoints" => {
+                set("execution.checkpointing.dir", &value);
+                set("execution.checkpointing.interval", "1 s");
+            }
             "-D" => {
                 let (key, value) =
                     value.split_once('=').ok_or_else(|| format!("-D {value} sets nothing\n{USAGE}"))?;

@@ -1,6 +1,7 @@
 //! Programs on the embedded cluster, against oracles: also when tasks fail on the way.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
+mod cancel;
 mod errors;
 mod recovery;
 mod support;

@@ -1,0 +1,57 @@
+//! A job that is cancelled ends, and leaves nothing that is not committed.
+
+use std::sync::mpsc::sync_channel;
+
+use flott::cluster::{JobError, LocalCluster};
+use flott::prelude::*;
+use flott::runtime::source::GeneratorSource;
+
+use crate::support::{environment, recovering};
+
+#[test]
+fn a_cancelled_job_ends_without_a_trace_of_what_was_not_committed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (checkpoints, output) = (folder.path().join("checkpoints"), folder.path().join("out"));
+    let env = environment(&[]);
+    for (key, value) in recovering(&checkpoints) {
+        env.configure(&key, value).unwrap();
+    }
+    let (seen, first_seen) = sync_channel(1);
+    // At this pace it would take years.
+    let endless = GeneratorSource::new(u64::MAX, |n| n).with_records_per_second(1_000.0);
+    env.from_source(endless, WatermarkStrategy::no_watermarks(), "numbers")
+        .map(move |n| {
+            // Full or closed: somebody knows already.
+            let _ = seen.try_send(());
+            n
+        })
+        .write_files(
+            output.to_str().unwrap(),
+            |n, out| out.extend_from_slice(format!("{n}\n").as_bytes()),
+            FileSinkOptions::default(),
+        )
+        .unwrap();
+    let (graph, program) = env.plan("endless").unwrap();
+    let cluster = LocalCluster::start().unwrap();
+    let cluster = &cluster;
+    let error = std::thread::scope(|scope| {
+        let canceling = std::thread::Builder::new().spawn_scoped(scope, move || {
+            first_seen.recv().unwrap();
+            cluster.cancel_all();
+        });
+        let result = cluster.run(graph, program, &env.configuration(), None);
+        canceling.unwrap().join().unwrap();
+        result.unwrap_err()
+    });
+    assert!(matches!(error, JobError::Canceled { .. }), "{error}");
+    assert!(error.to_string().contains("job 'endless'"), "{error}");
+    let hidden = std::fs::read_dir(&output)
+        .into_iter()
+        .flatten()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.starts_with('.'))
+        .collect::<Vec<_>>();
+    assert!(hidden.is_empty(), "{hidden:?} were left behind");
+    let left = std::fs::read_dir(&checkpoints).into_iter().flatten().count();
+    assert_eq!(left, 0, "checkpoints of a cancelled job are deleted by default");
+}
