@@ -56,7 +56,11 @@ impl fmt::Display for OperatorError {
         f.write_str(&self.message)?;
         let mut source = self.source.as_deref().and_then(std::error::Error::source);
         while let Some(error) = source {
-            write!(f, ": {error}")?;
+            let text = error.to_string();
+            // Many errors say what their source says.
+            if !self.message.contains(&text) {
+                write!(f, ": {text}")?;
+            }
             source = error.source();
         }
         Ok(())

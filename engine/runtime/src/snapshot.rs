@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use flott_core::ids::{CheckpointId, ExecutionId};
@@ -76,7 +77,12 @@ struct FileWriting {
     chunks: Option<SyncSender<Vec<u8>>>,
     waiting: VecDeque<Vec<u8>>,
     outcome: Arc<Outcome>,
+    /// Closed when the writing thread has ended.
+    ended: Receiver<()>,
 }
+
+/// How long a task that stops waits for its writing thread, which has only its last chunks to write.
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
 #[derive(Default)]
 struct Outcome {
@@ -139,6 +145,16 @@ impl SnapshotWriter {
         file.outcome.done.load(Ordering::Acquire)
     }
 
+    /// The task stops: what was begun is given up. When this returns nothing is written any more, so that whoever deletes the
+    /// job's checkpoints deletes all of them.
+    pub(crate) fn abandon(self) {
+        if let Some(FileWriting { chunks, ended, .. }) = self.file {
+            drop(chunks);
+            // An error says that the thread has ended, which is what is waited for.
+            let _ = ended.recv_timeout(LONGEST_WAIT);
+        }
+    }
+
     /// The snapshot, or why it could not be written.
     pub(crate) fn finish(self) -> Result<SubtaskSnapshot, String> {
         let Self { buffer, parts, file, .. } = self;
@@ -175,6 +191,7 @@ impl FileWriting {
         let path = directory.join(&format!("chk-{checkpoint}")).join(&name);
         let outcome = Arc::new(Outcome::default());
         let (sender, chunks) = sync_channel(QUEUED_CHUNKS);
+        let (ending, ended) = sync_channel::<()>(0);
         let (path_there, outcome_there, waker) = (path.clone(), Arc::clone(&outcome), waker.clone());
         io.spawn_blocking(move || {
             if let Err(error) = write_file(&path_there, &chunks, &waker) {
@@ -186,8 +203,9 @@ impl FileWriting {
             }
             outcome_there.done.store(true, Ordering::Release);
             waker.wake();
+            drop(ending);
         });
-        Self { path, chunks: Some(sender), waiting: VecDeque::new(), outcome }
+        Self { path, chunks: Some(sender), waiting: VecDeque::new(), outcome, ended }
     }
 
     fn push(&mut self) -> bool {

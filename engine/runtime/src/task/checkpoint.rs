@@ -27,24 +27,24 @@ pub(super) struct SnapshotInHand {
 }
 
 impl Subtask {
-    /// Acts on a message; false: the subtask is over.
-    pub(super) fn handle(&mut self, message: TaskMessage, now: Now) -> Result<bool, TaskFailure> {
+    /// Acts on a message; with the last event if the subtask is over.
+    pub(super) fn handle(
+        &mut self,
+        message: TaskMessage,
+        now: Now,
+    ) -> Result<Option<TaskEvent>, TaskFailure> {
         match message {
             TaskMessage::TriggerCheckpoint(checkpoint) => self.trigger(checkpoint),
             TaskMessage::CheckpointComplete(checkpoint) => self.checkpoint_complete(checkpoint, now)?,
             TaskMessage::CheckpointAborted(checkpoint) => self.abort_checkpoint(checkpoint),
             TaskMessage::Commit if self.phase == Phase::Drained => {
                 self.commit_ended(now)?;
-                self.tell(TaskEvent::Finished);
-                return Ok(false);
+                return Ok(Some(TaskEvent::Finished));
             }
             TaskMessage::Commit => {}
-            TaskMessage::Cancel => {
-                self.tell(TaskEvent::Canceled);
-                return Ok(false);
-            }
+            TaskMessage::Cancel => return Ok(Some(TaskEvent::Canceled)),
         }
-        Ok(true)
+        Ok(None)
     }
 
     fn trigger(&mut self, checkpoint: CheckpointId) {
@@ -77,6 +77,13 @@ impl Subtask {
             for link in self.chain.links_mut() {
                 link.state_mut().cancel_snapshot(snapshot.writer.checkpoint());
             }
+        }
+    }
+
+    /// The task stops: nothing may be written for it any more.
+    pub(super) fn abandon_snapshot(&mut self) {
+        if let Some(snapshot) = self.snapshot.take() {
+            snapshot.writer.abandon();
         }
     }
 
@@ -147,8 +154,8 @@ impl Subtask {
         Ok(())
     }
 
-    /// After the end: finishes if nothing is to be committed. True: the subtask is over.
-    pub(super) fn try_finish(&mut self, now: Now) -> Result<bool, TaskFailure> {
+    /// After the end: finishes if nothing is to be committed; with the last event if the subtask is over.
+    pub(super) fn try_finish(&mut self, now: Now) -> Result<Option<TaskEvent>, TaskFailure> {
         let checked = self.outputs.iter().try_for_each(Output::check);
         checked.map_err(|error| self.failure(0, error))?;
         let handles = match &self.spec.restore.ended {
@@ -156,13 +163,12 @@ impl Subtask {
             None => self.final_handles(now)?,
         };
         if handles.is_empty() {
-            self.tell(TaskEvent::Finished);
-            return Ok(true);
+            return Ok(Some(TaskEvent::Finished));
         }
         self.spec.restore.ended = Some(handles.clone());
         self.phase = Phase::Drained;
         self.tell(TaskEvent::Drained(handles));
-        Ok(false)
+        Ok(None)
     }
 
     fn final_handles(&mut self, now: Now) -> Result<FinalHandles, TaskFailure> {

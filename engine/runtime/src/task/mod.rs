@@ -210,7 +210,7 @@ pub struct Subtask {
 enum Turn {
     More,
     Wait,
-    Over,
+    Over(TaskEvent),
 }
 
 impl Subtask {
@@ -250,10 +250,7 @@ impl Subtask {
         let event = match turn {
             Ok(Ok(Turn::More)) => return RunOutcome::Continue { more: true, wake_at: None },
             Ok(Ok(Turn::Wait)) => return RunOutcome::Continue { more: false, wake_at: self.wake_at() },
-            Ok(Ok(Turn::Over)) => {
-                self.close();
-                return RunOutcome::Over;
-            }
+            Ok(Ok(Turn::Over(event))) => event,
             Ok(Err(failure)) => TaskEvent::Failed(failure),
             Err(panic) => TaskEvent::Failed(TaskFailure {
                 fault: Fault::User,
@@ -262,6 +259,7 @@ impl Subtask {
                 ..self.failure(self.chain.working(), OperatorError::new(Fault::User, ""))
             }),
         };
+        // Told last: another attempt may begin as soon as this one is known to be over.
         self.close();
         self.tell(event);
         RunOutcome::Over
@@ -302,6 +300,7 @@ impl Subtask {
     }
 
     fn close(&mut self) {
+        self.abandon_snapshot();
         for link in self.chain.links_mut() {
             // Closing must not keep the other operators from closing.
             let _ = panics::caught(|| {
@@ -323,8 +322,8 @@ impl Subtask {
             self.chain.wake();
         }
         while let Some(message) = self.spec.mailbox.take() {
-            if !self.handle(message, reading)? {
-                return Ok(Turn::Over);
+            if let Some(event) = self.handle(message, reading)? {
+                return Ok(Turn::Over(event));
             }
         }
         loop {
@@ -334,8 +333,11 @@ impl Subtask {
                 Phase::Ended | Phase::Drained => false,
             };
             let writing = self.write_snapshot()?;
-            if self.phase == Phase::Ended && self.snapshot.is_none() && self.try_finish(reading)? {
-                return Ok(Turn::Over);
+            if self.phase == Phase::Ended
+                && self.snapshot.is_none()
+                && let Some(event) = self.try_finish(reading)?
+            {
+                return Ok(Turn::Over(event));
             }
             if !worked && !writing {
                 return Ok(Turn::Wait);
