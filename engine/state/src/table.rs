@@ -7,6 +7,8 @@
 //! table's. Writing an entry, and inserting one, gives it the table's version. Nothing else is kept for a snapshot, and
 //! without one a lookup has one branch more than a plain hash table.
 
+use std::num::NonZeroU32;
+
 use flott_core::{CodecError, Data, Key, KeyGroup, KeyGroupRange, KeyHash, MaxParallelism, Timestamp};
 use hashbrown::HashTable;
 
@@ -43,9 +45,9 @@ struct Entry<K, V> {
 /// assert_eq!(counts.get("be".to_owned().key_hash(), &"be".to_owned()), Some(&2));
 /// ```
 pub struct Table<K, V> {
-    /// One for all key groups; or 2 to the power of `sub_bits` for each.
+    /// One for all key groups, or one or more for each, as `layout` says.
     shards: Vec<HashTable<Entry<K, V>>>,
-    sub_bits: u32,
+    layout: Layout,
     key_groups: KeyGroupRange,
     max_parallelism: MaxParallelism,
     len: usize,
@@ -55,6 +57,54 @@ pub struct Table<K, V> {
     namespace: Timestamp,
     /// Where draining goes on.
     drained: Position,
+}
+
+/// Which shard an entry is in. Every lookup asks this, so it is as few instructions as can be.
+#[derive(Clone, Copy)]
+struct Layout {
+    /// A key group has 2 to the power of this many shards.
+    sub_bits: u32,
+    /// The bits of the hash, from `32 - sub_bits` on, that number the shards of all key groups there are.
+    mask: usize,
+    /// The number of the first shard that this table has.
+    first: usize,
+    /// The number of key groups if it is no power of two: then it takes a division.
+    modulus: Option<NonZeroU32>,
+}
+
+impl Layout {
+    /// One shard for all.
+    const WHOLE: Self = Self { sub_bits: 0, mask: 0, first: 0, modulus: None };
+
+    fn split(key_groups: KeyGroupRange, max_parallelism: MaxParallelism) -> Self {
+        let sub_bits = MIN_SHARDS.div_ceil(key_groups.len().max(1)).next_power_of_two().trailing_zeros();
+        let groups = max_parallelism.get();
+        Self {
+            sub_bits,
+            mask: ((groups as usize) << sub_bits) - 1,
+            first: usize::from(key_groups.start) << sub_bits,
+            modulus: NonZeroU32::new(groups).filter(|groups| !groups.is_power_of_two()),
+        }
+    }
+
+    /// The shard of a key; beyond all shards if its key group has none. The key group is that of [`KeyHash::group`]:
+    /// bits 32 and up of the hash, modulo the number of key groups. The bits below part its shards. A hash table uses the
+    /// lowest bits, and the highest 7.
+    #[inline]
+    fn shard(self, hash: KeyHash) -> usize {
+        let number = (hash.bits() >> (32 - self.sub_bits)) as usize;
+        match self.modulus {
+            None => (number & self.mask).wrapping_sub(self.first),
+            Some(modulus) => self.by_division(hash, modulus),
+        }
+    }
+
+    #[cold]
+    fn by_division(self, hash: KeyHash, modulus: NonZeroU32) -> usize {
+        let (high, low) = ((hash.bits() >> 32) as u32, hash.bits() as u32);
+        let sub = u64::from(low) << self.sub_bits >> 32;
+        (((high % modulus) as usize) << self.sub_bits | sub as usize).wrapping_sub(self.first)
+    }
 }
 
 #[derive(Default)]
@@ -86,7 +136,7 @@ impl<K: Key, V: Data> Table<K, V> {
     ) -> Self {
         Self {
             shards: vec![HashTable::new()],
-            sub_bits: 0,
+            layout: Layout::WHOLE,
             key_groups,
             max_parallelism,
             len: 0,
@@ -107,30 +157,18 @@ impl<K: Key, V: Data> Table<K, V> {
         self.len == 0
     }
 
-    #[inline]
-    fn shard(&self, hash: KeyHash) -> usize {
-        if self.shards.len() == 1 {
-            return 0;
-        }
-        let group = hash.group(self.max_parallelism).index();
-        let group = usize::from(group.wrapping_sub(self.key_groups.start));
-        // The key group comes from bits 32 and up, the hash table uses the lowest bits and the highest 7.
-        let sub = (hash.bits() >> 48) as usize & ((1 << self.sub_bits) - 1);
-        (group << self.sub_bits | sub).min(self.shards.len() - 1)
-    }
-
     /// The value of a key.
     #[inline]
     pub fn get(&self, hash: KeyHash, key: &K) -> Option<&V> {
-        let shard = &self.shards[self.shard(hash)];
+        let shard = self.shards.get(self.layout.shard(hash))?;
         shard.find(hash.bits(), |entry| entry.key == *key).map(|entry| &entry.value)
     }
 
     /// The value of a key, to change.
     #[inline]
     pub fn get_mut(&mut self, hash: KeyHash, key: &K) -> Option<&mut V> {
-        let shard = self.shard(hash);
-        let entry = self.shards[shard].find_mut(hash.bits(), |entry| entry.key == *key)?;
+        let shard = self.shards.get_mut(self.layout.shard(hash))?;
+        let entry = shard.find_mut(hash.bits(), |entry| entry.key == *key)?;
         if let Some(writing) = &mut self.writing {
             writing.touch(entry, self.version);
         }
@@ -177,7 +215,7 @@ impl<K: Key, V: Data> Table<K, V> {
         if self.len >= UNSPLIT_ENTRIES && self.shards.len() == 1 {
             self.split();
         }
-        let index = self.shard(hash);
+        let index = self.layout.shard(hash);
         let shard = &mut self.shards[index];
         let full = shard.capacity() == shard.len();
         let entry = Entry { key, value, version: self.version };
@@ -194,10 +232,8 @@ impl<K: Key, V: Data> Table<K, V> {
 
     /// Takes the value of a key.
     pub fn remove(&mut self, hash: KeyHash, key: &K) -> Option<V> {
-        let shard = self.shard(hash);
-        let Ok(mut found) = self.shards[shard].find_entry(hash.bits(), |entry| entry.key == *key) else {
-            return None;
-        };
+        let shard = self.shards.get_mut(self.layout.shard(hash))?;
+        let mut found = shard.find_entry(hash.bits(), |entry| entry.key == *key).ok()?;
         if let Some(writing) = &mut self.writing {
             writing.touch(found.get_mut(), self.version);
         }
@@ -249,15 +285,14 @@ impl<K: Key, V: Data> Table<K, V> {
 
     /// Splits the table into shards.
     fn split(&mut self) {
-        let groups = self.key_groups.len().max(1);
-        self.sub_bits = MIN_SHARDS.div_ceil(groups).next_power_of_two().trailing_zeros();
+        self.layout = Layout::split(self.key_groups, self.max_parallelism);
         let all = std::mem::take(&mut self.shards[0]);
-        let shards = groups << self.sub_bits;
+        let shards = self.key_groups.len() << self.layout.sub_bits;
         self.shards = (0..shards).map(|_| HashTable::with_capacity(all.len() / shards)).collect();
         for entry in all {
             let hash = entry.key.key_hash();
-            let shard = self.shard(hash);
-            self.shards[shard].insert_unique(hash.bits(), entry, |entry| entry.key.key_hash().bits());
+            self.shards[self.layout.shard(hash)]
+                .insert_unique(hash.bits(), entry, |entry| entry.key.key_hash().bits());
         }
         self.drained = Position::default();
         if let Some(writing) = &mut self.writing {
@@ -270,7 +305,7 @@ impl<K: Key, V: Data> Table<K, V> {
         if self.shards.len() == 1 {
             return self.key_groups;
         }
-        let group = self.key_groups.start + (shard >> self.sub_bits) as u16;
+        let group = self.key_groups.start + (shard >> self.layout.sub_bits) as u16;
         KeyGroupRange { start: group, end: group + 1 }
     }
 

@@ -366,8 +366,12 @@ fn lists_are_dealt_out_whatever_max_parallelism_was() {
     let max_parallelism = MaxParallelism::new(32).unwrap();
     let key_groups = max_parallelism.range(1, 2);
     let other = StateContext { subtask: 1, parallelism: 2, max_parallelism, key_groups, ..context(0, 1) };
-    let mut restored = OperatorState::restore(other, [bytes]).unwrap();
+    let mut restored = OperatorState::restore(other.clone(), [bytes.clone()]).unwrap();
     assert_eq!(restored.list::<u32>("list").unwrap().borrow().get(), [2]);
+    // Restarted as it was, a subtask keeps what it had.
+    let same = StateContext { redistribute: false, ..other };
+    let mut restored = OperatorState::restore(same, [bytes]).unwrap();
+    assert_eq!(restored.list::<u32>("list").unwrap().borrow().get(), [1, 2, 3]);
 }
 
 #[derive(Clone, Debug, PartialEq, Data)]

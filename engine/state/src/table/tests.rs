@@ -149,7 +149,7 @@ proptest! {
     /// However steps and changes take turns, a snapshot is the table at its beginning.
     #[test]
     fn a_snapshot_is_the_table_at_its_beginning(
-        ops in proptest::collection::vec(op(), 0..600), max in prop_oneof![Just(1_u32), Just(3), Just(40)],
+        ops in proptest::collection::vec(op(), 0..600), max in prop_oneof![Just(1_u32), Just(3), Just(4), Just(40)],
     ) {
         let mut checked = Checked::new(max);
         for op in ops {
@@ -229,6 +229,35 @@ fn a_table_with_one_key_group_is_split_too() {
     let filled = checked.table().shards.iter().filter(|shard| !shard.is_empty()).count();
     assert!(filled > 1);
     checked.finish(1);
+}
+
+/// What a chunk says of its key groups must hold, whatever way the shard was found.
+#[test]
+fn every_shard_holds_keys_of_its_key_group_alone() {
+    for max in [1, 2, 3, 7, 16, 40, 128] {
+        let max_parallelism = MaxParallelism::new(max).unwrap();
+        for parallelism in [1, 2, max].map(|parallelism| parallelism.min(max)) {
+            for subtask in 0..parallelism {
+                let owned = max_parallelism.range(subtask, parallelism);
+                let mut table = Table::new(owned, max_parallelism);
+                let own = |key: &u32| owned.contains(key.key_hash().group(max_parallelism));
+                for key in (0..200 * parallelism).filter(own) {
+                    assert_eq!(table.insert(key.key_hash(), key, key), None);
+                }
+                assert_eq!(table.shards.len(), owned.len() << table.layout.sub_bits);
+                for (shard, entries) in table.shards.iter().enumerate() {
+                    let groups = table.groups_of(shard);
+                    let mut keys = entries.iter().map(|entry| entry.key);
+                    assert!(keys.all(|key| groups.contains(key.key_hash().group(max_parallelism))));
+                }
+                // A key of another subtask is not there, and is no mistake to ask for.
+                for key in (0..1000_u32).filter(|key| !own(key)) {
+                    assert_eq!(table.get(key.key_hash(), &key), None);
+                    assert_eq!(table.remove(key.key_hash(), &key), None);
+                }
+            }
+        }
+    }
 }
 
 #[test]
