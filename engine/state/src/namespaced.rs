@@ -160,13 +160,14 @@ impl<K: Key, V: Data> Snapshot for NamespacedTable<K, V> {
                 self.writing = None;
                 return SnapshotProgress::Done;
             };
-            out.spend(1);
             if table.version() != self.version {
                 table.begin_as(self.version);
             }
             if table.write_step(out) == SnapshotProgress::More {
                 return SnapshotProgress::More;
             }
+            // Only now: a step of the least budget must still take its table further.
+            out.spend(1);
             writing.written_to = Some(*namespace);
         }
         SnapshotProgress::More

@@ -426,3 +426,19 @@ fn old_values_that_wait_are_counted_and_taken_along_by_the_next_step() {
     states.state.cancel_snapshot(CheckpointId(1));
     assert_eq!(states.state.pending_bytes(), 0);
 }
+
+#[test]
+fn the_least_budget_comes_to_an_end() {
+    let mut states = States::declare(OperatorState::new(context(0, 1)));
+    let mut model = Model::default();
+    for key in 0..3 {
+        for namespace in 0..3 {
+            states.apply(&Op::Window(namespace, key), &mut model);
+        }
+    }
+    states.state.begin_snapshot(CheckpointId(1)).unwrap();
+    let mut bytes = Vec::new();
+    let steps =
+        (0..10_000).find(|_| states.state.write_step(&mut bytes, 1).unwrap() == SnapshotProgress::Done);
+    assert!(steps.is_some(), "a snapshot of nine entries takes more than 10,000 steps");
+}
