@@ -98,6 +98,7 @@ pub(super) fn assemble(spec: TaskSpec) -> Result<Subtask, TaskFailure> {
         aligner: BarrierAligner::new(channels),
         snapshot: None,
         triggered: None,
+        last_barrier: flott_core::ids::CheckpointId(0),
         open_inputs,
         last_watermark,
         phase: Phase::Running,

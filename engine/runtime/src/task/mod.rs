@@ -201,6 +201,8 @@ pub struct Subtask {
     snapshot: Option<SnapshotInHand>,
     /// A checkpoint that was triggered while input channels were still to end.
     triggered: Option<CheckpointId>,
+    /// The barrier that went into the chain last.
+    last_barrier: CheckpointId,
     open_inputs: Vec<usize>,
     last_watermark: Vec<i64>,
     phase: Phase,
@@ -437,7 +439,13 @@ impl Subtask {
         }
     }
 
+    /// Puts a barrier before the head operator, once: a task may be told of a checkpoint whose barrier is on its way to it, if
+    /// its last producer ended meanwhile.
     fn insert_barrier(&mut self, checkpoint: CheckpointId) {
+        if checkpoint <= self.last_barrier {
+            return;
+        }
+        self.last_barrier = checkpoint;
         self.chain.head_mut().push(LinkElement::Barrier(Barrier { checkpoint }));
     }
 
