@@ -8,8 +8,10 @@ pub mod checkpoint;
 pub mod gateway;
 pub mod job_master;
 pub mod local;
+pub mod program;
 pub mod result;
 pub mod worker;
 
 pub use local::LocalCluster;
+pub use program::execute_job;
 pub use result::{JobError, JobResult};

@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use flott_core::ids::{JobId, OperatorId};
+use flott_core::{CodecError, Data};
 use flott_plan::execution_graph::JobStatus;
+use flott_runtime::sinks::decode_collected;
 
 /// What a job that finished leaves behind.
 #[derive(Debug, Clone)]
@@ -23,6 +25,20 @@ pub struct JobResult {
     pub completed_checkpoints: u64,
     /// How many restarts there were.
     pub restarts: u64,
+}
+
+impl JobResult {
+    /// The records that an operator collected.
+    ///
+    /// # Errors
+    /// [`CodecError`] if they are of another type.
+    pub fn records<T: Data>(&self, operator: OperatorId) -> Result<Vec<T>, CodecError> {
+        let mut records = Vec::new();
+        for pieces in self.collected.get(&operator).into_iter().flatten() {
+            records.extend(decode_collected(pieces)?);
+        }
+        Ok(records)
+    }
 }
 
 /// Why a job did not finish.

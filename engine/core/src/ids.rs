@@ -66,6 +66,8 @@ wide_id! {
     OperatorId, "an operator id";
     /// A TaskManager, from its registration to its end.
     TaskManagerId, "a TaskManager id";
+    /// A worker: a job's process in a TaskManager, from its start to its end.
+    WorkerId, "a worker id";
     /// One term of a leader; messages that carry an older one are refused.
     LeaderSessionId, "a leader session id";
 }
@@ -193,7 +195,7 @@ macro_rules! random_ids {
     )*};
 }
 
-random_ids!(JobId, TaskManagerId, LeaderSessionId);
+random_ids!(JobId, TaskManagerId, WorkerId, LeaderSessionId);
 
 #[cfg(test)]
 mod tests {

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use flott_cluster::checkpoint::read_checkpoint;
-use flott_cluster::{JobResult, LocalCluster};
+use flott_cluster::{JobResult, execute_job};
 use flott_core::Data;
 use flott_core::config::{self, Configuration};
 use flott_core::ids::JobId;
@@ -14,7 +14,6 @@ use flott_fs::text::InvalidUtf8;
 use flott_plan::stream_graph::NodeKind;
 use flott_plan::{EdgeKey, JobGraph, OperatorKey, Origin, OutputPort, Variant};
 use flott_runtime::program::Program;
-use flott_runtime::sinks::decode_collected;
 use flott_runtime::source::{
     Boundedness, CollectionSource, EnumeratorOperator, GeneratorSource, SequenceSource, SocketTextSource,
     Source, SourceReaderOperator, TextFileSource,
@@ -53,11 +52,7 @@ impl JobExecutionResult {
     /// # Errors
     /// [`ProgramError::Collected`] if the records cannot be read: never, as long as their codec keeps its promise.
     pub fn get<T: Data>(&self, collected: &Collected<T>) -> Result<Vec<T>, ProgramError> {
-        let mut records = Vec::new();
-        for pieces in self.result.collected.get(&collected.operator()).into_iter().flatten() {
-            records.extend(decode_collected(pieces)?);
-        }
-        Ok(records)
+        Ok(self.result.records(collected.operator())?)
     }
 }
 
@@ -248,8 +243,7 @@ impl StreamExecutionEnvironment {
             Some(path) => Some(read_checkpoint(&path.parse()?)?),
             None => None,
         };
-        let cluster = LocalCluster::start().map_err(ProgramError::LocalCluster)?;
-        let result = cluster.run(graph, program, &self.configuration(), restore)?;
+        let result = execute_job(graph, program, &self.configuration(), restore)?;
         Ok(JobExecutionResult { result })
     }
 }

@@ -17,9 +17,6 @@ pub enum ProgramError {
     /// Its job.
     #[error(transparent)]
     Job(#[from] JobError),
-    /// The local cluster could not be started.
-    #[error("cannot start the local cluster: {0}")]
-    LocalCluster(std::io::Error),
     /// A path.
     #[error(transparent)]
     Path(#[from] flott_fs::FsError),
