@@ -20,6 +20,7 @@ mod docs;
 mod error;
 mod option;
 mod options;
+mod ports;
 mod size;
 mod value;
 mod yaml;
@@ -32,6 +33,7 @@ pub use docs::{default_file, markdown};
 pub use error::ConfigError;
 pub use option::{ConfigOption, DefaultValue, NoDefault, OptionRow, Section, WithDefault};
 pub use options::*;
+pub use ports::PortRange;
 pub use size::MemorySize;
 pub use value::{ConfigValue, format_duration, parse_duration};
 

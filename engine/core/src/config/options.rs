@@ -5,12 +5,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::MemorySize;
 use super::choices::{
     CheckpointMode, CheckpointRetention, FailoverStrategy, RestartStrategyKind, RuntimeMode, StateBackendKind,
 };
 use super::option::{ConfigOption, NoDefault, OptionRow, Section, WithDefault, kind_within, read_within};
 use super::value::ConfigValue;
+use super::{MemorySize, PortRange};
 
 macro_rules! options {
     ($($title:literal: {$(
@@ -137,7 +137,39 @@ options! {
     /// A task that has not ended so long after it was cancelled costs its worker.
     CANCELLATION_TIMEOUT: Duration [MILLISECOND..] = "task.cancellation.timeout", 3 * MINUTE;
 }
+"Clusters": {
+    /// Where TaskManagers and clients find the JobManager.
+    JOB_MANAGER_ADDRESS: String = "jobmanager.rpc.address", "localhost".to_owned();
+    /// The port of the JobManager; 0: any that is free.
+    JOB_MANAGER_PORT: u32 [..=65_535] = "jobmanager.rpc.port", 6123;
+    /// The address the JobManager listens on.
+    JOB_MANAGER_BIND_HOST: String = "jobmanager.bind-host", "localhost".to_owned();
+    /// The file with the secret that every process of the cluster and every client must know; the JobManager writes one that only its user may read; unset: flott/secret in the user's configuration folder.
+    SECRET_FILE: String = "security.secret.file";
+    /// How often a TaskManager tells that it lives.
+    HEARTBEAT_INTERVAL: Duration [10 * MILLISECOND..] = "heartbeat.interval", 10 * SECOND;
+    /// After this time without a sign of life a TaskManager or worker is taken for lost.
+    HEARTBEAT_TIMEOUT: Duration [100 * MILLISECOND..] = "heartbeat.timeout", 50 * SECOND;
+    /// How long a job waits for the slots it needs.
+    SLOT_REQUEST_TIMEOUT: Duration [10 * MILLISECOND..] = "slot.request.timeout", 5 * MINUTE;
+}
+"Logs": {
+    /// The folder for logs: of JobManager and TaskManagers, and of each job's workers; unset: standard error.
+    LOG_DIR: PathBuf = "env.log.dir";
+    /// What is logged: error, warn, info, debug or trace, also by part as in 'info,flott_cluster=debug'.
+    LOG_LEVEL: String = "env.log.level", "info".to_owned();
+    /// How large a log file becomes before the next is begun.
+    LOG_MAX_SIZE: MemorySize [mib(1)..] = "env.log.max-size", mib(64);
+    /// How many older files of a log are kept.
+    LOG_MAX: u32 [..=100] = "env.log.max", 5;
+}
 "TaskManagers": {
+    /// The host name or address under which others reach a TaskManager.
+    TASK_MANAGER_HOST: String = "taskmanager.host", "localhost".to_owned();
+    /// The address a TaskManager listens on.
+    TASK_MANAGER_BIND_HOST: String = "taskmanager.bind-host", "localhost".to_owned();
+    /// The port for data: one, or a range of which the first that is free is taken; 0: any that is free.
+    DATA_PORT: PortRange = "taskmanager.data.port", PortRange::any();
     /// How many slots a TaskManager has. A slot runs one subtask of each vertex that shares it.
     TASK_SLOTS: u32 [1..=1024] = "taskmanager.numberOfTaskSlots", 1;
     /// The size of a TaskManager with all its workers; what the other memory options leave is for user code and state.
