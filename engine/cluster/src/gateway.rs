@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use flott_core::ids::{Attempt, ExecutionId, SubtaskId};
 use flott_plan::execution_graph::SlotNumber;
+use flott_runtime::net::Peer;
 use flott_runtime::task::{Restore, TaskMessage};
 
 /// An order to run a subtask.
@@ -15,8 +16,17 @@ pub struct Deployment {
     pub slot: SlotNumber,
     /// What it goes on from.
     pub restore: Restore,
-    /// The attempts of the subtasks it exchanges data with.
-    pub neighbours: BTreeMap<SubtaskId, Attempt>,
+    /// The subtasks it exchanges data with.
+    pub neighbours: BTreeMap<SubtaskId, Neighbour>,
+}
+
+/// A subtask that another one exchanges data with.
+#[derive(Debug, Clone, Default)]
+pub struct Neighbour {
+    /// Its attempt.
+    pub attempt: Attempt,
+    /// The worker it is in; none: the same. A gateway knows, the JobMaster does not.
+    pub worker: Option<Peer>,
 }
 
 /// Reaches workers. Nothing here blocks; what comes of it arrives as events.
@@ -29,4 +39,7 @@ pub trait TaskGateway: Send {
 
     /// The attempts are over: what they left behind may go.
     fn release(&mut self, executions: &[ExecutionId]);
+
+    /// A subtask did not stop in time: its worker is given up, with all that runs in it.
+    fn give_up_worker_of(&mut self, execution: ExecutionId);
 }

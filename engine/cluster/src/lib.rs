@@ -6,11 +6,22 @@
 
 pub mod checkpoint;
 pub mod gateway;
+pub mod job_manager;
 pub mod job_master;
+pub mod launch;
 pub mod local;
+pub mod logging;
+mod outbox;
 pub mod program;
+pub mod program_store;
 pub mod result;
+mod rolled_file;
+pub mod rpc;
+pub mod secret_file;
+pub mod task_manager;
+pub mod temp_dir;
 pub mod worker;
+mod worker_process;
 
 pub use local::LocalCluster;
 pub use program::execute_job;

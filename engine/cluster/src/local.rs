@@ -7,6 +7,7 @@ use flott_core::ids::{ExecutionId, JobId};
 use flott_plan::JobGraph;
 use flott_runtime::program::Program;
 use flott_runtime::task::TaskMessage;
+use tokio::sync::watch;
 
 use crate::checkpoint::CompletedCheckpoint;
 use crate::gateway::{Deployment, TaskGateway};
@@ -48,8 +49,8 @@ impl LocalCluster {
         let job = JobId::random();
         let name = graph.name.clone();
         let not_started = |reason: String| JobError::NotStarted { name: name.clone(), reason };
-        let temp_dir =
-            crate::worker::TempDir::create(configuration).map_err(|error| not_started(error.to_string()))?;
+        let temp_dir = crate::temp_dir::TempDir::create(configuration)
+            .map_err(|error| not_started(error.to_string()))?;
         let graph = Arc::new(graph);
         let slots = graph.slots_needed().max(1);
         let events = Arc::new(EventQueue::default());
@@ -62,6 +63,7 @@ impl LocalCluster {
             temp_dir: temp_dir.path().to_owned(),
             io: self.runtime.handle().clone(),
             listener: Arc::clone(&events) as Arc<_>,
+            plane: None,
         };
         let worker = Worker::new(setup).map_err(|error| not_started(error.to_string()))?;
         let gateway = LocalGateway { worker, events: Arc::clone(&events) };
@@ -73,6 +75,7 @@ impl LocalCluster {
             events: Arc::clone(&events),
             io: self.runtime.handle().clone(),
             restore,
+            report: watch::Sender::default(),
         })?;
         self.running.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&events));
         let result = master.run();
@@ -125,5 +128,11 @@ impl TaskGateway for LocalGateway {
 
     fn release(&mut self, executions: &[ExecutionId]) {
         self.worker.release(executions);
+    }
+
+    fn give_up_worker_of(&mut self, execution: ExecutionId) {
+        // There is no other process to give the slot to: the thread stays held, and the job goes without it.
+        let reason = "the task did not stop within task.cancellation.timeout".to_owned();
+        self.events.put(JobEvent::Lost { executions: vec![execution], reason });
     }
 }

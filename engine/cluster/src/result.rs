@@ -25,14 +25,34 @@ pub struct JobResult {
     pub completed_checkpoints: u64,
     /// How many restarts there were.
     pub restarts: u64,
+    /// The job was handed over and nobody waits for it: there are no results.
+    pub detached: bool,
 }
 
 impl JobResult {
+    /// What is known of a job that was handed over.
+    pub(crate) fn detached() -> Self {
+        Self {
+            job: JobId::from_bytes([0; 16]),
+            runtime: Duration::ZERO,
+            collected: HashMap::new(),
+            late_records: Vec::new(),
+            skipped_records: Vec::new(),
+            completed_checkpoints: 0,
+            restarts: 0,
+            detached: true,
+        }
+    }
+
     /// The records that an operator collected.
     ///
     /// # Errors
-    /// [`CodecError`] if they are of another type.
+    /// [`CodecError`] if they are of another type, or if the job was submitted detached, so that nobody has them.
     pub fn records<T: Data>(&self, operator: OperatorId) -> Result<Vec<T>, CodecError> {
+        if self.detached {
+            let reason = "the job was submitted detached, so its results stay in the cluster".to_owned();
+            return Err(CodecError::invalid("result", reason));
+        }
         let mut records = Vec::new();
         for pieces in self.collected.get(&operator).into_iter().flatten() {
             records.extend(decode_collected(pieces)?);

@@ -1,10 +1,10 @@
 //! The environment of a program: sources, settings, and `execute`.
 
 use std::fmt::Display;
-use std::path::Path;
 use std::sync::Arc;
 
 use flott_cluster::checkpoint::read_checkpoint;
+use flott_cluster::program::{base_configuration, recorded, recorded_collection};
 use flott_cluster::{JobResult, execute_job};
 use flott_core::Data;
 use flott_core::config::{self, Configuration};
@@ -57,21 +57,13 @@ impl JobExecutionResult {
 }
 
 impl StreamExecutionEnvironment {
-    /// With the configuration in `FLOTT_CONF_DIR`, if that is set. Where nobody sets a parallelism, it is the number of the
-    /// machine's cores.
+    /// With what whoever started the program has set, or the configuration in `FLOTT_CONF_DIR`, if that is set. In a program that
+    /// runs its jobs itself the parallelism is the number of the machine's cores, where nobody sets one.
     ///
     /// # Errors
     /// [`ProgramError::Config`] that names the file and the key.
     pub fn new() -> Result<Self, ProgramError> {
-        let mut configuration = Configuration::new();
-        if let Some(folder) = std::env::var_os("FLOTT_CONF_DIR") {
-            configuration = Configuration::load(Path::new(&folder))?;
-        }
-        if !configuration.is_set(&config::PARALLELISM) {
-            let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-            configuration.set(config::PARALLELISM.key, &cores.to_string())?;
-        }
-        Ok(Self::with_configuration(configuration))
+        Ok(Self::with_configuration(base_configuration()?))
     }
 
     /// With this configuration.
@@ -157,7 +149,7 @@ impl StreamExecutionEnvironment {
     /// Given records.
     #[track_caller]
     pub fn from_collection<T: Data + Sync>(&self, records: impl IntoIterator<Item = T>) -> DataStream<T> {
-        let source = CollectionSource::new(records);
+        let source = CollectionSource::new(recorded_collection(|| records.into_iter().collect()));
         self.source(source, WatermarkStrategy::no_watermarks(), "collection", Origin::caller(), false)
     }
 
@@ -210,6 +202,23 @@ impl StreamExecutionEnvironment {
     pub fn socket_text_stream(&self, host: &str, port: u16) -> DataStream<String> {
         let source = SocketTextSource::new(format!("{host}:{port}"));
         self.source(source, WatermarkStrategy::no_watermarks(), "socket", Origin::caller(), true)
+    }
+
+    /// A value that is the same in every process of a job: `make` is called where the program is planned, and its value handed to the
+    /// workers, which call `main` again. For all that `main` reads from outside: the clock, files, random numbers.
+    ///
+    /// # Errors
+    /// [`ProgramError::Record`] if `name` was used before, or if `main` goes another way in a worker than when it was planned.
+    ///
+    /// ```
+    /// # use flott_datastream::StreamExecutionEnvironment;
+    /// let env = StreamExecutionEnvironment::new()?;
+    /// let seed: u64 = env.once("seed", || std::process::id().into())?;
+    /// # let _ = seed;
+    /// # Ok::<_, flott_datastream::ProgramError>(())
+    /// ```
+    pub fn once<T: Data>(&self, name: &str, make: impl FnOnce() -> T) -> Result<T, ProgramError> {
+        Ok(recorded(&format!("once/{name}"), make)?)
     }
 
     /// Plans what was said since the last time, without running it.

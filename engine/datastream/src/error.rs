@@ -23,6 +23,9 @@ pub enum ProgramError {
     /// The checkpoint it should go on from.
     #[error(transparent)]
     Checkpoint(#[from] flott_cluster::checkpoint::CheckpointError),
+    /// A value that must be the same in every process.
+    #[error(transparent)]
+    Record(#[from] flott_cluster::program::RecordError),
     /// What was collected is not what was asked for.
     #[error("the collected records cannot be read: {0}")]
     Collected(#[from] CodecError),

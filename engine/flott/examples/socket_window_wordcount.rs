@@ -35,7 +35,7 @@ fn run(host: &str, port: u16) -> Result<(), ProgramError> {
 }
 
 fn main() -> std::process::ExitCode {
-    let mut arguments = std::env::args().skip(1);
+    let mut arguments = flott::args().into_iter().skip(1);
     let (host, port) = (arguments.next(), arguments.next().and_then(|port| port.parse().ok()));
     let (Some(host), Some(port)) = (host, port) else {
         eprintln!("usage: socket_window_wordcount HOST PORT");

@@ -20,7 +20,7 @@ const USAGE: &str = "usage: wordcount --input PATH… [--output DIR] [--api data
 
 fn arguments() -> Result<Arguments, String> {
     let mut arguments = Arguments { inputs: Vec::new(), output: None, settings: Vec::new() };
-    let mut given = std::env::args().skip(1);
+    let mut given = flott::args().into_iter().skip(1);
     while let Some(flag) = given.next() {
         let value = given.next().ok_or_else(|| format!("{flag} needs a value\n{USAGE}"))?;
         let mut set = |key: &str, value: &str| arguments.settings.push((key.to_owned(), value.to_owned()));

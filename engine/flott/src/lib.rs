@@ -35,6 +35,8 @@ pub use flott_plan as plan;
 pub use flott_runtime as runtime;
 pub use flott_state as state;
 
+pub use flott_cluster::program::arguments as args;
+
 /// What most programs need.
 pub mod prelude {
     pub use flott_core::time::NO_TIMESTAMP;

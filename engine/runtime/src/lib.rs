@@ -14,6 +14,7 @@ pub mod exchange;
 pub mod harness;
 pub mod key_selector;
 pub mod metrics;
+pub mod net;
 pub mod operator;
 pub mod operators;
 pub mod program;

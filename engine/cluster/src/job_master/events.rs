@@ -31,6 +31,11 @@ pub enum JobEvent {
         /// What is known of it.
         reason: String,
     },
+    /// No worker can run the job, and trying again would not help.
+    CannotRun {
+        /// What is known of it.
+        reason: String,
+    },
     /// Somebody wants the job cancelled.
     Cancel,
 }

@@ -5,6 +5,7 @@
 
 mod checkpoints;
 mod events;
+mod report;
 mod restore;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -21,14 +22,17 @@ use flott_plan::restart_strategy::{RestartDecision, RestartStrategy};
 use flott_plan::{ExchangeMode, JobGraph, OperatorKey};
 use flott_runtime::metrics::OperatorMetrics;
 use flott_runtime::task::{FinalHandles, TaskEvent, TaskFailure, TaskMessage};
+use tokio::sync::watch;
 
 pub use events::{EventQueue, JobEvent};
+pub use report::{JobReport, VertexReport};
 pub use restore::plan_restore;
 
 use crate::checkpoint::CompletedCheckpoint;
-use crate::gateway::{Deployment, TaskGateway};
+use crate::gateway::{Deployment, Neighbour, TaskGateway};
 use crate::result::{JobError, JobResult};
 use checkpoints::CheckpointCoordinator;
+use report::Publisher;
 
 /// A subtask and its latest attempt.
 struct Execution {
@@ -39,6 +43,8 @@ struct Execution {
     handles: FinalHandles,
     /// When it was told to stop.
     canceling_since: Option<Instant>,
+    /// Its worker is gone, and what blocking exchanges held in it.
+    partitions_lost: bool,
 }
 
 impl Execution {
@@ -60,7 +66,8 @@ struct PendingRestart {
 
 /// Why the job is on its way to its end.
 struct Doom {
-    cause: TaskFailure,
+    cause: String,
+    backtrace: Option<String>,
     reason: String,
 }
 
@@ -85,6 +92,7 @@ pub struct JobMaster {
     started: Instant,
     restarts: u64,
     committing: bool,
+    report: Publisher,
 }
 
 /// What a JobMaster is made of.
@@ -103,6 +111,8 @@ pub struct JobMasterSetup {
     pub io: tokio::runtime::Handle,
     /// The checkpoint to go on from.
     pub restore: Option<CompletedCheckpoint>,
+    /// Where it says how far it is.
+    pub report: watch::Sender<JobReport>,
 }
 
 impl JobMaster {
@@ -111,7 +121,7 @@ impl JobMaster {
     /// # Errors
     /// [`JobError::NotStarted`] if the configuration or the checkpoint does not fit.
     pub fn new(setup: JobMasterSetup) -> Result<Self, JobError> {
-        let JobMasterSetup { job, graph, configuration, gateway, events, io, restore } = setup;
+        let JobMasterSetup { job, graph, configuration, gateway, events, io, restore, report } = setup;
         let not_started = |reason: String| JobError::NotStarted { name: graph.name.clone(), reason };
         if let Some(checkpoint) = &restore {
             let allow = configuration.get(&config::ALLOW_NON_RESTORED_STATE);
@@ -125,6 +135,7 @@ impl JobMaster {
             metrics: Vec::new(),
             handles: Vec::new(),
             canceling_since: None,
+            partitions_lost: false,
         };
         Ok(Self {
             slots: SlotAssignment::of(&graph),
@@ -144,6 +155,7 @@ impl JobMaster {
             started: Instant::now(),
             restarts: 0,
             committing: false,
+            report: Publisher::new(report),
             graph,
         })
     }
@@ -163,11 +175,14 @@ impl JobMaster {
                     self.metadata_written(checkpoint, error)
                 }
                 Some(JobEvent::Lost { executions, reason }) => self.lost(&executions, &reason),
+                Some(JobEvent::CannotRun { reason }) => self.cannot_run(reason),
                 Some(JobEvent::Cancel) => self.cancel(),
                 None => {}
             }
             self.on_time();
-            if let Some(outcome) = self.outcome() {
+            let outcome = self.outcome();
+            self.publish();
+            if let Some(outcome) = outcome {
                 return outcome;
             }
         }
@@ -247,7 +262,7 @@ impl JobMaster {
         })
     }
 
-    fn neighbours(&self, subtask: SubtaskId) -> BTreeMap<SubtaskId, Attempt> {
+    fn neighbours(&self, subtask: SubtaskId) -> BTreeMap<SubtaskId, Neighbour> {
         let inputs = self.graph.inputs(subtask.vertex).flat_map(|edge| {
             let producers = self.graph.producers(edge.id, subtask.index).into_iter();
             producers.map(|index| SubtaskId { vertex: edge.source, index })
@@ -256,7 +271,9 @@ impl JobMaster {
             let consumers = self.graph.consumers(edge.id, subtask.index).into_iter();
             consumers.map(|index| SubtaskId { vertex: edge.target, index })
         });
-        inputs.chain(outputs).map(|neighbour| (neighbour, self.executions[&neighbour].attempt)).collect()
+        let neighbour =
+            |subtask| (subtask, Neighbour { attempt: self.executions[&subtask].attempt, worker: None });
+        inputs.chain(outputs).map(neighbour).collect()
     }
 
     fn task_event(&mut self, id: ExecutionId, event: TaskEvent) {
@@ -272,11 +289,10 @@ impl JobMaster {
             TaskEvent::Failed(_) => Some(ExecutionState::Failed),
             TaskEvent::CheckpointAcknowledged { .. } | TaskEvent::CheckpointDeclined { .. } => None,
         };
+        let canceling = execution.state == ExecutionState::Canceling;
         if let Some(next) = next {
-            // A task that ends while it is told to stop has stopped.
-            let canceling = execution.state == ExecutionState::Canceling;
-            let next =
-                if canceling && next == ExecutionState::Finished { ExecutionState::Canceled } else { next };
+            // A task that ends while it is told to stop has stopped, however: what it was cancelled for is known.
+            let next = if canceling && next.is_terminal() { ExecutionState::Canceled } else { next };
             if execution.state.may_become(next) {
                 execution.state = next;
             }
@@ -305,6 +321,9 @@ impl JobMaster {
             }
             TaskEvent::Finished => self.subtask_ended(id.subtask),
             TaskEvent::Canceled => {}
+            TaskEvent::Failed(failure) if canceling => {
+                tracing::debug!(job = %self.job, error = %failure, "a task failed while it was told to stop");
+            }
             TaskEvent::Failed(failure) => self.failed(&[id.subtask], failure),
         }
     }
@@ -322,19 +341,35 @@ impl JobMaster {
         }
     }
 
+    /// Whether somebody has yet to read what a subtask gave to a blocking exchange.
+    fn is_still_needed(&self, subtask: SubtaskId) -> bool {
+        let blocking = self.graph.outputs(subtask.vertex).filter(|edge| edge.mode == ExchangeMode::Blocking);
+        let mut readers = blocking.flat_map(|edge| {
+            let consumers = self.graph.consumers(edge.id, subtask.index).into_iter();
+            consumers.map(|index| SubtaskId { vertex: edge.target, index })
+        });
+        readers.any(|reader| !self.executions[&reader].has_ended())
+    }
+
     fn lost(&mut self, executions: &[ExecutionId], reason: &str) {
         let mut lost = Vec::new();
         for id in executions {
-            if let Some(execution) = self.executions.get_mut(&id.subtask)
-                && execution.attempt == id.attempt
-                && execution.is_active()
-            {
+            let is_needed = self.is_still_needed(id.subtask);
+            let Some(execution) = self.executions.get_mut(&id.subtask) else { continue };
+            if execution.attempt != id.attempt {
+                continue;
+            }
+            execution.partitions_lost = true;
+            if execution.is_active() {
                 let canceling = execution.state == ExecutionState::Canceling;
                 execution.state = if canceling { ExecutionState::Canceled } else { ExecutionState::Failed };
                 execution.canceling_since = None;
                 if !canceling {
                     lost.push(id.subtask);
                 }
+            } else if execution.has_ended() && is_needed {
+                // It has ended, but what it gave is gone and has to be given again.
+                lost.push(id.subtask);
             }
         }
         if let Some(first) = lost.first() {
@@ -352,6 +387,7 @@ impl JobMaster {
     fn failed(&mut self, subtasks: &[SubtaskId], failure: TaskFailure) {
         tracing::warn!(job = %self.job, error = %failure, backtrace = failure.backtrace, "a task failed");
         self.give_up_checkpoint("a task failed");
+        self.report.failure = Some(failure.to_string());
         if matches!(self.status, JobStatus::Failing | JobStatus::Cancelling) {
             return;
         }
@@ -364,7 +400,7 @@ impl JobMaster {
             let available = |partition: ResultPartition| {
                 let subtask =
                     SubtaskId { vertex: self.graph.edge(partition.edge).source, index: partition.producer };
-                self.executions[&subtask].has_ended()
+                self.executions[&subtask].has_ended() && !self.executions[&subtask].partitions_lost
             };
             restart_set(&self.graph, &self.regions, subtasks, available).into_iter().collect()
         };
@@ -372,7 +408,7 @@ impl JobMaster {
         match self.restart_strategy.on_failure(self.started.elapsed(), chance) {
             RestartDecision::Fail { reason } => {
                 self.become_status(JobStatus::Failing);
-                self.doom = Some(Doom { cause: failure, reason });
+                self.doom = Some(Doom { cause: failure.to_string(), backtrace: failure.backtrace, reason });
                 self.active().into_iter().for_each(|subtask| self.stop(subtask));
             }
             RestartDecision::Restart { delay } => {
@@ -393,6 +429,19 @@ impl JobMaster {
                 self.pending_restart = Some(PendingRestart { subtasks, at });
             }
         }
+    }
+
+    /// No worker can run it, whatever is tried: the program is not what was submitted, say.
+    fn cannot_run(&mut self, reason: String) {
+        if matches!(self.status, JobStatus::Failing | JobStatus::Cancelling) {
+            return;
+        }
+        self.become_status(JobStatus::Failing);
+        self.pending_restart = None;
+        self.report.failure = Some(reason.clone());
+        let why = "another attempt would end the same way".to_owned();
+        self.doom = Some(Doom { cause: reason, backtrace: None, reason: why });
+        self.active().into_iter().for_each(|subtask| self.stop(subtask));
     }
 
     fn stop(&mut self, subtask: SubtaskId) {
@@ -422,7 +471,7 @@ impl JobMaster {
         let restart = self.pending_restart.as_ref().map(|restart| restart.at);
         let checkpoint =
             if self.status == JobStatus::Running { self.checkpoints.next_deadline() } else { None };
-        let all = stopping.chain(restart).chain(checkpoint);
+        let all = stopping.chain(restart).chain(checkpoint).chain([self.report.next()]);
         all.min().unwrap_or_else(|| Instant::now() + Duration::from_secs(60))
     }
 
@@ -446,6 +495,7 @@ impl JobMaster {
             if let Some(execution) = self.executions.get_mut(&subtask) {
                 execution.attempt = Attempt(execution.attempt.0 + 1);
                 execution.state = ExecutionState::Created;
+                execution.partitions_lost = false;
             }
         }
         self.become_status(JobStatus::Running);
@@ -463,7 +513,10 @@ impl JobMaster {
         for id in overdue {
             let name = &self.graph.vertex(id.subtask.vertex).name;
             tracing::error!(job = %self.job, task = %name, "a task did not stop in time; its worker is given up");
-            self.lost(&[id], "the task did not stop within task.cancellation.timeout");
+            if let Some(execution) = self.executions.get_mut(&id.subtask) {
+                execution.canceling_since = None;
+            }
+            self.gateway.give_up_worker_of(id);
         }
     }
 
@@ -478,8 +531,8 @@ impl JobMaster {
                 self.become_status(JobStatus::Failed);
                 self.checkpoints.job_over(JobStatus::Failed, &self.io);
                 let doom = self.doom.take()?;
-                let (cause, backtrace) = (doom.cause.to_string(), doom.cause.backtrace);
-                Some(Err(JobError::Failed { job, name, cause, reason: doom.reason, backtrace }))
+                let Doom { cause, backtrace, reason } = doom;
+                Some(Err(JobError::Failed { job, name, cause, reason, backtrace }))
             }
             JobStatus::Cancelling => {
                 self.become_status(JobStatus::Canceled);
@@ -510,6 +563,7 @@ impl JobMaster {
             skipped_records: self.counts(|metrics| metrics.skipped_records.load(Ordering::Relaxed)),
             completed_checkpoints: self.checkpoints.completed_count(),
             restarts: self.restarts,
+            detached: false,
         }
     }
 

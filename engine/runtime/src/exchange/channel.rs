@@ -64,6 +64,8 @@ pub type ReleaseHook = Box<dyn Fn(usize) + Send + Sync>;
 /// exchange keeps everything, on disk, until its consumer starts.
 pub struct Channel {
     capacity: usize,
+    /// Its consumer is in another process: what is sent is encoded at once, on the producer's thread.
+    encodes: bool,
     charged: AtomicUsize,
     state: Mutex<State>,
 }
@@ -76,6 +78,10 @@ struct State {
     consumer: Option<Consumer>,
     producer: Option<TaskWaker>,
     release_hook: Option<ReleaseHook>,
+    /// The producer has sent its end.
+    ended: bool,
+    /// Why the other end is out of reach.
+    failure: Option<String>,
 }
 
 struct Consumer {
@@ -86,13 +92,18 @@ struct Consumer {
 impl Channel {
     /// A channel that holds `capacity` bytes.
     pub fn new(capacity: usize) -> Self {
-        Self { capacity, charged: AtomicUsize::new(0), state: Mutex::new(State::default()) }
+        Self { capacity, encodes: false, charged: AtomicUsize::new(0), state: Mutex::default() }
+    }
+
+    /// The producer's end of a channel of `capacity` bytes to another process: what comes out of it is encoded.
+    pub fn encoding(capacity: usize) -> Self {
+        Self { encodes: true, ..Self::new(capacity) }
     }
 
     /// A channel of a blocking exchange, with its file in `folder`.
     pub fn blocking(folder: &Path) -> Self {
         let state = State { spill: Some(SpillQueue::new(folder)), ..State::default() };
-        Self { capacity: usize::MAX, charged: AtomicUsize::new(0), state: Mutex::new(state) }
+        Self { state: Mutex::new(state), ..Self::new(usize::MAX) }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -110,10 +121,13 @@ impl Channel {
         self.charged.load(Ordering::Acquire)
     }
 
-    /// Attaches the consuming gate, as its channel `index`.
+    /// Attaches the consuming gate, as its channel `index`. A later consumer of a blocking exchange reads it from its beginning.
     pub fn set_consumer(&self, ready: Arc<ReadyQueue>, index: u32) {
         let mut state = self.state();
-        if !state.is_empty() {
+        if state.consumer.is_some() {
+            state.rewind();
+        }
+        if !state.is_empty() || state.failure.is_some() {
             ready.push(index);
         }
         state.consumer = Some(Consumer { ready, index });
@@ -124,22 +138,59 @@ impl Channel {
         self.state().release_hook = Some(hook);
     }
 
-    /// Takes the next element, and whether more are behind it. The charge stays until [`release`](Self::release).
-    pub fn pop(&self) -> (Option<Element>, bool) {
+    /// Whether it is of a blocking exchange: it keeps what it is sent, and can be read again.
+    pub fn is_blocking(&self) -> bool {
+        self.capacity == usize::MAX
+    }
+
+    /// Takes the next element for `reader`, and whether more are behind it; nothing, if another reader was attached meanwhile. The
+    /// charge stays until [`release`](Self::release).
+    pub fn pop(&self, reader: &Arc<ReadyQueue>) -> (Option<Element>, bool) {
         let mut state = self.state();
+        if state.consumer.as_ref().is_none_or(|consumer| !Arc::ptr_eq(&consumer.ready, reader)) {
+            return (None, false);
+        }
         let spilled = state.spill.as_mut().and_then(SpillQueue::pop).map(Element::Encoded);
         let element = spilled.or_else(|| state.queue.pop_front());
         (element, !state.is_empty())
     }
 
-    /// Whether the next element is a control element.
+    /// Whether the producer has sent its end, be it taken or not.
+    pub fn has_ended(&self) -> bool {
+        self.state().ended
+    }
+
+    /// The other end is out of reach: producer and consumer are told why at their next turn. What is in the channel can still be
+    /// taken.
+    pub fn fail(&self, reason: &str) {
+        let mut state = self.state();
+        if state.failure.is_some() {
+            return;
+        }
+        state.failure = Some(reason.to_owned());
+        if let Some(producer) = &state.producer {
+            producer.wake();
+        }
+        if let Some(consumer) = &state.consumer {
+            consumer.ready.push(consumer.index);
+        }
+    }
+
+    /// Whether the next element counts against the bound.
+    pub fn next_is_charged(&self) -> bool {
+        let state = self.state();
+        let spilled = state.spill.as_ref().is_some_and(|spill| !spill.is_empty());
+        spilled || matches!(state.queue.front(), Some(Element::Batch(_) | Element::Encoded(_)))
+    }
+
+    /// Whether the next element is a barrier.
     pub fn next_is_barrier(&self) -> bool {
         matches!(self.state().queue.front(), Some(Element::Barrier(_)))
     }
 
     /// Gives back `bytes` of the channel's bound.
     pub fn release(&self, bytes: usize) {
-        if bytes == 0 || self.capacity == usize::MAX {
+        if bytes == 0 || self.is_blocking() {
             return;
         }
         let before = self.charged.fetch_sub(bytes, Ordering::AcqRel);
@@ -162,11 +213,20 @@ impl ChannelSender for Channel {
     }
 
     fn send(&self, element: Element) {
-        if self.capacity < usize::MAX {
+        let element = match element {
+            Element::Batch(batch) if self.encodes => {
+                let mut encoded = Vec::with_capacity(batch.size_estimate());
+                batch.encode(&mut encoded);
+                Element::Encoded(encoded.into())
+            }
+            element => element,
+        };
+        if !self.is_blocking() {
             self.charged.fetch_add(element.charged_bytes(), Ordering::AcqRel);
         }
         let mut state = self.state();
         let was_empty = state.is_empty();
+        state.ended |= matches!(element, Element::End);
         match (&mut state.spill, element) {
             (Some(spill), Element::Batch(batch)) => spill.push(|out| batch.encode(out)),
             (Some(spill), Element::Encoded(bytes)) => spill.push(|out| out.extend_from_slice(&bytes)),
@@ -184,7 +244,8 @@ impl ChannelSender for Channel {
     }
 
     fn error(&self) -> Option<String> {
-        self.state().spill.as_ref().and_then(|spill| spill.error().map(str::to_owned))
+        let state = self.state();
+        state.failure.clone().or_else(|| state.spill.as_ref()?.error().map(str::to_owned))
     }
 }
 
@@ -192,37 +253,45 @@ impl State {
     fn is_empty(&self) -> bool {
         self.queue.is_empty() && self.spill.as_ref().is_none_or(SpillQueue::is_empty)
     }
+
+    fn rewind(&mut self) {
+        if let Some(spill) = &mut self.spill {
+            spill.rewind();
+            self.queue.clear();
+            self.queue.extend(self.ended.then_some(Element::End));
+        }
+    }
 }
 
-/// The channels of a gate that have something in them, in the order in which they got it.
+/// The channels of a gate, or of a connection, that have something in them, in the order in which they got it.
 pub struct ReadyQueue {
     channels: Mutex<VecDeque<u32>>,
-    consumer: TaskWaker,
+    wake: Box<dyn Fn() + Send + Sync>,
 }
 
 impl ReadyQueue {
-    /// The ready queue of a gate of the subtask that `consumer` wakes.
-    pub fn new(consumer: TaskWaker) -> Self {
-        Self { channels: Mutex::new(VecDeque::new()), consumer }
+    /// The ready queue of a reader that `wake` wakes.
+    pub fn new(wake: impl Fn() + Send + Sync + 'static) -> Self {
+        Self { channels: Mutex::new(VecDeque::new()), wake: Box::new(wake) }
     }
 
     fn channels(&self) -> MutexGuard<'_, VecDeque<u32>> {
         self.channels.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a channel and wakes the consumer.
+    /// Adds a channel and wakes the reader.
     pub fn push(&self, channel: u32) {
         self.channels().push_back(channel);
-        self.consumer.wake();
+        (self.wake)();
     }
 
     /// Takes the channel that has waited longest.
-    pub(super) fn pop(&self) -> Option<u32> {
+    pub(crate) fn pop(&self) -> Option<u32> {
         self.channels().pop_front()
     }
 
-    /// Puts a channel back that has more; the consumer is awake.
-    pub(super) fn push_back(&self, channel: u32) {
+    /// Puts a channel back that has more; the reader is awake.
+    pub(crate) fn push_back(&self, channel: u32) {
         self.channels().push_back(channel);
     }
 }

@@ -8,6 +8,7 @@ use flott_core::{CodecError, Timestamp};
 use super::align::BarrierAligner;
 use super::channel::{Channel, ChannelSender, ReadyQueue};
 use crate::element::{AnyBatch, Barrier, Element};
+use crate::error::{Fault, OperatorError};
 
 /// What a gate gives its subtask.
 #[derive(Debug)]
@@ -81,8 +82,8 @@ impl InputGate {
     /// The next event, if something is there that the alignment lets through.
     ///
     /// # Errors
-    /// [`CodecError`] if a batch from another process cannot be decoded.
-    pub fn next(&mut self, aligner: &BarrierAligner) -> Result<Option<GateEvent>, CodecError> {
+    /// If a batch from another process cannot be decoded, or its producer is out of reach.
+    pub fn next(&mut self, aligner: &BarrierAligner) -> Result<Option<GateEvent>, OperatorError> {
         while let Some(index) = self.ready.pop() {
             if aligner.is_blocked(self.first_channel + index as usize) {
                 self.parked.push(index);
@@ -98,8 +99,8 @@ impl InputGate {
     /// A barrier that is next in its channel, for a subtask that is firing in steps and reads nothing else meanwhile.
     ///
     /// # Errors
-    /// Never in fact: a barrier needs no decoding.
-    pub fn next_barrier(&mut self, aligner: &BarrierAligner) -> Result<Option<GateEvent>, CodecError> {
+    /// Like [`next`](Self::next).
+    pub fn next_barrier(&mut self, aligner: &BarrierAligner) -> Result<Option<GateEvent>, OperatorError> {
         let mut passed = Vec::new();
         let mut found = None;
         while let Some(index) = self.ready.pop() {
@@ -130,15 +131,15 @@ impl InputGate {
         }
     }
 
-    fn take_from(&mut self, index: u32) -> Result<Option<GateEvent>, CodecError> {
+    fn take_from(&mut self, index: u32) -> Result<Option<GateEvent>, OperatorError> {
         let slot = &mut self.channels[index as usize];
-        let (element, more) = slot.channel.pop();
+        let (element, more) = slot.channel.pop(&self.ready);
         if more {
             self.ready.push_back(index);
         }
         let Some(element) = element else {
             let error = slot.channel.error();
-            return error.map_or(Ok(None), |error| Err(CodecError::invalid("blocking exchange", error)));
+            return error.map_or(Ok(None), |error| Err(OperatorError::new(Fault::Environment, error)));
         };
         let charge = element.charged_bytes();
         if charge > 0 {

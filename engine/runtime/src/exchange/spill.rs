@@ -18,7 +18,7 @@ const WRITE_BYTES: usize = 256 * 1024;
 /// What is read at a time.
 const READ_BYTES: usize = 256 * 1024;
 
-/// A queue of encoded batches on disk.
+/// A queue of encoded batches on disk, which can be read again.
 pub(super) struct SpillQueue {
     folder: PathBuf,
     file: Option<File>,
@@ -91,6 +91,12 @@ impl SpillQueue {
         Ok(())
     }
 
+    /// Reads it all once more.
+    pub(super) fn rewind(&mut self) {
+        self.buffer.clear();
+        self.read = 0;
+    }
+
     /// Takes the oldest batch.
     pub(super) fn pop(&mut self) -> Option<Bytes> {
         if self.buffer.is_empty()
@@ -105,8 +111,10 @@ impl SpillQueue {
     fn read_some(&mut self) -> io::Result<()> {
         if self.read >= self.written {
             // Nothing is left in the file: the rest need not go there.
+            let from = usize::try_from(self.read - self.written).unwrap_or(usize::MAX);
             let rest = std::mem::take(&mut self.unwritten);
-            self.split(&rest);
+            self.read += self.split(rest.get(from..).unwrap_or_default()) as u64;
+            self.unwritten = rest;
             return Ok(());
         }
         let Some(file) = &self.file else { return Ok(()) };
@@ -152,11 +160,13 @@ mod tests {
         fn batches_come_back_in_order(sizes in proptest::collection::vec(0_usize..400_000, 0..12), early in 0_usize..5) {
             let folder = tempfile::tempdir().unwrap();
             let mut queue = SpillQueue::new(folder.path());
+            let mut all = Vec::new();
             let batch = |index: usize, size: usize| vec![index as u8; size];
             let mut expected: VecDeque<Vec<u8>> = VecDeque::new();
             for (index, size) in sizes.iter().enumerate() {
                 queue.push(|out| out.extend(batch(index, *size)));
                 expected.push_back(batch(index, *size));
+                all.push(batch(index, *size));
                 if index < early {
                     prop_assert_eq!(queue.pop().map(|b| b.to_vec()), expected.pop_front());
                 }
@@ -164,6 +174,11 @@ mod tests {
             while let Some(next) = expected.pop_front() {
                 prop_assert!(!queue.is_empty());
                 prop_assert_eq!(queue.pop().map(|b| b.to_vec()), Some(next));
+            }
+            prop_assert!(queue.is_empty() && queue.pop().is_none());
+            queue.rewind();
+            for batch in all {
+                prop_assert_eq!(queue.pop().map(|b| b.to_vec()), Some(batch));
             }
             prop_assert!(queue.is_empty() && queue.pop().is_none());
             prop_assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);

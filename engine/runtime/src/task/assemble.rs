@@ -218,6 +218,9 @@ fn make_gate(spec: &TaskSpec, input: &InputSpec, first_channel: usize) -> Result
         let message = "the program does not register this edge: the plan was made by another program";
         return Err(OperatorError::new(Fault::User, message));
     };
-    let ready = Arc::new(ReadyQueue::new(spec.waker.clone()));
+    let ready = Arc::new(ReadyQueue::new({
+        let waker = spec.waker.clone();
+        move || waker.wake()
+    }));
     Ok(InputGate::new(input.channels.clone(), ready, types.decode, first_channel))
 }

@@ -322,6 +322,10 @@ impl Subtask {
         let deadline = reading.instant + quantum;
         if woken {
             self.chain.wake();
+            if self.phase == Phase::Running {
+                let checked = self.outputs.iter().try_for_each(Output::check);
+                checked.map_err(|error| self.failure(0, error))?;
+            }
         }
         while let Some(message) = self.spec.mailbox.take() {
             if let Some(event) = self.handle(message, reading)? {
@@ -393,7 +397,7 @@ impl Subtask {
             let gate = &mut self.gates[index].1;
             let event =
                 if only_barriers { gate.next_barrier(&self.aligner) } else { gate.next(&self.aligner) };
-            let event = event.map_err(|error| self.failure(0, error.into()))?;
+            let event = event.map_err(|error| self.failure(0, error))?;
             if let Some(event) = event {
                 self.take_event(index, event);
                 return Ok(true);

@@ -1,17 +1,20 @@
 //! A worker: a job's slots in one process.
 
-use std::collections::HashMap;
+mod channels;
+
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use flott_core::config::{self, Configuration};
-use flott_core::ids::{Attempt, ExecutionId, JobId, SubtaskId};
+use flott_core::ids::{ExecutionId, JobId, SubtaskId};
 use flott_core::memory::ManagedMemory;
 use flott_fs::FsPath;
 use flott_plan::execution_graph::SlotNumber;
-use flott_plan::{ExchangeMode, JobGraph, Partitioning};
-use flott_runtime::exchange::channel::{CHANNEL_BYTES, Channel, ChannelId, ChannelSender};
+use flott_plan::{JobEdge, JobGraph};
+use flott_runtime::exchange::channel::ChannelSender;
+use flott_runtime::net::DataPlane;
 use flott_runtime::program::Program;
 use flott_runtime::slot::{Slot, TaskWaker};
 use flott_runtime::snapshot::SnapshotTarget;
@@ -19,10 +22,8 @@ use flott_runtime::task::{
     InputSpec, JobContext, Mailbox, OutputSpec, TaskListener, TaskMessage, TaskSpec, install_panic_hook,
 };
 
-use crate::gateway::Deployment;
-
-/// The bytes a channel of splits holds: one split, whatever its size.
-const SPLIT_CHANNEL_BYTES: usize = 1;
+use crate::gateway::{Deployment, Neighbour};
+use channels::Channels;
 
 /// Where a job's checkpoints are, below the configured directory.
 pub fn checkpoint_directory(
@@ -51,6 +52,8 @@ pub struct WorkerSetup {
     pub io: tokio::runtime::Handle,
     /// Told of what happens to subtasks.
     pub listener: Arc<dyn TaskListener>,
+    /// Reaches the job's other workers; none: there are none.
+    pub plane: Option<Arc<DataPlane>>,
 }
 
 /// Runs subtasks of one job.
@@ -60,7 +63,7 @@ pub struct Worker {
     managed_bytes_per_slot: usize,
     slots: HashMap<SlotNumber, (Slot, ManagedMemory)>,
     tasks: HashMap<ExecutionId, (Arc<Mailbox>, TaskWaker)>,
-    channels: Mutex<HashMap<ChannelId, Arc<Channel>>>,
+    channels: Channels,
 }
 
 impl Worker {
@@ -87,13 +90,14 @@ impl Worker {
             allow_non_restored_state: configuration.get(&config::ALLOW_NON_RESTORED_STATE),
             auto_watermark_interval: configuration.get(&config::AUTO_WATERMARK_INTERVAL),
         };
+        let channels = Channels::new(context.temp_dir.clone(), setup.plane);
         Ok(Self {
             context: Arc::new(context),
             listener: setup.listener,
             managed_bytes_per_slot: setup.managed_bytes_per_slot,
             slots: HashMap::new(),
             tasks: HashMap::new(),
-            channels: Mutex::new(HashMap::new()),
+            channels,
         })
     }
 
@@ -153,21 +157,10 @@ impl Worker {
 
     /// Forgets subtasks that are over, and their channels.
     pub fn release(&mut self, executions: &[ExecutionId]) {
-        let ended = |edge_vertex, index, attempt| {
-            let subtask = SubtaskId { vertex: edge_vertex, index };
-            executions.contains(&ExecutionId { subtask, attempt })
-        };
         for execution in executions {
             self.tasks.remove(execution);
         }
-        let graph = &self.context.graph;
-        self.channels.lock().unwrap_or_else(PoisonError::into_inner).retain(|id, _| {
-            let edge = graph.edge(id.edge);
-            // What a blocking exchange holds outlives its producer.
-            let producer_ended = ended(edge.source, id.producer, id.producer_attempt);
-            (edge.mode == ExchangeMode::Blocking || !producer_ended)
-                && !ended(edge.target, id.consumer, id.consumer_attempt)
-        });
+        self.channels.release(&self.context.graph, executions);
     }
 
     /// The subtask that has held its slot for longer than `limit`, if one has: for the watchdog.
@@ -175,94 +168,40 @@ impl Worker {
         self.slots.values().filter_map(|(slot, _)| slot.held_by(limit)).collect()
     }
 
-    fn channel(&self, id: ChannelId) -> Arc<Channel> {
-        let edge = self.context.graph.edge(id.edge);
-        let make = || match (edge.mode, edge.partitioning) {
-            (ExchangeMode::Blocking, _) => Channel::blocking(&self.context.temp_dir),
-            (ExchangeMode::Pipelined, Partitioning::Demand) => Channel::new(SPLIT_CHANNEL_BYTES),
-            (ExchangeMode::Pipelined, _) => Channel::new(CHANNEL_BYTES),
-        };
-        let mut channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(channels.entry(id).or_insert_with(|| Arc::new(make())))
-    }
-
     fn inputs(
-        &self,
+        &mut self,
         execution: ExecutionId,
-        neighbours: &std::collections::BTreeMap<SubtaskId, Attempt>,
+        neighbours: &BTreeMap<SubtaskId, Neighbour>,
     ) -> Vec<InputSpec> {
-        let graph = &self.context.graph;
+        let (graph, channels) = (&self.context.graph, &mut self.channels);
         let (vertex, index) = (execution.subtask.vertex, execution.subtask.index);
-        let input = |edge: &flott_plan::JobEdge| {
-            let channels = graph.producers(edge.id, index).into_iter().map(|producer| {
+        let input = |edge: &JobEdge| {
+            let from = graph.producers(edge.id, index).into_iter().map(|producer| {
                 let subtask = SubtaskId { vertex: edge.source, index: producer };
-                self.channel(ChannelId {
-                    edge: edge.id,
-                    producer,
-                    producer_attempt: neighbours.get(&subtask).copied().unwrap_or_default(),
-                    consumer: index,
-                    consumer_attempt: execution.attempt,
-                })
+                let neighbour = neighbours.get(&subtask).cloned().unwrap_or_default();
+                channels.inbound(edge, (producer, neighbour), (index, execution.attempt))
             });
-            InputSpec { edge: edge.id, input: edge.input as usize, channels: channels.collect() }
+            InputSpec { edge: edge.id, input: edge.input as usize, channels: from.collect() }
         };
         graph.inputs(vertex).map(input).collect()
     }
 
     fn outputs(
-        &self,
+        &mut self,
         execution: ExecutionId,
-        neighbours: &std::collections::BTreeMap<SubtaskId, Attempt>,
+        neighbours: &BTreeMap<SubtaskId, Neighbour>,
     ) -> Vec<OutputSpec> {
-        let graph = &self.context.graph;
+        let (graph, channels) = (&self.context.graph, &mut self.channels);
         let (vertex, index) = (execution.subtask.vertex, execution.subtask.index);
-        let output = |edge: &flott_plan::JobEdge| {
-            let channels = graph.consumers(edge.id, index).into_iter().map(|consumer| {
+        let output = |edge: &JobEdge| {
+            let to = graph.consumers(edge.id, index).into_iter().map(|consumer| {
                 let subtask = SubtaskId { vertex: edge.target, index: consumer };
-                self.channel(ChannelId {
-                    edge: edge.id,
-                    producer: index,
-                    producer_attempt: execution.attempt,
-                    consumer,
-                    consumer_attempt: neighbours.get(&subtask).copied().unwrap_or_default(),
-                }) as Arc<dyn ChannelSender>
+                let neighbour = neighbours.get(&subtask).cloned().unwrap_or_default();
+                let producer = (index, execution.attempt);
+                channels.outbound(edge, producer, (consumer, neighbour)) as Arc<dyn ChannelSender>
             });
-            OutputSpec { edge: edge.id, channels: channels.collect() }
+            OutputSpec { edge: edge.id, channels: to.collect() }
         };
         graph.outputs(vertex).map(output).collect()
-    }
-}
-
-/// A folder for temporary files that only the user may enter, removed when it is dropped.
-pub struct TempDir {
-    path: PathBuf,
-}
-
-impl TempDir {
-    /// Creates one in the first of the configured folders.
-    ///
-    /// # Errors
-    /// [`flott_fs::FsError`] that names the folder.
-    pub fn create(configuration: &Configuration) -> Result<Self, flott_fs::FsError> {
-        let configured =
-            configuration.get_optional(&config::TEMP_DIRS).and_then(|folders| folders.into_iter().next());
-        let parent = configured.unwrap_or_else(std::env::temp_dir);
-        let path = parent.join(format!("flott-{}", JobId::random()));
-        let fs_path = FsPath::local(&path);
-        flott_fs::for_path(&fs_path)?.create_dirs(&fs_path)?;
-        Ok(Self { path })
-    }
-
-    /// Where it is.
-    pub fn path(&self) -> &std::path::Path {
-        &self.path
-    }
-}
-
-impl Drop for TempDir {
-    fn drop(&mut self) {
-        if let Err(error) = std::fs::remove_dir_all(&self.path) {
-            tracing::warn!(folder = %self.path.display(), %error, "temporary files could not be removed");
-        }
     }
 }

@@ -1,0 +1,165 @@
+//! `flott list`, `flott cancel`, `flott log-level`.
+
+use std::time::{Duration, SystemTime};
+
+use flott_cluster::rpc::control::{JobList, JobOverview, JobReference, ListJobsRequest, LogLevelRequest};
+use flott_core::ids::JobId;
+
+use crate::arguments::{CancelOptions, ListOptions, LogLevelOptions};
+use crate::cluster::{block_on, reach};
+use crate::progress::{duration, id_of, instant};
+use crate::{CommandError, Ended};
+
+fn reference(job: &str) -> Result<JobReference, CommandError> {
+    let id: JobId = job.parse()?;
+    Ok(JobReference { job: id.as_bytes().to_vec() })
+}
+
+/// Lists jobs.
+pub(crate) fn list(options: &ListOptions) -> Result<Ended, CommandError> {
+    let configuration = options.settings.configuration()?;
+    let address = options.master.address(&configuration);
+    let list = block_on(async {
+        let cluster = reach(address, &configuration).await?;
+        let mut client = cluster.client.clone();
+        cluster.answer(client.list_jobs(ListJobsRequest {})).await
+    })?;
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    print!("{}", table(&list, options, i64::try_from(now.as_millis()).unwrap_or(i64::MAX)));
+    Ok(Ended::Well)
+}
+
+fn is_over(job: &JobOverview) -> bool {
+    matches!(job.status.as_str(), "FINISHED" | "FAILED" | "CANCELED")
+}
+
+fn table(list: &JobList, options: &ListOptions, now: i64) -> String {
+    let wanted = |job: &&JobOverview| {
+        let scheduled = job.status == "CREATED";
+        match (options.running, options.scheduled, options.all) {
+            (_, _, true) => true,
+            (running, only_scheduled, _) if running != only_scheduled => {
+                !is_over(job) && scheduled == only_scheduled
+            }
+            _ => !is_over(job),
+        }
+    };
+    let jobs: Vec<&JobOverview> = list.jobs.iter().filter(wanted).collect();
+    let mut text =
+        format!("{} TaskManagers, {} of {} slots free\n", list.task_managers, list.free_slots, list.slots);
+    if jobs.is_empty() {
+        text.push_str(if options.all {
+            "No jobs.\n"
+        } else {
+            "No jobs run. flott list -a shows those that are over.\n"
+        });
+        return text;
+    }
+    text.push_str(&format!("{:<32}  {:<10}  {:<20}  {:>9}  NAME\n", "JOB", "STATUS", "STARTED", "DURATION"));
+    for job in jobs {
+        let until = if job.ended > 0 { job.ended } else { now };
+        let lasted = Duration::from_millis(u64::try_from(until - job.started).unwrap_or(0));
+        text.push_str(&format!(
+            "{:<32}  {:<10}  {:<20}  {:>9}  {}\n",
+            id_of(job),
+            job.status,
+            instant(job.started),
+            duration(lasted),
+            job.name
+        ));
+        if job.status == "FAILED" && !job.failure.is_empty() {
+            text.push_str(&format!("    {}\n", job.failure.replace('\n', "\n    ")));
+        }
+    }
+    text
+}
+
+/// Cancels a job, and waits until it is over.
+pub(crate) fn cancel(options: &CancelOptions) -> Result<Ended, CommandError> {
+    let configuration = options.settings.configuration()?;
+    let address = options.master.address(&configuration);
+    let reference = reference(&options.job)?;
+    block_on(async {
+        let cluster = reach(address, &configuration).await?;
+        let mut client = cluster.client.clone();
+        let before = cluster.answer(client.cancel_job(reference.clone())).await?;
+        if is_over(&before) {
+            println!("Job {} ({}) is over already: {}.", id_of(&before), before.name, before.status);
+            return Ok(Ended::Well);
+        }
+        let mut updates = cluster.answer(client.watch_job(reference)).await?;
+        let mut last = before;
+        while let Some(update) = updates.message().await? {
+            last = update.overview.unwrap_or(last);
+            if update.outcome.is_some() {
+                break;
+            }
+        }
+        println!("Job {} ({}) is {}.", id_of(&last), last.name, last.status);
+        Ok(if last.status == "CANCELED" { Ended::Well } else { Ended::Badly })
+    })
+}
+
+/// Changes what is logged.
+pub(crate) fn log_level(options: &LogLevelOptions) -> Result<Ended, CommandError> {
+    let configuration = options.settings.configuration()?;
+    let address = options.master.address(&configuration);
+    let job = options.job.as_deref().map(reference).transpose()?.map(|reference| reference.job);
+    let levels = options.levels.clone();
+    let reply = block_on(async {
+        let cluster = reach(address, &configuration).await?;
+        let mut client = cluster.client.clone();
+        cluster.answer(client.set_log_level(LogLevelRequest { job, levels })).await
+    })?;
+    println!("{} processes log {} from now on.", reply.processes, options.levels);
+    Ok(Ended::Well)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::arguments::{Arguments, Command};
+
+    fn job(number: u8, name: &str, status: &str) -> JobOverview {
+        JobOverview {
+            job: vec![number; 16],
+            name: name.to_owned(),
+            status: status.to_owned(),
+            started: 1_700_000_000_000,
+            ended: if matches!(status, "FINISHED" | "FAILED") { 1_700_000_061_500 } else { 0 },
+            failure: if status == "FAILED" {
+                "operator 'Count' (subtask 1):\nno".to_owned()
+            } else {
+                String::new()
+            },
+            ..JobOverview::default()
+        }
+    }
+
+    #[test]
+    fn lists_are_what_they_were() {
+        let list = JobList {
+            jobs: vec![
+                job(1, "wordcount", "FINISHED"),
+                job(2, "clicks", "RUNNING"),
+                job(3, "later", "CREATED"),
+                job(4, "bad", "FAILED"),
+            ],
+            task_managers: 2,
+            slots: 8,
+            free_slots: 3,
+        };
+        let shown: String = ["", "-r", "-s", "-a"]
+            .iter()
+            .map(|flag| {
+                let line = ["flott", "list", flag];
+                let parsed = Arguments::parse_from(line.iter().filter(|word| !word.is_empty()));
+                let Command::List(options) = parsed.command else { panic!("it is list") };
+                format!("flott list {flag}\n{}\n", table(&list, &options, 1_700_000_005_000))
+            })
+            .collect();
+        insta::assert_snapshot!(shown);
+    }
+}

@@ -1,0 +1,65 @@
+//! `flott`: submits programs, shows and cancels jobs, starts JobManagers and TaskManagers.
+//!
+//! The exit status of `flott run` is 0 when the program and all its jobs have finished, 1 when something failed, 2 when the
+//! command line was wrong, 130 when it was interrupted.
+
+mod arguments;
+mod cluster;
+mod jobs;
+mod pages;
+mod program_file;
+mod progress;
+mod run;
+mod services;
+
+use std::process::ExitCode;
+
+use arguments::{Arguments, Command};
+
+/// How a command ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    /// As it should.
+    Well,
+    /// Not so; whoever knew why has said it.
+    Badly,
+    /// Somebody pressed Ctrl-C.
+    Interrupted,
+}
+
+impl From<Ended> for ExitCode {
+    fn from(ended: Ended) -> Self {
+        match ended {
+            Ended::Well => Self::SUCCESS,
+            Ended::Badly => Self::FAILURE,
+            Ended::Interrupted => Self::from(130),
+        }
+    }
+}
+
+/// What every command may say before it gives up.
+type CommandError = Box<dyn std::error::Error + Send + Sync>;
+
+fn execute(arguments: Arguments) -> Result<Ended, CommandError> {
+    match arguments.command {
+        Command::Run(options) => run::run(&options),
+        Command::Info(options) => run::info(&options),
+        Command::List(options) => jobs::list(&options),
+        Command::Cancel(options) => jobs::cancel(&options),
+        Command::LogLevel(options) => jobs::log_level(&options),
+        Command::Jobmanager(options) => services::job_manager(&options),
+        Command::Taskmanager(options) => services::task_manager(&options),
+        Command::Manual => pages::manual(),
+        Command::Completions { shell } => pages::completions(shell),
+    }
+}
+
+fn main() -> ExitCode {
+    match execute(Arguments::of_process()) {
+        Ok(ended) => ended.into(),
+        Err(error) => {
+            eprintln!("flott: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

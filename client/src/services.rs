@@ -1,0 +1,58 @@
+//! `flott jobmanager` and `flott taskmanager`.
+
+use std::future::Future;
+use std::io::{self, Write};
+
+use flott_cluster::job_manager::run_job_manager;
+use flott_cluster::logging;
+use flott_cluster::secret_file::{read_or_write_secret, read_secret};
+use flott_cluster::task_manager::run_task_manager;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::arguments::ServiceOptions;
+use crate::{CommandError, Ended};
+
+/// Until somebody asks the process to end.
+fn terminated() -> io::Result<impl Future<Output = ()> + Send> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
+
+/// Runs a JobManager; a line on standard output tells where it listens.
+pub(crate) fn job_manager(options: &ServiceOptions) -> Result<Ended, CommandError> {
+    let configuration = options.settings.configuration()?;
+    logging::start(&configuration, "jobmanager.log")?;
+    let secret = read_or_write_secret(&configuration)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    runtime.block_on(async {
+        let terminated = terminated()?;
+        let listening = |address| {
+            // Who started it may not want to know.
+            let _ = writeln!(io::stdout(), "JobManager listens on {address}");
+        };
+        run_job_manager(configuration, secret, listening, terminated).await?;
+        Ok::<_, CommandError>(())
+    })?;
+    runtime.shutdown_background();
+    Ok(Ended::Well)
+}
+
+/// Runs a TaskManager.
+pub(crate) fn task_manager(options: &ServiceOptions) -> Result<Ended, CommandError> {
+    let configuration = options.settings.configuration()?;
+    logging::start(&configuration, &format!("taskmanager-{}.log", std::process::id()))?;
+    let secret = read_secret(&configuration)?;
+    let terminated = async {
+        match terminated() {
+            Ok(terminated) => terminated.await,
+            Err(error) => tracing::error!(%error, "the TaskManager cannot hear signals"),
+        }
+    };
+    run_task_manager(configuration, secret, terminated)?;
+    Ok(Ended::Well)
+}

@@ -1,0 +1,8 @@
+//! A standalone cluster of real processes: jobs, failures, bad input.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+mod bad_input;
+mod failures;
+mod jobs;
+mod scripts;
+mod support;

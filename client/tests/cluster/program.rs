@@ -1,0 +1,190 @@
+//! A program for the tests of clusters: its first argument says what it does.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a program for tests")]
+
+mod gated;
+
+use std::time::Duration;
+
+use flott::prelude::*;
+use flott::runtime::source::GeneratorSource;
+
+use gated::{Event, Gated};
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let arguments: Vec<String> = flott::args().into_iter().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match arguments[..] {
+        ["sums", events, keys, gate, out] => sums(events.parse()?, keys.parse()?, gate, out, false)?,
+        ["sums-and-words", events, keys, gate, out] => sums(events.parse()?, keys.parse()?, gate, out, true)?,
+        ["panics-in-main"] => panic!("main has no wish to go on"),
+        ["never-executes"] => {}
+        ["exits", code] => std::process::exit(code.parse()?),
+        ["differs"] => differs()?,
+        ["fails", message] => fails(message.to_owned())?,
+        ["aborts"] => misbehaves(|_| std::process::abort())?,
+        ["burns"] => misbehaves(burn)?,
+        ["leaks"] => misbehaves(leak)?,
+        ["twice"] => twice()?,
+        ["once", out] => once(out)?,
+        ["endless"] => endless()?,
+        _ => return Err(format!("unknown arguments {arguments:?}").into()),
+    }
+    Ok(())
+}
+
+/// Small parts, so that there is something to see after a few checkpoints.
+fn parts() -> FileSinkOptions {
+    FileSinkOptions { part_bytes: 1_000, ..FileSinkOptions::default() }
+}
+
+/// Keyed sums and event-time windows over the same events, each into files; also, if asked for, a job beside it that shares
+/// nothing with them.
+fn sums(
+    events: u64,
+    keys: u64,
+    gate: &str,
+    out: &str,
+    beside: bool,
+) -> Result<(), Box<dyn std::error::Error>> {
+    let env = StreamExecutionEnvironment::new()?;
+    let strategy = WatermarkStrategy::for_monotonous_timestamps().with_timestamp_assigner(|e: &Event, _| e.2);
+    let gated = Gated { events, keys, gate: gate.into() };
+    let source = env.from_source(gated.clone(), strategy, "events").uid("events");
+    let line = |record: &(u64, u64), out: &mut Vec<u8>| {
+        out.extend_from_slice(format!("{} {}\n", record.0, record.1).as_bytes());
+    };
+    source
+        .map(|event| (event.0, 1))
+        .key_by(|record| record.0)
+        .sum(|record| &mut record.1)
+        .uid("sums")
+        .write_files(&format!("{out}/sums"), line, parts())?
+        .uid("sum files");
+    source
+        .key_by(|event| event.0)
+        .window(TumblingEventTimeWindows::of(Duration::from_secs(1)))
+        .process(|| {
+            |key: &u64,
+             window: TimeWindow,
+             events: &[Event],
+             out: &mut ProcessContext<'_, (u64, i64, u64)>| {
+                out.emit((*key, window.start, events.iter().map(|event| event.1).sum::<u64>()));
+                Ok(())
+            }
+        })
+        .uid("windows")
+        .write_files(
+            &format!("{out}/windows"),
+            |(key, start, sum), out| out.extend_from_slice(format!("{key} {start} {sum}\n").as_bytes()),
+            parts(),
+        )?
+        .uid("window files");
+    if beside {
+        env.from_source(gated, WatermarkStrategy::no_watermarks(), "others")
+            .uid("others")
+            .slot_sharing_group("beside")
+            .map(|event| event.1)
+            .name("beside")
+            .write_files(
+                &format!("{out}/beside"),
+                |n, out| out.extend_from_slice(format!("{n} {}\n", std::process::id()).as_bytes()),
+                parts(),
+            )?
+            .uid("beside files");
+    }
+    env.execute("sums")?;
+    Ok(())
+}
+
+/// Builds another plan in a worker than where it was planned.
+fn differs() -> Result<(), Box<dyn std::error::Error>> {
+    let env = StreamExecutionEnvironment::new()?;
+    let numbers = env.generate_sequence(1, 10);
+    // The driver has a terminal's environment, a worker what its TaskManager has.
+    if std::env::var_os("DRIVER").is_some() {
+        numbers.map(|n| n + 1).discard()
+    } else {
+        numbers.discard()
+    };
+    env.execute("differs")?;
+    Ok(())
+}
+
+fn fails(message: String) -> Result<(), Box<dyn std::error::Error>> {
+    let env = StreamExecutionEnvironment::new()?;
+    let check = move |n: i64| {
+        assert!(n < 500, "{message}");
+        n
+    };
+    env.generate_sequence(1, 1000).map(check).name("Check").discard();
+    env.execute("fails")?;
+    Ok(())
+}
+
+/// Does something bad after a while.
+fn misbehaves(how: fn(i64)) -> Result<(), Box<dyn std::error::Error>> {
+    let env = StreamExecutionEnvironment::new()?;
+    env.set_parallelism(1)?;
+    let numbers = GeneratorSource::new(1 << 40, |n| n as i64).with_records_per_second(1000.0);
+    let misbehave = move |n| {
+        if n == 200 {
+            how(n);
+        }
+        n
+    };
+    env.from_source(numbers, WatermarkStrategy::no_watermarks(), "numbers").map(misbehave).discard();
+    env.execute("misbehaves")?;
+    Ok(())
+}
+
+fn burn(mut n: i64) {
+    while n != 0 {
+        n = std::hint::black_box(n);
+    }
+}
+
+fn leak(_: i64) {
+    let mut kept: Vec<Vec<u8>> = Vec::new();
+    for _ in 0..512 {
+        kept.push(vec![1; 1 << 20]);
+    }
+    std::mem::forget(kept);
+}
+
+/// The second job begins with what the first has collected.
+fn twice() -> Result<(), Box<dyn std::error::Error>> {
+    let env = StreamExecutionEnvironment::new()?;
+    let squares = env.generate_sequence(1, 100).map(|n| n * n).collect();
+    let mut squares = env.execute("first")?.get(&squares)?;
+    squares.sort_unstable();
+    let biggest = env.from_collection(squares.into_iter().rev().take(3)).map(|n| n + 1).collect();
+    let mut biggest = env.execute("second")?.get(&biggest)?;
+    biggest.sort_unstable();
+    println!("{biggest:?}");
+    Ok(())
+}
+
+/// What main takes from outside is the same in every process.
+fn once(out: &str) -> Result<(), Box<dyn std::error::Error>> {
+    let env = StreamExecutionEnvironment::new()?;
+    let driver = env.once("pid", || u64::from(std::process::id()))?;
+    env.generate_sequence(1, 20).map(move |_| format!("{driver} {}\n", std::process::id())).write_files(
+        out,
+        |line, out| out.extend_from_slice(line.as_bytes()),
+        parts(),
+    )?;
+    env.execute("once")?;
+    println!("{driver}");
+    Ok(())
+}
+
+fn endless() -> Result<(), Box<dyn std::error::Error>> {
+    let env = StreamExecutionEnvironment::new()?;
+    let numbers = GeneratorSource::new(1 << 40, |n| n).with_records_per_second(1000.0);
+    env.from_source(numbers, WatermarkStrategy::no_watermarks(), "numbers")
+        .key_by(|n| n % 7)
+        .sum(|n| n)
+        .discard();
+    env.execute("endless")?;
+    Ok(())
+}

@@ -1,0 +1,320 @@
+//! The workers of one job: gets them slots, has them started, tells them what the JobMaster decides.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use flott_core::ids::{Attempt, ExecutionId, SubtaskId, TaskManagerId, WorkerId};
+use flott_plan::JobGraph;
+use flott_plan::execution_graph::{SlotAssignment, SlotNumber};
+use flott_runtime::net::Peer;
+use flott_runtime::task::{TaskEvent, TaskMessage};
+use tokio::sync::mpsc;
+use tonic::Status;
+
+use super::task_managers::{Grant, TaskManagers};
+use crate::gateway::{Deployment, TaskGateway};
+use crate::job_master::{EventQueue, JobEvent};
+use crate::rpc::control::{JobSpec, Release, SetLevels, StartWorker, WorkerOrder, worker_order};
+use crate::rpc::{WireId, write_deploy, write_message};
+
+/// Orders to a worker, on their way.
+pub(super) type Orders = mpsc::Sender<Result<WorkerOrder, Status>>;
+
+/// A job's workers.
+pub(super) struct JobWorkers {
+    spec: JobSpec,
+    graph: Arc<JobGraph>,
+    assignment: SlotAssignment,
+    events: Arc<EventQueue>,
+    task_managers: Arc<TaskManagers>,
+    slot_timeout: Duration,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Which worker has which of the job's slots.
+    slots: BTreeMap<SlotNumber, WorkerId>,
+    workers: HashMap<WorkerId, Member>,
+    /// What waits for its worker.
+    waiting: Vec<Deployment>,
+    /// Where each subtask was deployed last.
+    placed: BTreeMap<SubtaskId, (Attempt, WorkerId)>,
+    /// Slots are asked for.
+    requested: bool,
+    over: bool,
+}
+
+struct Member {
+    task_manager: TaskManagerId,
+    address: String,
+    /// Set when it has registered.
+    orders: Option<Orders>,
+}
+
+impl State {
+    fn worker_of(&self, execution: ExecutionId) -> Option<WorkerId> {
+        let (attempt, worker) = self.placed.get(&execution.subtask)?;
+        (*attempt == execution.attempt).then_some(*worker)
+    }
+
+    fn give(&self, worker: WorkerId, kind: worker_order::Kind) -> bool {
+        let orders = self.workers.get(&worker).and_then(|member| member.orders.as_ref());
+        orders.is_some_and(|orders| orders.try_send(Ok(WorkerOrder { kind: Some(kind) })).is_ok())
+    }
+}
+
+impl JobWorkers {
+    /// None yet.
+    pub(super) fn new(
+        spec: JobSpec,
+        graph: Arc<JobGraph>,
+        events: Arc<EventQueue>,
+        task_managers: Arc<TaskManagers>,
+        slot_timeout: Duration,
+    ) -> Self {
+        let assignment = SlotAssignment::of(&graph);
+        Self { spec, graph, assignment, events, task_managers, slot_timeout, state: Mutex::default() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Never held while the TaskManagers are called: they call back.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Where the job's events go.
+    pub(super) fn events(&self) -> &Arc<EventQueue> {
+        &self.events
+    }
+
+    /// Asks for slots that are missing, and deploys what waits once every worker is there.
+    fn advance(self: &Arc<Self>) {
+        let missing = {
+            let mut state = self.state();
+            if state.over || state.waiting.is_empty() {
+                return;
+            }
+            let needed = self.graph.slots_needed().max(1);
+            let missing = needed.saturating_sub(state.slots.len() as u32);
+            if missing == 0 {
+                if state.workers.values().all(|member| member.orders.is_some()) {
+                    self.deploy_waiting(&mut state);
+                }
+                return;
+            }
+            if std::mem::replace(&mut state.requested, true) {
+                return;
+            }
+            missing
+        };
+        self.task_managers.request(missing, self.slot_timeout, Arc::clone(self));
+    }
+
+    fn deploy_waiting(&self, state: &mut State) {
+        let waiting = std::mem::take(&mut state.waiting);
+        let mut by_worker: BTreeMap<WorkerId, Vec<Deployment>> = BTreeMap::new();
+        for deployment in waiting {
+            let Some(worker) = state.slots.get(&deployment.slot).copied() else { continue };
+            let ExecutionId { subtask, attempt } = deployment.execution;
+            state.placed.insert(subtask, (attempt, worker));
+            by_worker.entry(worker).or_default().push(deployment);
+        }
+        for (worker, mut deployments) in by_worker {
+            for deployment in &mut deployments {
+                for (subtask, neighbour) in &mut deployment.neighbours {
+                    neighbour.worker = self.peer_of(state, *subtask, worker);
+                }
+            }
+            if !state.give(worker, worker_order::Kind::Deploy(write_deploy(deployments))) {
+                // Its connection is gone, which is noticed where it is read.
+                tracing::warn!(%worker, "a worker does not take orders");
+            }
+        }
+    }
+
+    /// The worker of a subtask that `own` exchanges data with; none: `own`.
+    fn peer_of(&self, state: &State, subtask: SubtaskId, own: WorkerId) -> Option<Peer> {
+        let placed = state.placed.get(&subtask).map(|(_, worker)| *worker);
+        let planned = || state.slots.get(&self.assignment.slot_of(subtask)?).copied();
+        let worker = placed.filter(|worker| state.workers.contains_key(worker)).or_else(planned)?;
+        let member = state.workers.get(&worker).filter(|_| worker != own)?;
+        Some(Peer { worker, address: member.address.clone() })
+    }
+
+    /// The job has got slots: their workers are started.
+    pub(super) fn granted(self: &Arc<Self>, grants: Vec<Grant>) {
+        let (over, started) = {
+            let mut state = self.state();
+            state.requested = false;
+            let mut missing: Vec<SlotNumber> = (0..self.graph.slots_needed().max(1))
+                .map(SlotNumber)
+                .filter(|slot| !state.slots.contains_key(slot))
+                .collect();
+            missing.reverse();
+            for grant in &grants {
+                let Grant { worker, task_manager, address, slots, .. } = grant;
+                for _ in 0..*slots {
+                    if let Some(slot) = missing.pop() {
+                        state.slots.insert(slot, *worker);
+                    }
+                }
+                let member = Member { task_manager: *task_manager, address: address.clone(), orders: None };
+                state.workers.insert(*worker, member);
+            }
+            (state.over, grants)
+        };
+        for grant in started {
+            if over {
+                self.task_managers.worker_ended(grant.task_manager, grant.worker, "the job is over", false);
+                continue;
+            }
+            let order = StartWorker {
+                worker: grant.worker.write(),
+                spec: Some(self.spec.clone()),
+                managed_bytes_per_slot: grant.managed_bytes_per_slot,
+            };
+            if !self.task_managers.start(grant.task_manager, order) {
+                let reason = format!("TaskManager {} does not take orders", grant.task_manager);
+                self.task_managers.worker_ended(grant.task_manager, grant.worker, &reason, false);
+            }
+        }
+    }
+
+    /// The job does not get slots.
+    pub(super) fn no_slots(&self, reason: &str) {
+        let mut state = self.state();
+        state.requested = false;
+        let executions = state.waiting.drain(..).map(|deployment| deployment.execution).collect();
+        self.events.put(JobEvent::Lost { executions, reason: reason.to_owned() });
+    }
+
+    /// A worker has connected and takes orders. False: it is none of this job's.
+    pub(super) fn registered(self: &Arc<Self>, worker: WorkerId, orders: Orders) -> bool {
+        match self.state().workers.get_mut(&worker) {
+            Some(member) => member.orders = Some(orders),
+            None => return false,
+        }
+        self.advance();
+        true
+    }
+
+    /// A worker's process has ended by itself.
+    pub(super) fn worker_exited(&self, worker: WorkerId, reason: &str) {
+        let never_registered =
+            self.state().workers.get(&worker).is_some_and(|member| member.orders.is_none());
+        if never_registered {
+            // It would do so again.
+            self.events.put(JobEvent::CannotRun { reason: reason.to_owned() });
+        }
+        self.worker_lost(worker, reason);
+    }
+
+    /// A worker is gone, and everything in it.
+    pub(super) fn worker_lost(&self, worker: WorkerId, reason: &str) {
+        let mut state = self.state();
+        let Some(member) = state.workers.remove(&worker) else { return };
+        if state.over {
+            return;
+        }
+        tracing::warn!(%worker, task_manager = %member.task_manager, reason, "a worker is lost");
+        let State { slots, waiting, placed, .. } = &mut *state;
+        let mut executions = Vec::new();
+        waiting.retain(|deployment| {
+            let lost = slots.get(&deployment.slot) == Some(&worker);
+            if lost {
+                executions.push(deployment.execution);
+            }
+            !lost
+        });
+        slots.retain(|_, other| *other != worker);
+        placed.retain(|subtask, (attempt, other)| {
+            if *other == worker {
+                executions.push(ExecutionId { subtask: *subtask, attempt: *attempt });
+            }
+            *other != worker
+        });
+        self.events.put(JobEvent::Lost { executions, reason: reason.to_owned() });
+    }
+
+    /// The job is over: its workers go.
+    pub(super) fn finish(self: &Arc<Self>) {
+        let workers: Vec<WorkerId> = {
+            let mut state = self.state();
+            state.over = true;
+            state.waiting.clear();
+            state.workers.keys().copied().collect()
+        };
+        self.task_managers.withdraw(self);
+        workers.into_iter().for_each(|worker| self.task_managers.stop(worker));
+    }
+
+    /// Changes what the job's workers log; tells how many.
+    pub(super) fn set_levels(&self, levels: &str) -> u32 {
+        let state = self.state();
+        let order = || worker_order::Kind::SetLevels(SetLevels { levels: levels.to_owned() });
+        state.workers.keys().filter(|worker| state.give(**worker, order())).count() as u32
+    }
+}
+
+/// A JobMaster's way to the workers of its job.
+pub(super) struct RemoteGateway(pub(super) Arc<JobWorkers>);
+
+impl RemoteGateway {
+    /// Takes back a deployment that waits for its worker. True: there was one, and it is as good as cancelled.
+    fn take_back(&self, execution: ExecutionId) -> bool {
+        let mut state = self.0.state();
+        let before = state.waiting.len();
+        state.waiting.retain(|deployment| deployment.execution != execution);
+        let waited = state.waiting.len() < before;
+        if waited {
+            self.0.events.put(JobEvent::Task { execution, event: TaskEvent::Canceled });
+        }
+        waited
+    }
+}
+
+impl TaskGateway for RemoteGateway {
+    fn deploy(&mut self, deployments: Vec<Deployment>) {
+        self.0.state().waiting.extend(deployments);
+        self.0.advance();
+    }
+
+    fn send(&mut self, execution: ExecutionId, message: TaskMessage) {
+        if message == TaskMessage::Cancel && self.take_back(execution) {
+            return;
+        }
+        let state = self.0.state();
+        if let Some(worker) = state.worker_of(execution) {
+            state.give(worker, worker_order::Kind::Send(write_message(execution, message)));
+        }
+    }
+
+    fn release(&mut self, executions: &[ExecutionId]) {
+        let state = self.0.state();
+        let mut by_worker: BTreeMap<WorkerId, Vec<ExecutionId>> = BTreeMap::new();
+        for execution in executions {
+            if let Some(worker) = state.worker_of(*execution) {
+                by_worker.entry(worker).or_default().push(*execution);
+            }
+        }
+        for (worker, executions) in by_worker {
+            let executions = executions.into_iter().map(Into::into).collect();
+            state.give(worker, worker_order::Kind::Release(Release { executions }));
+        }
+    }
+
+    fn give_up_worker_of(&mut self, execution: ExecutionId) {
+        if self.take_back(execution) {
+            return;
+        }
+        let worker = self.0.state().worker_of(execution);
+        if let Some(worker) = worker {
+            self.0.task_managers.stop(worker);
+            self.0.worker_lost(
+                worker,
+                "a task did not stop within task.cancellation.timeout, so its worker was killed",
+            );
+        }
+    }
+}

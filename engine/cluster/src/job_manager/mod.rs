@@ -1,0 +1,98 @@
+//! The JobManager of a standalone cluster: takes jobs, gives them slots of the TaskManagers that have registered, runs their
+//! JobMasters.
+//!
+//! ```text
+//! client ─▸ Service ─▸ Jobs ─▸ JobMaster ─▸ JobWorkers ─▸ orders to workers
+//!                                 ▴             │ ▴
+//! worker ─▸ Service ─ events ─────┘             ▾ │ granted, lost
+//! TaskManager ─▸ Service ─▸ TaskManagers ◂── slots
+//! ```
+
+mod job_workers;
+mod jobs;
+mod service;
+mod task_managers;
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use flott_core::config::{self, Configuration};
+use flott_core::ids::LeaderSessionId;
+use flott_runtime::net::handshake::Secret;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+
+use crate::program_store::{ProgramStore, StoreError};
+use crate::rpc::MAX_MESSAGE_BYTES;
+use crate::rpc::control::job_manager_server::JobManagerServer;
+use crate::rpc::listen::{authenticated, bind};
+use crate::temp_dir::TempDir;
+use jobs::Jobs;
+use service::Service;
+use task_managers::TaskManagers;
+
+/// Connections that have proved their secret and wait to be served.
+const QUEUED_CONNECTIONS: usize = 64;
+
+/// Why a JobManager cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum JobManagerError {
+    /// Its port.
+    #[error(transparent)]
+    Port(#[from] io::Error),
+    /// Its folder for programs.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Its folder for temporary files.
+    #[error(transparent)]
+    Folder(#[from] flott_fs::FsError),
+    /// Serving.
+    #[error("the JobManager cannot go on: {0}")]
+    Serve(#[from] tonic::transport::Error),
+}
+
+/// Runs a JobManager until `shutdown`; `listening` is told where it listens. Jobs that run then are lost with it.
+///
+/// # Errors
+/// [`JobManagerError`] if the port is in use or the temporary folder cannot be made.
+pub async fn run_job_manager(
+    configuration: Configuration,
+    secret: Secret,
+    listening: impl FnOnce(SocketAddr),
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), JobManagerError> {
+    let host = configuration.get(&config::JOB_MANAGER_BIND_HOST);
+    let listener = bind(&format!("{host}:{}", configuration.get(&config::JOB_MANAGER_PORT))).await?;
+    let temp_dir = TempDir::create(&configuration)?;
+    let io = tokio::runtime::Handle::current();
+    let task_managers = Arc::new(TaskManagers::new(io.clone()));
+    let service = Service {
+        session: LeaderSessionId::random(),
+        heartbeat_timeout: configuration.get(&config::HEARTBEAT_TIMEOUT),
+        jobs: Arc::new(Jobs::new(configuration, Arc::clone(&task_managers), io.clone())),
+        task_managers,
+        programs: Arc::new(ProgramStore::create(temp_dir.path().join("programs"))?),
+        io: io.clone(),
+    };
+    let address = listener.local_addr()?;
+    let (accepted, connections) = mpsc::channel(QUEUED_CONNECTIONS);
+    io.spawn(authenticated(listener, secret, accepted));
+    listening(address);
+    tracing::info!(%address, session = %service.session, "the JobManager listens");
+    let server = JobManagerServer::new(service)
+        .max_decoding_message_size(MAX_MESSAGE_BYTES)
+        .max_encoding_message_size(MAX_MESSAGE_BYTES);
+    let serve = tonic::transport::Server::builder()
+        .http2_keepalive_interval(Some(crate::rpc::connect::KEEP_ALIVE.0))
+        .http2_keepalive_timeout(Some(crate::rpc::connect::KEEP_ALIVE.1))
+        .initial_stream_window_size(Some(1 << 20))
+        .initial_connection_window_size(Some(4 << 20))
+        .add_service(server)
+        .serve_with_incoming(ReceiverStream::new(connections));
+    tokio::select! {
+        served = serve => Ok(served?),
+        () = shutdown => Ok(()),
+    }
+}

@@ -1,0 +1,295 @@
+//! The TaskManagers that have registered, their slots, and the jobs that wait for some.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use flott_core::ids::{TaskManagerId, WorkerId};
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+use tonic::Status;
+
+use super::job_workers::JobWorkers;
+use crate::rpc::WireId;
+use crate::rpc::control::{SetLevels, StartWorker, StopWorker, TaskManagerOrder, task_manager_order};
+
+/// Orders to a TaskManager, on their way.
+pub(super) type Orders = mpsc::Sender<Result<TaskManagerOrder, Status>>;
+
+/// A worker that a job was granted: it has to be started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Grant {
+    /// Its id.
+    pub(super) worker: WorkerId,
+    /// Where it will be.
+    pub(super) task_manager: TaskManagerId,
+    /// The data port there.
+    pub(super) address: String,
+    /// How many slots it has.
+    pub(super) slots: u32,
+    /// What each of them has of managed memory, in bytes.
+    pub(super) managed_bytes_per_slot: u64,
+}
+
+/// What a TaskManager said of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Registration {
+    pub(super) id: TaskManagerId,
+    pub(super) data_address: String,
+    pub(super) slots: u32,
+    pub(super) managed_bytes: u64,
+}
+
+/// How many TaskManagers and slots there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Capacity {
+    pub(super) task_managers: u32,
+    pub(super) slots: u32,
+    pub(super) free_slots: u32,
+}
+
+/// All TaskManagers.
+pub(super) struct TaskManagers {
+    io: Handle,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    members: BTreeMap<TaskManagerId, Member>,
+    requests: VecDeque<Request>,
+    next_request: u64,
+}
+
+struct Member {
+    registration: Registration,
+    orders: Orders,
+    workers: HashMap<WorkerId, (u32, Arc<JobWorkers>)>,
+}
+
+impl Member {
+    fn free_slots(&self) -> u32 {
+        let taken: u32 = self.workers.values().map(|(slots, _)| slots).sum();
+        self.registration.slots.saturating_sub(taken)
+    }
+}
+
+/// A job that waits for slots.
+struct Request {
+    number: u64,
+    slots: u32,
+    job: Arc<JobWorkers>,
+}
+
+/// Which TaskManagers give how many slots: as few as can, the last of them the one that is left with the fewest. None: there
+/// are not enough.
+fn choose(free: &[(TaskManagerId, u32)], wanted: u32) -> Option<Vec<(TaskManagerId, u32)>> {
+    let mut free: Vec<(TaskManagerId, u32)> = free.iter().copied().filter(|(_, slots)| *slots > 0).collect();
+    free.sort_by_key(|(id, slots)| (*slots, *id));
+    let mut chosen = Vec::new();
+    let mut missing = wanted;
+    while missing > 0 {
+        let fits = free.iter().position(|(_, slots)| *slots >= missing);
+        let (id, slots) = match fits {
+            Some(smallest) => free.remove(smallest),
+            None => free.pop()?,
+        };
+        let taken = slots.min(missing);
+        chosen.push((id, taken));
+        missing -= taken;
+    }
+    Some(chosen)
+}
+
+impl TaskManagers {
+    /// None yet. Timers run on `io`.
+    pub(super) fn new(io: Handle) -> Self {
+        Self { io, state: Mutex::default() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Never held while a job's workers are called: they call back.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn capacity(&self) -> Capacity {
+        let state = self.state();
+        Capacity {
+            task_managers: state.members.len() as u32,
+            slots: state.members.values().map(|member| member.registration.slots).sum(),
+            free_slots: state.members.values().map(Member::free_slots).sum(),
+        }
+    }
+
+    /// A TaskManager offers its slots.
+    pub(super) fn register(&self, registration: Registration, orders: Orders) {
+        let id = registration.id;
+        tracing::info!(task_manager = %id, slots = registration.slots, address = registration.data_address, "a TaskManager has registered");
+        let member = Member { registration, orders, workers: HashMap::new() };
+        self.state().members.insert(id, member);
+        self.satisfy();
+    }
+
+    /// A TaskManager is gone, with all its workers.
+    pub(super) fn lost(&self, id: TaskManagerId, reason: &str) {
+        let Some(member) = self.state().members.remove(&id) else { return };
+        let address = member.registration.data_address;
+        tracing::warn!(task_manager = %id, address, reason, "a TaskManager is lost");
+        for (worker, (_, job)) in member.workers {
+            job.worker_lost(worker, &format!("TaskManager {id} at {address} is lost: {reason}"));
+        }
+    }
+
+    /// A worker's process has ended; its slots are free.
+    pub(super) fn worker_ended(&self, id: TaskManagerId, worker: WorkerId, reason: &str, exited: bool) {
+        let ended = self.state().members.get_mut(&id).and_then(|member| member.workers.remove(&worker));
+        if let Some((_, job)) = ended {
+            if exited {
+                job.worker_exited(worker, reason);
+            } else {
+                job.worker_lost(worker, reason);
+            }
+            self.satisfy();
+        }
+    }
+
+    /// Asks for slots, all or none; the job is told when it has them, or that it does not get them within `timeout`.
+    pub(super) fn request(self: &Arc<Self>, slots: u32, timeout: Duration, job: Arc<JobWorkers>) {
+        let number = {
+            let mut state = self.state();
+            state.next_request += 1;
+            let number = state.next_request;
+            state.requests.push_back(Request { number, slots, job });
+            number
+        };
+        self.satisfy();
+        let pool = Arc::clone(self);
+        self.io.spawn(async move {
+            tokio::time::sleep(timeout).await;
+            pool.expire(number, timeout);
+        });
+    }
+
+    fn expire(&self, number: u64, timeout: Duration) {
+        let expired = {
+            let mut state = self.state();
+            let position = state.requests.iter().position(|request| request.number == number);
+            position.and_then(|position| state.requests.remove(position))
+        };
+        let Some(request) = expired else { return };
+        let Capacity { task_managers, slots, free_slots } = self.capacity();
+        request.job.no_slots(&format!(
+            "{} slots are needed, but in {} the cluster had no more than {free_slots} free of {slots} in {task_managers} TaskManagers: start more TaskManagers, cancel other jobs, or lower the parallelism",
+            request.slots,
+            flott_core::config::ConfigValue::write(&timeout),
+        ));
+    }
+
+    /// A job wants nothing any more.
+    pub(super) fn withdraw(&self, job: &Arc<JobWorkers>) {
+        self.state().requests.retain(|request| !Arc::ptr_eq(&request.job, job));
+    }
+
+    /// Grants what can be granted, to who has waited longest first.
+    fn satisfy(&self) {
+        let granted = {
+            let mut state = self.state();
+            let State { members, requests, .. } = &mut *state;
+            let mut granted = Vec::new();
+            requests.retain(|request| {
+                let free: Vec<_> = members.iter().map(|(id, member)| (*id, member.free_slots())).collect();
+                let Some(chosen) = choose(&free, request.slots) else { return true };
+                let mut grants = Vec::with_capacity(chosen.len());
+                for (id, slots) in chosen {
+                    let Some(member) = members.get_mut(&id) else { continue };
+                    let worker = WorkerId::random();
+                    member.workers.insert(worker, (slots, Arc::clone(&request.job)));
+                    let all = &member.registration;
+                    grants.push(Grant {
+                        worker,
+                        task_manager: id,
+                        address: all.data_address.clone(),
+                        slots,
+                        managed_bytes_per_slot: all.managed_bytes / u64::from(all.slots.max(1)),
+                    });
+                }
+                granted.push((Arc::clone(&request.job), grants));
+                false
+            });
+            granted
+        };
+        for (job, grants) in granted {
+            job.granted(grants);
+        }
+    }
+
+    /// Has a worker started; false: its TaskManager does not take orders.
+    pub(super) fn start(&self, id: TaskManagerId, order: StartWorker) -> bool {
+        let state = self.state();
+        let order = task_manager_order::Kind::StartWorker(order);
+        state.members.get(&id).is_some_and(|member| give(&member.orders, order))
+    }
+
+    /// Has a worker killed. Its slots are free when it has ended.
+    pub(super) fn stop(&self, worker: WorkerId) {
+        let state = self.state();
+        let members = state.members.values().filter(|member| member.workers.contains_key(&worker));
+        for member in members {
+            give(&member.orders, task_manager_order::Kind::StopWorker(StopWorker { worker: worker.write() }));
+        }
+    }
+
+    /// Changes what all TaskManagers log; tells how many.
+    pub(super) fn set_levels(&self, levels: &str) -> u32 {
+        let state = self.state();
+        let order = || task_manager_order::Kind::SetLevels(SetLevels { levels: levels.to_owned() });
+        state.members.values().filter(|member| give(&member.orders, order())).count() as u32
+    }
+}
+
+fn give(orders: &Orders, kind: task_manager_order::Kind) -> bool {
+    orders.try_send(Ok(TaskManagerOrder { kind: Some(kind) })).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn id(number: u8) -> TaskManagerId {
+        TaskManagerId::from_bytes([number; 16])
+    }
+
+    #[test]
+    fn as_few_task_managers_as_can() {
+        let free = [(id(1), 2), (id(2), 4), (id(3), 3)];
+        assert_eq!(choose(&free, 2), Some(vec![(id(1), 2)]));
+        assert_eq!(choose(&free, 3), Some(vec![(id(3), 3)]));
+        assert_eq!(choose(&free, 6), Some(vec![(id(2), 4), (id(1), 2)]));
+        assert_eq!(choose(&free, 9), Some(vec![(id(2), 4), (id(3), 3), (id(1), 2)]));
+        assert_eq!(choose(&free, 10), None);
+        assert_eq!(choose(&[], 0), Some(vec![]));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_chosen_is_there_and_enough(slots in proptest::collection::vec(0_u32..9, 0..7), wanted in 0_u32..30) {
+            let free: Vec<_> = slots.iter().enumerate().map(|(n, slots)| (id(n as u8), *slots)).collect();
+            let Some(chosen) = choose(&free, wanted) else {
+                prop_assert!(slots.iter().sum::<u32>() < wanted);
+                return Ok(());
+            };
+            prop_assert_eq!(chosen.iter().map(|(_, taken)| taken).sum::<u32>(), wanted);
+            for (id, taken) in &chosen {
+                let there = free.iter().find(|(other, _)| other == id).map_or(0, |(_, slots)| *slots);
+                prop_assert!(*taken > 0 && *taken <= there);
+            }
+            // As few as can: the largest that many would be needed.
+            let mut sorted = slots.clone();
+            sorted.sort_by(|a, b| b.cmp(a));
+            let enough = |count: usize| sorted.iter().take(count).sum::<u32>() >= wanted;
+            prop_assert!(enough(chosen.len()) && (chosen.is_empty() || !enough(chosen.len() - 1)));
+        }
+    }
+}

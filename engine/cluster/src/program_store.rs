@@ -1,0 +1,263 @@
+//! Programs by the hash of their content: sent once, kept, started from a folder that only the user may enter.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::SystemTime;
+
+use flott_core::ids::JobId;
+use sha2::{Digest, Sha256};
+
+/// How many programs that no job needs are kept.
+const KEPT: usize = 16;
+
+/// The largest program, in bytes.
+pub const MAX_PROGRAM_BYTES: u64 = 4 << 30;
+
+/// What is hashed at a time.
+const PIECE_BYTES: usize = 256 << 10;
+
+/// The SHA-256 of a program: 64 hexadecimal digits.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ContentHash(String);
+
+impl ContentHash {
+    /// The hash of a file.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn of_file(path: &Path) -> io::Result<Self> {
+        let mut file = File::open(path)?;
+        let mut hasher = Sha256::new();
+        let mut piece = vec![0; PIECE_BYTES];
+        loop {
+            match file.read(&mut piece)? {
+                0 => return Ok(Self::finished(hasher)),
+                count => hasher.update(&piece[..count]),
+            }
+        }
+    }
+
+    fn finished(hasher: Sha256) -> Self {
+        Self(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+}
+
+impl FromStr for ContentHash {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let is_hash = text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        if is_hash {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(format!("'{text}' is not the hash of a program"))
+        }
+    }
+}
+
+impl fmt::Display for ContentHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for ContentHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Why a program cannot be kept.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The file system.
+    #[error("cannot keep a program in {folder}: {source}; set io.tmp.dirs to a folder with room", folder = .folder.display())]
+    Io {
+        /// Where.
+        folder: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// What came is something else.
+    #[error(
+        "the program that was sent is {found}, but {expected} was announced: it was damaged or changed on its way"
+    )]
+    OtherContent {
+        /// What was announced.
+        expected: ContentHash,
+        /// What came.
+        found: ContentHash,
+    },
+    /// It is too large.
+    #[error("the program has more than {MAX_PROGRAM_BYTES} bytes")]
+    TooLarge,
+}
+
+/// A folder with programs.
+#[derive(Debug)]
+pub struct ProgramStore {
+    folder: PathBuf,
+}
+
+impl ProgramStore {
+    /// An empty one in a folder of its own, which is made.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn create(folder: PathBuf) -> Result<Self, StoreError> {
+        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder);
+        made.map_err(|source| StoreError::Io { folder: folder.clone(), source })?;
+        Ok(Self { folder })
+    }
+
+    /// Where a program is, if it is there.
+    pub fn get(&self, hash: &ContentHash) -> Option<PathBuf> {
+        let path = self.folder.join(&hash.0);
+        path.exists().then_some(path)
+    }
+
+    /// Takes a program piece by piece.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn write(&self, hash: ContentHash) -> Result<ProgramWriter<'_>, StoreError> {
+        let path = self.folder.join(format!("{}.part", JobId::random()));
+        let file = fs::OpenOptions::new().write(true).create_new(true).mode(0o700).open(&path);
+        let file = file.map_err(|source| self.io_error(source))?;
+        Ok(ProgramWriter { store: self, hash, path, file, hasher: Sha256::new(), written: 0 })
+    }
+
+    /// Removes the oldest programs that no job needs, if there are many.
+    pub fn retain(&self, needed: &HashSet<ContentHash>) {
+        let Ok(entries) = fs::read_dir(&self.folder) else { return };
+        let mut unneeded: Vec<(SystemTime, PathBuf)> = entries
+            .flatten()
+            .filter(|entry| {
+                let hash = entry.file_name().to_str().and_then(|name| name.parse::<ContentHash>().ok());
+                hash.is_some_and(|hash| !needed.contains(&hash))
+            })
+            .filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path())))
+            .collect();
+        unneeded.sort();
+        let surplus = unneeded.len().saturating_sub(KEPT);
+        for (_, path) in unneeded.into_iter().take(surplus) {
+            if let Err(error) = fs::remove_file(&path) {
+                tracing::warn!(path = %path.display(), %error, "an old program cannot be removed");
+            }
+        }
+    }
+
+    fn io_error(&self, source: io::Error) -> StoreError {
+        StoreError::Io { folder: self.folder.clone(), source }
+    }
+}
+
+/// A program on its way into a store. Dropped before it is [`finished`](Self::finish), it leaves nothing.
+pub struct ProgramWriter<'a> {
+    store: &'a ProgramStore,
+    hash: ContentHash,
+    path: PathBuf,
+    file: File,
+    hasher: Sha256,
+    written: u64,
+}
+
+impl ProgramWriter<'_> {
+    /// The next piece.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn piece(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
+        self.written += bytes.len() as u64;
+        if self.written > MAX_PROGRAM_BYTES {
+            return Err(StoreError::TooLarge);
+        }
+        self.hasher.update(bytes);
+        self.file.write_all(bytes).map_err(|source| self.store.io_error(source))
+    }
+
+    /// All pieces are there.
+    ///
+    /// # Errors
+    /// [`StoreError::OtherContent`] if they are not what was announced.
+    pub fn finish(self) -> Result<PathBuf, StoreError> {
+        let found = ContentHash::finished(self.hasher.clone());
+        if found != self.hash {
+            return Err(StoreError::OtherContent { expected: self.hash.clone(), found });
+        }
+        let path = self.store.folder.join(&self.hash.0);
+        fs::rename(&self.path, &path).map_err(|source| self.store.io_error(source))?;
+        Ok(path)
+    }
+}
+
+impl Drop for ProgramWriter<'_> {
+    fn drop(&mut self) {
+        // Gone already, if it was finished.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn hash_of(bytes: &[u8]) -> ContentHash {
+        ContentHash::finished(Sha256::new_with_prefix(bytes))
+    }
+
+    #[test]
+    fn a_program_comes_whole_or_not_at_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = ProgramStore::create(folder.path().join("programs")).unwrap();
+        let hash = hash_of(b"a program");
+        let mut writer = store.write(hash.clone()).unwrap();
+        writer.piece(b"a prog").unwrap();
+        assert_eq!(store.get(&hash), None);
+        writer.piece(b"ram").unwrap();
+        let path = writer.finish().unwrap();
+        assert_eq!(store.get(&hash), Some(path.clone()));
+        assert_eq!(ContentHash::of_file(&path).unwrap(), hash);
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
+
+        let mut writer = store.write(hash_of(b"another")).unwrap();
+        writer.piece(b"damaged").unwrap();
+        assert!(writer.finish().unwrap_err().to_string().contains("damaged or changed"));
+        drop(store.write(hash_of(b"given up")).unwrap());
+        assert_eq!(fs::read_dir(folder.path().join("programs")).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn old_programs_go_unless_they_are_needed() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = ProgramStore::create(folder.path().to_owned()).unwrap();
+        let hashes: Vec<ContentHash> = (0..KEPT as u8 + 3)
+            .map(|number| {
+                let hash = hash_of(&[number]);
+                let mut writer = store.write(hash.clone()).unwrap();
+                writer.piece(&[number]).unwrap();
+                let path = writer.finish().unwrap();
+                let at = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(u64::from(number));
+                File::open(path).unwrap().set_modified(at).unwrap();
+                hash
+            })
+            .collect();
+        store.retain(&HashSet::from([hashes[0].clone()]));
+        let kept: Vec<bool> = hashes.iter().take(4).map(|hash| store.get(hash).is_some()).collect();
+        assert_eq!(kept, [true, false, false, true]);
+    }
+
+    #[test]
+    fn a_hash_is_no_path() {
+        for text in ["", "../../etc/passwd", &"A".repeat(64), &"g".repeat(64)] {
+            assert!(text.parse::<ContentHash>().is_err());
+        }
+    }
+}

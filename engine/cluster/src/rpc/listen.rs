@@ -1,0 +1,65 @@
+//! The port of a JobManager: connections that have proved the secret.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use flott_runtime::net::handshake::{Secret, prove_as_server};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, mpsc};
+
+use super::{CONTROL_PURPOSE, resolve};
+
+/// Handshakes at a time; more connections wait in the system's queue.
+const HANDSHAKES: usize = 64;
+
+/// How long to wait when the system gives no more descriptors.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Listens on `HOST:PORT`.
+///
+/// # Errors
+/// If the port is in use, or the host is not this machine's; the message names them.
+pub async fn bind(address: &str) -> io::Result<TcpListener> {
+    let addresses = resolve(address).await?;
+    TcpListener::bind(addresses.as_slice()).await.map_err(|error| {
+        let hint =
+            if error.kind() == io::ErrorKind::AddrInUse { ": is another one running there?" } else { "" };
+        io::Error::new(error.kind(), format!("cannot listen on {address}: {error}{hint}"))
+    })
+}
+
+/// The connections of `listener` that have proved the secret; who has not is logged and dropped. Ends when the receiver is dropped.
+pub async fn authenticated(
+    listener: TcpListener,
+    secret: Secret,
+    accepted: mpsc::Sender<io::Result<TcpStream>>,
+) {
+    let handshakes = Arc::new(Semaphore::new(HANDSHAKES));
+    let mut running = tokio::task::JoinSet::new();
+    loop {
+        while running.try_join_next().is_some() {}
+        let Ok(permit) = Arc::clone(&handshakes).acquire_owned().await else { return };
+        let connection = tokio::select! {
+            connection = listener.accept() => connection,
+            () = accepted.closed() => return,
+        };
+        let (mut stream, peer) = match connection {
+            Ok(connection) => connection,
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            }
+        };
+        let (secret, accepted) = (secret.clone(), accepted.clone());
+        running.spawn(async move {
+            let _permit = permit;
+            let _ = stream.set_nodelay(true);
+            match prove_as_server(&mut stream, &secret, CONTROL_PURPOSE).await {
+                Ok(()) => drop(accepted.send(Ok(stream)).await),
+                Err(error) => tracing::warn!(%peer, %error, "a connection was refused"),
+            }
+        });
+    }
+}

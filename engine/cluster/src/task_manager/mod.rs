@@ -1,0 +1,117 @@
+//! The TaskManager: an agent that offers slots to the JobManager and keeps a process, a *worker*, for each job that gets some.
+//!
+//! It runs no user code and moves no records: it fetches programs, starts and kills workers, and hands them the data connections
+//! that arrive at its one port.
+//!
+//! ```text
+//! JobManager ─▸ session ─ start, stop ─▸ Workers ─▸ main thread ─▸ process
+//!                  ▴                        │ ▴
+//!                  └──── how it ended ──────┘ │ connection
+//! another worker ─▸ data port ────────────────┘
+//! ```
+
+mod data_port;
+mod output;
+mod programs;
+mod session;
+mod workers;
+
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
+use std::time::Duration;
+
+use flott_core::config::{self, Configuration};
+use flott_runtime::net::handshake::Secret;
+use tokio::sync::mpsc;
+
+use crate::local::managed_bytes;
+use crate::program_store::{ProgramStore, StoreError};
+use crate::temp_dir::TempDir;
+use programs::Programs;
+use session::Session;
+use workers::Workers;
+
+/// Workers that may wait to be started.
+const QUEUED_STARTS: usize = 64;
+
+/// News of workers that may wait for a JobManager.
+const QUEUED_NEWS: usize = 256;
+
+/// How long workers may take to end when the TaskManager does.
+const GOODBYE: Duration = Duration::from_secs(5);
+
+/// Why a TaskManager cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum TaskManagerError {
+    /// Its threads.
+    #[error("cannot start threads: {0}")]
+    Threads(io::Error),
+    /// Its port.
+    #[error(transparent)]
+    Port(io::Error),
+    /// Its folder for programs.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Its folder for temporary files.
+    #[error(transparent)]
+    Folder(#[from] flott_fs::FsError),
+}
+
+/// Runs a TaskManager on this thread until `shutdown`; then its workers are killed. While there is no JobManager it looks for one.
+/// The thread must live as long as the process: workers die with it.
+///
+/// # Errors
+/// [`TaskManagerError`] if a port or folder cannot be had.
+pub fn run_task_manager(
+    configuration: Configuration,
+    secret: Secret,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), TaskManagerError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("flott-agent")
+        .enable_all()
+        .build()
+        .map_err(TaskManagerError::Threads)?;
+    let temp_dir = TempDir::create(&configuration)?;
+    let (listener, port) =
+        runtime.block_on(data_port::bind(&configuration)).map_err(TaskManagerError::Port)?;
+    let data_address = format!("{}:{port}", configuration.get(&config::TASK_MANAGER_HOST));
+    let (starts, to_start) = sync_channel(QUEUED_STARTS);
+    let (news, heard) = mpsc::channel(QUEUED_NEWS);
+    let job_manager = format!(
+        "{}:{}",
+        configuration.get(&config::JOB_MANAGER_ADDRESS),
+        configuration.get(&config::JOB_MANAGER_PORT)
+    );
+    let programs = Programs::new(ProgramStore::create(temp_dir.path().join("programs"))?);
+    let workers = Arc::new(Workers::new(configuration.clone(), temp_dir.path().to_owned(), starts, news));
+    let session = Session {
+        job_manager,
+        data_address,
+        slots: configuration.get(&config::TASK_SLOTS),
+        managed_bytes: managed_bytes(&configuration) as u64,
+        heartbeat_interval: configuration.get(&config::HEARTBEAT_INTERVAL),
+        secret: secret.clone(),
+        programs: Arc::new(programs),
+        workers: Arc::clone(&workers),
+    };
+    runtime.spawn(data_port::serve(listener, secret, Arc::clone(&workers)));
+    runtime.spawn(async move {
+        tokio::select! {
+            () = session.run(heard) => {}
+            () = shutdown => {}
+        }
+        workers.stop_all();
+        let _ = tokio::time::timeout(GOODBYE, workers.all_ended()).await;
+        // This ends the loop below.
+        workers.close();
+    });
+    while let Ok(start) = to_start.recv() {
+        workers::Start::run(start);
+    }
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    Ok(())
+}

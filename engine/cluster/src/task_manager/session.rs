@@ -1,0 +1,199 @@
+//! The TaskManager's conversation with the JobManager: registers, gives signs of life, obeys, and tells how workers end.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use flott_core::ids::{JobId, TaskManagerId, WorkerId};
+use flott_runtime::net::handshake::Secret;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::Channel;
+
+use super::programs::Programs;
+use super::workers::{NewWorker, Workers};
+use crate::logging;
+use crate::rpc::connect::{ConnectError, connect};
+use crate::rpc::control::job_manager_client::JobManagerClient;
+use crate::rpc::control::{
+    Heartbeat, RegisterTaskManager, StartWorker, TaskManagerMessage, TaskManagerOrder, WorkerEnded,
+    task_manager_message, task_manager_order,
+};
+use crate::rpc::launch::{self, Start, start};
+use crate::rpc::{WireError, WireId, required};
+
+/// The first and the longest pause between two attempts to reach the JobManager.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
+
+/// Messages that may wait in the connection.
+const QUEUED_MESSAGES: usize = 64;
+
+/// Why a session ended.
+#[derive(Debug, thiserror::Error)]
+enum SessionError {
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    #[error("the JobManager ended the session: {}", .0.message())]
+    Status(#[from] tonic::Status),
+    #[error("the JobManager ended the session")]
+    Closed,
+    #[error(transparent)]
+    Wire(#[from] WireError),
+}
+
+/// What a TaskManager says of itself, and what it needs to obey.
+pub(super) struct Session {
+    pub(super) job_manager: String,
+    pub(super) data_address: String,
+    pub(super) slots: u32,
+    pub(super) managed_bytes: u64,
+    pub(super) heartbeat_interval: Duration,
+    pub(super) secret: Secret,
+    pub(super) programs: Arc<Programs>,
+    pub(super) workers: Arc<Workers>,
+}
+
+impl Session {
+    /// Serves one JobManager after the other, for ever. When one is lost, so is what ran for it.
+    pub(super) async fn run(&self, mut news: mpsc::Receiver<WorkerEnded>) {
+        let mut pause = PAUSE.0;
+        loop {
+            let mut registered = false;
+            let Err(error) = self.serve(&mut news, &mut registered).await;
+            if registered {
+                tracing::warn!(job_manager = self.job_manager, %error, "the JobManager is lost; its workers are killed");
+                self.workers.stop_all();
+                self.workers.all_ended().await;
+                while news.try_recv().is_ok() {}
+                pause = PAUSE.0;
+            } else {
+                tracing::warn!(job_manager = self.job_manager, %error, "no JobManager; trying again");
+            }
+            tokio::time::sleep(pause.mul_f64(jitter())).await;
+            pause = (pause * 2).min(PAUSE.1);
+        }
+    }
+
+    async fn serve(
+        &self,
+        news: &mut mpsc::Receiver<WorkerEnded>,
+        registered: &mut bool,
+    ) -> Result<std::convert::Infallible, SessionError> {
+        let mut client = connect(&self.job_manager, &self.secret).await?;
+        let (messages, queued) = mpsc::channel(QUEUED_MESSAGES);
+        let say = |kind| TaskManagerMessage { kind: Some(kind) };
+        let id = TaskManagerId::random();
+        let register = RegisterTaskManager {
+            task_manager: id.write(),
+            data_address: self.data_address.clone(),
+            slots: self.slots,
+            managed_bytes: self.managed_bytes,
+            engine_version: env!("CARGO_PKG_VERSION").to_owned(),
+        };
+        // There is room: the channel is new.
+        let _ = messages.try_send(say(task_manager_message::Kind::Register(register)));
+        let mut orders = client.task_manager_session(ReceiverStream::new(queued)).await?.into_inner();
+        let mut heartbeats = tokio::time::interval(self.heartbeat_interval);
+        let mut leader_session = Vec::new();
+        loop {
+            let message = tokio::select! {
+                order = orders.message() => {
+                    let order = order?.ok_or(SessionError::Closed)?;
+                    if let Some(task_manager_order::Kind::Registered(answer)) = order.kind {
+                        *registered = true;
+                        leader_session = answer.leader_session;
+                        tracing::info!(task_manager = %id, job_manager = self.job_manager, "registered with the JobManager");
+                    } else {
+                        self.obey(order, &client, &leader_session)?;
+                    }
+                    continue;
+                }
+                Some(ended) = news.recv() => task_manager_message::Kind::WorkerEnded(ended),
+                _ = heartbeats.tick() => task_manager_message::Kind::Heartbeat(Heartbeat {}),
+            };
+            messages.send(say(message)).await.map_err(|_| SessionError::Closed)?;
+        }
+    }
+
+    fn obey(
+        &self,
+        order: TaskManagerOrder,
+        client: &JobManagerClient<Channel>,
+        leader_session: &[u8],
+    ) -> Result<(), WireError> {
+        match required(order.kind, "an order")? {
+            task_manager_order::Kind::StartWorker(order) => {
+                let id = WorkerId::read(&order.worker)?;
+                self.workers.expect(id);
+                let start = StartOrder {
+                    id,
+                    order,
+                    job_manager: self.job_manager.clone(),
+                    leader_session: leader_session.to_owned(),
+                    secret: self.secret.clone(),
+                    programs: Arc::clone(&self.programs),
+                    workers: Arc::clone(&self.workers),
+                };
+                let client = client.clone();
+                tokio::runtime::Handle::current().spawn(async move { start.run(client).await });
+            }
+            task_manager_order::Kind::StopWorker(order) => self.workers.stop(WorkerId::read(&order.worker)?),
+            task_manager_order::Kind::SetLevels(order) => {
+                if let Err(error) = logging::set_levels(&order.levels) {
+                    tracing::warn!(%error, "other levels were asked for");
+                }
+            }
+            task_manager_order::Kind::Registered(_) => {}
+        }
+        Ok(())
+    }
+}
+
+/// An order to start a worker, on its way.
+struct StartOrder {
+    id: WorkerId,
+    order: StartWorker,
+    job_manager: String,
+    leader_session: Vec<u8>,
+    secret: Secret,
+    programs: Arc<Programs>,
+    workers: Arc<Workers>,
+}
+
+impl StartOrder {
+    async fn run(self, client: JobManagerClient<Channel>) {
+        let (id, workers) = (self.id, Arc::clone(&self.workers));
+        match self.prepare(client).await {
+            Ok(worker) => workers.start(worker),
+            Err(reason) => workers.ended(id, reason, false),
+        }
+    }
+
+    async fn prepare(self, client: JobManagerClient<Channel>) -> Result<NewWorker, String> {
+        let text = |error: WireError| error.to_string();
+        let mut spec = required(self.order.spec, "the job").map_err(text)?;
+        let job = JobId::read(&spec.job).map_err(text)?;
+        let hash = spec.content_hash.parse()?;
+        let program = self.programs.get(&hash, client).await.map_err(|error| error.to_string())?;
+        let arguments = std::mem::take(&mut spec.arguments);
+        let (configuration, folder) = (spec.configuration.clone(), PathBuf::from(&spec.folder));
+        let worker = launch::Worker {
+            worker: self.id.write(),
+            spec: Some(spec),
+            managed_bytes_per_slot: self.order.managed_bytes_per_slot,
+            job_manager: self.job_manager,
+            leader_session: self.leader_session,
+            secret: self.secret.as_bytes().to_vec(),
+            log_level: logging::levels(),
+            temp_dir: self.workers.temp_dir_of(self.id).to_string_lossy().into_owned(),
+        };
+        let start = Start { arguments, configuration, role: Some(start::Role::Worker(worker)) };
+        Ok(NewWorker { id: self.id, job, program, folder, start })
+    }
+}
+
+/// Between a half and one and a half, so that many TaskManagers do not come at once.
+fn jitter() -> f64 {
+    let random = TaskManagerId::random();
+    0.5 + f64::from(random.as_bytes()[0]) / 255.0
+}

@@ -1,0 +1,201 @@
+//! The program in role worker: serves the subtasks of one job until it is told to end, or those it works for are gone.
+
+use std::os::fd::OwnedFd;
+use std::process::exit;
+use std::sync::Arc;
+use std::time::Duration;
+
+use flott_core::config::Configuration;
+use flott_core::ids::{JobId, LeaderSessionId, WorkerId};
+use flott_plan::JobGraph;
+use flott_runtime::net::DataPlane;
+use flott_runtime::net::handshake::Secret;
+use flott_runtime::program::Program;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+
+use crate::launch::LaunchSocket;
+use crate::logging;
+use crate::outbox::Outbox;
+use crate::rpc::connect::connect;
+use crate::rpc::control::{self, WorkerMessage, WorkerOrder, worker_message, worker_order};
+use crate::rpc::launch::{self, ToProgram, to_program};
+use crate::rpc::{WireError, WireId, read_deploy, read_message, required};
+use crate::worker::{Worker, WorkerSetup};
+
+/// How often the JobManager hears what was counted; also the worker's sign of life.
+const METRICS_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Messages to the JobManager that may wait in the connection.
+const QUEUED_MESSAGES: usize = 64;
+
+/// Why a worker cannot serve.
+#[derive(Debug, thiserror::Error)]
+enum WorkerError {
+    #[error(transparent)]
+    Wire(#[from] WireError),
+    #[error("the plan that was submitted cannot be read: {0}")]
+    Plan(#[from] flott_plan::PlanError),
+    #[error("the program is not the one that was submitted: {0}")]
+    OtherProgram(String),
+    #[error(transparent)]
+    Configuration(#[from] flott_core::config::ConfigError),
+    #[error(transparent)]
+    File(#[from] flott_fs::FsError),
+    #[error("cannot start threads: {0}")]
+    Threads(#[from] std::io::Error),
+    #[error(transparent)]
+    Connect(#[from] crate::rpc::connect::ConnectError),
+    #[error("the JobManager ended the connection: {0}")]
+    Session(#[from] tonic::Status),
+}
+
+/// Serves the job, and ends the process with it.
+pub(crate) fn serve(
+    start: &launch::Worker,
+    spec: &control::JobSpec,
+    planned_here: JobGraph,
+    program: Program,
+    socket: Option<LaunchSocket>,
+) -> ! {
+    match run(start, spec, &planned_here, program, socket) {
+        Ok(()) => exit(0),
+        Err(error) => {
+            // The TaskManager hands the last lines on to whoever wants to know why.
+            eprintln!("worker cannot serve: {error}");
+            exit(1)
+        }
+    }
+}
+
+fn run(
+    start: &launch::Worker,
+    spec: &control::JobSpec,
+    planned_here: &JobGraph,
+    program: Program,
+    socket: Option<LaunchSocket>,
+) -> Result<(), WorkerError> {
+    let graph = JobGraph::decode(&spec.graph)?;
+    if let Some(difference) = graph.program.first_difference(&planned_here.program) {
+        return Err(WorkerError::OtherProgram(difference.to_string()));
+    }
+    // Where the program logs in its own way, that stays.
+    if let Err(error) = logging::start_on_stderr(&start.log_level) {
+        eprintln!("{error}");
+    }
+    let own = WorkerId::read(&start.worker)?;
+    let job = JobId::read(&spec.job)?;
+    LeaderSessionId::read(&start.leader_session)?;
+    let secret = Secret::from_bytes(&start.secret)
+        .ok_or_else(|| WireError("the secret has not the length of one".to_owned()))?;
+    let configuration = Configuration::from_entries(&spec.configuration)?;
+    let io = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("flott-io")
+        .enable_all()
+        .build()?;
+    let plane = Arc::new(DataPlane::new(job, own, secret.clone(), io.handle().clone()));
+    if let Some(socket) = socket {
+        let plane = Arc::clone(&plane);
+        std::thread::Builder::new().name("flott-agent".to_owned()).spawn(move || listen(socket, &plane))?;
+    }
+    let outbox = Arc::new(Outbox::default());
+    let worker = Worker::new(WorkerSetup {
+        job,
+        graph: Arc::new(graph),
+        program: Arc::new(program),
+        configuration,
+        managed_bytes_per_slot: usize::try_from(start.managed_bytes_per_slot).unwrap_or(usize::MAX),
+        temp_dir: start.temp_dir.clone().into(),
+        io: io.handle().clone(),
+        listener: Arc::clone(&outbox) as Arc<_>,
+        plane: Some(plane),
+    })?;
+    io.block_on(session(start, spec, &secret, worker, outbox))
+}
+
+/// Takes data connections from the TaskManager. When that is gone, so is this process: at once, since its slots may be given away.
+fn listen(mut socket: LaunchSocket, plane: &Arc<DataPlane>) {
+    loop {
+        match socket.receive::<ToProgram>() {
+            Ok((ToProgram { kind: Some(to_program::Kind::DataSocket(sent)) }, Some(descriptor))) => {
+                if let Ok(peer) = WorkerId::read(&sent.peer) {
+                    plane.accepted(peer, as_tcp(descriptor));
+                }
+            }
+            Ok(_) => tracing::warn!("the TaskManager sent something that a worker does not know"),
+            Err(_) => exit(1),
+        }
+    }
+}
+
+fn as_tcp(descriptor: OwnedFd) -> std::net::TcpStream {
+    std::net::TcpStream::from(descriptor)
+}
+
+async fn session(
+    start: &launch::Worker,
+    spec: &control::JobSpec,
+    secret: &Secret,
+    mut worker: Worker,
+    outbox: Arc<Outbox>,
+) -> Result<(), WorkerError> {
+    let mut client = connect(&start.job_manager, secret).await?;
+    let (messages, queued) = mpsc::channel(QUEUED_MESSAGES);
+    let register = worker_message::Kind::Register(control::RegisterWorker {
+        worker: start.worker.clone(),
+        job: spec.job.clone(),
+        leader_session: start.leader_session.clone(),
+    });
+    // There is room: the channel is new.
+    let _ = messages.try_send(WorkerMessage { kind: Some(register) });
+    let mut orders = client.worker_session(ReceiverStream::new(queued)).await?.into_inner();
+    let talking = async {
+        let mut interval = tokio::time::interval(METRICS_INTERVAL);
+        interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            let message = tokio::select! {
+                biased;
+                message = outbox.next() => message,
+                _ = interval.tick() => outbox.metrics(),
+            };
+            if messages.send(message).await.is_err() {
+                return;
+            }
+        }
+    };
+    let listening = async {
+        while let Some(order) = orders.message().await? {
+            obey(&mut worker, order)?;
+        }
+        Ok::<_, WorkerError>(())
+    };
+    tokio::select! {
+        outcome = listening => outcome,
+        () = talking => Ok(()),
+    }
+}
+
+fn obey(worker: &mut Worker, order: WorkerOrder) -> Result<(), WorkerError> {
+    match required(order.kind, "an order")? {
+        worker_order::Kind::Deploy(deploy) => {
+            for deployment in read_deploy(deploy)? {
+                worker.deploy(deployment)?;
+            }
+        }
+        worker_order::Kind::Send(sent) => {
+            let (execution, message) = read_message(sent)?;
+            worker.send(execution, message);
+        }
+        worker_order::Kind::Release(release) => {
+            let executions: Vec<_> = release.executions.into_iter().map(Into::into).collect();
+            worker.release(&executions);
+        }
+        worker_order::Kind::SetLevels(order) => {
+            if let Err(error) = logging::set_levels(&order.levels) {
+                tracing::warn!(%error, "other levels were asked for");
+            }
+        }
+    }
+    Ok(())
+}
