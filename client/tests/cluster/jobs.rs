@@ -28,22 +28,13 @@ fn words_are_counted_on_one_two_and_four_task_managers() {
         let cluster = Cluster::start(task_managers, slots);
         let input = cluster.path("input.txt");
         fs::write(&input, &text).unwrap();
-        for mode in ["batch", "streaming"] {
-            let output = cluster.path(mode);
-            let ran = cluster.flott(&[
-                "run",
-                "-p",
-                "4",
-                &wordcount(),
-                "--input",
-                &input,
-                "--output",
-                &output,
-                "--mode",
-                mode,
-            ]);
+        for how in ["--mode batch", "--mode streaming", "--api dataset"] {
+            let output = cluster.path(how);
+            let flags: Vec<&str> = how.split(' ').collect();
+            let arguments = ["run", "-p", "4", &wordcount(), "--input", &input, "--output", &output];
+            let ran = cluster.flott(&[&arguments[..], &flags].concat());
             assert!(ran.status.success(), "{}", crate::support::text(&ran.stderr));
-            let expected = if mode == "batch" {
+            let expected = if how != "--mode streaming" {
                 counted(counts.iter().map(|(word, count)| format!("{word} {count}")))
             } else {
                 counted(

@@ -5,6 +5,7 @@ use std::marker::PhantomData;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use flott_cluster::program::ProgramError;
 use flott_core::{Data, Key};
 use flott_plan::stream_graph::{Chaining, NodeId, NodeKind, StreamNode};
 use flott_plan::{Origin, OutputPort, Partitioning};
@@ -19,7 +20,6 @@ use flott_runtime::sinks::{CollectSink, Encode, FileSink, FileSinkOptions, Print
 use flott_runtime::watermark::WatermarkStrategy;
 
 use crate::builder::{Builder, NewEdge, NewNode, RegisterEdge, RegisterOperator};
-use crate::error::ProgramError;
 use crate::keyed_stream::KeyedStream;
 use crate::sinks::{Collected, DataStreamSink};
 

@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::sync::Arc;
 
 use flott_cluster::checkpoint::read_checkpoint;
-use flott_cluster::program::{base_configuration, recorded, recorded_collection};
+use flott_cluster::program::{ProgramError, base_configuration, recorded, same_everywhere};
 use flott_cluster::{JobResult, execute_job};
 use flott_core::Data;
 use flott_core::config::{self, Configuration};
@@ -12,17 +12,15 @@ use flott_core::ids::JobId;
 use flott_fs::FsPath;
 use flott_fs::text::InvalidUtf8;
 use flott_plan::stream_graph::NodeKind;
-use flott_plan::{EdgeKey, JobGraph, OperatorKey, Origin, OutputPort, Variant};
+use flott_plan::{JobGraph, Origin};
 use flott_runtime::program::Program;
 use flott_runtime::source::{
-    Boundedness, CollectionSource, EnumeratorOperator, GeneratorSource, SequenceSource, SocketTextSource,
-    Source, SourceReaderOperator, TextFileSource,
+    Boundedness, CollectionSource, GeneratorSource, SequenceSource, SocketTextSource, Source, TextFileSource,
 };
 use flott_runtime::watermark::WatermarkStrategy;
 
 use crate::builder::{Builder, NewNode, RegisterOperator};
 use crate::data_stream::DataStream;
-use crate::error::ProgramError;
 use crate::sinks::Collected;
 
 /// Where a DataStream program begins.
@@ -122,26 +120,10 @@ impl StreamExecutionEnvironment {
     ) -> DataStream<S::Out> {
         let bounded = source.boundedness() == Boundedness::Bounded;
         let source = Arc::new(source);
-        let for_readers = Arc::clone(&source);
-        let read: RegisterOperator = Box::new(move |program, key| {
-            let (source, strategy) = (Arc::clone(&for_readers), strategy.clone());
-            program.operator(key, move || SourceReaderOperator::new(Arc::clone(&source), strategy.clone()));
-            let enumerator = OperatorKey::variant(key.id, Variant::Enumerator);
-            let splits = EdgeKey { source: enumerator, output: OutputPort::Main, target: key, input: 0 };
-            program.edge::<S::Split>(splits);
-        });
-        let enumerate: RegisterOperator = Box::new(move |program, key| {
-            let source = Arc::clone(&source);
-            program.operator(key, move || EnumeratorOperator::new(Arc::clone(&source)));
-        });
-        let node = NewNode::new::<S::Out>(name, origin, read);
-        let node = NewNode {
-            kind: NodeKind::Source { bounded },
-            stateful: false,
-            non_parallel,
-            operators: node.operators.into_iter().chain([(Variant::Enumerator, enumerate)]).collect(),
-            ..node
-        };
+        let register: RegisterOperator =
+            Box::new(move |program, key| program.source(key, Arc::clone(&source), strategy.clone()));
+        let node = NewNode::new::<S::Out>(name, origin, register);
+        let node = NewNode { kind: NodeKind::Source { bounded }, stateful: false, non_parallel, ..node };
         let id = self.builder.add(node, Vec::new());
         DataStream::of_node(self.builder.clone(), id)
     }
@@ -149,7 +131,7 @@ impl StreamExecutionEnvironment {
     /// Given records.
     #[track_caller]
     pub fn from_collection<T: Data + Sync>(&self, records: impl IntoIterator<Item = T>) -> DataStream<T> {
-        let source = CollectionSource::new(recorded_collection(|| records.into_iter().collect()));
+        let source = CollectionSource::new(same_everywhere(|| records.into_iter().collect::<Vec<T>>()));
         self.source(source, WatermarkStrategy::no_watermarks(), "collection", Origin::caller(), false)
     }
 

@@ -10,7 +10,7 @@ use flott_runtime::batch::HashAggregate;
 use flott_runtime::key_selector::KeySelector;
 use flott_runtime::operators::{
     Combine, KeyedProcess, KeyedProcessFunction, KeyedReduce, KeyedSetup, Max, Min, RollingAggregate, Sum,
-    WindowAssigner,
+    WindowAssigner, combine_field,
 };
 
 use crate::builder::{NewNode, RegisterEdge};
@@ -77,10 +77,7 @@ impl<T: Data, S: KeySelector<T>> KeyedStream<T, S> {
     ) -> DataStream<T> {
         let (selector, in_batch) = (Arc::clone(&self.selector), field.clone());
         let make = move || RollingAggregate::<T, S, V, _, C>::new(Arc::clone(&selector), field.clone());
-        self.rolling(name, origin, make, move |mut kept, mut record| {
-            C::combine(in_batch(&mut kept), in_batch(&mut record));
-            kept
-        })
+        self.rolling(name, origin, make, combine_field::<T, V, C>(in_batch))
     }
 
     /// The sum of a field by key: each record goes on with the sum so far in that field (in batch mode, one record a key).

@@ -21,14 +21,13 @@
 mod builder;
 mod data_stream;
 mod environment;
-mod error;
 mod keyed_stream;
 mod sinks;
 mod windowed_stream;
 
 pub use data_stream::DataStream;
 pub use environment::{JobExecutionResult, StreamExecutionEnvironment};
-pub use error::ProgramError;
+pub use flott_cluster::program::ProgramError;
 pub use keyed_stream::KeyedStream;
 pub use sinks::{Collected, DataStreamSink};
 pub use windowed_stream::WindowedStream;

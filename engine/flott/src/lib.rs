@@ -29,6 +29,7 @@ extern crate self as flott;
 
 pub use flott_cluster as cluster;
 pub use flott_core as core;
+pub use flott_dataset as dataset;
 pub use flott_datastream as datastream;
 pub use flott_fs as fs;
 pub use flott_plan as plan;
@@ -41,6 +42,7 @@ pub use flott_cluster::program::arguments as args;
 pub mod prelude {
     pub use flott_core::time::NO_TIMESTAMP;
     pub use flott_core::{Data, Key, Timestamp};
+    pub use flott_dataset::{DataSet, DataSink, ExecutionEnvironment, GroupedDataSet, Order};
     pub use flott_datastream::{
         Collected, DataStream, DataStreamSink, JobExecutionResult, KeyedStream, ProgramError,
         StreamExecutionEnvironment, WindowedStream,

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use flott_core::{Batch, CodecError, Data, Records};
-use flott_plan::{EdgeKey, OperatorKey};
+use flott_plan::{EdgeKey, OperatorKey, OutputPort, Variant};
 
 use crate::chain::{BoxedOperator, OneInput, TwoInput};
 use crate::element::AnyBatch;
@@ -15,6 +15,8 @@ use crate::exchange::partition::{
 };
 use crate::key_selector::KeySelector;
 use crate::operator::{Operator, TwoInputOperator};
+use crate::source::{EnumeratorOperator, Source, SourceReaderOperator};
+use crate::watermark::WatermarkStrategy;
 
 /// Makes an operator on the slot thread where it will live.
 pub type OperatorFactory = Arc<dyn Fn() -> BoxedOperator + Send + Sync>;
@@ -60,6 +62,25 @@ impl Program {
         make: impl Fn() -> O + Send + Sync + 'static,
     ) {
         self.operators.insert(key, Arc::new(move || BoxedOperator::new(TwoInput::new(make()))));
+    }
+
+    /// Registers a source: its readers under `key`, its enumerator, and the edge on which splits travel.
+    pub fn source<S: Source>(
+        &mut self,
+        key: OperatorKey,
+        source: Arc<S>,
+        strategy: WatermarkStrategy<S::Out>,
+    ) {
+        let enumerator = OperatorKey::variant(key.id, Variant::Enumerator);
+        self.edge::<S::Split>(EdgeKey {
+            source: enumerator,
+            output: OutputPort::Main,
+            target: key,
+            input: 0,
+        });
+        let enumerated = Arc::clone(&source);
+        self.operator(enumerator, move || EnumeratorOperator::new(Arc::clone(&enumerated)));
+        self.operator(key, move || SourceReaderOperator::new(Arc::clone(&source), strategy.clone()));
     }
 
     /// Registers an edge for records of type `T`, for every partitioning but by key and by the user's function.

@@ -1,7 +1,7 @@
 //! Flott's benchmarks: one workload a run, one line out.
 //!
 //! ```text
-//! flott-bench wordcount FILE | wordcount-batch FILE | keyed-sum EVENTS KEYS | window EVENTS KEYS
+//! flott-bench wordcount FILE | wordcount-batch FILE | sort FILE | keyed-sum EVENTS KEYS | window EVENTS KEYS
 //!             [--parallelism N] [--checkpoints DIR] [--interval MS] [-D key=value]…
 //!
 //! flott wordcount parallelism=2 job_s=3.11 result=(172208, 66000000) checkpoints=0
@@ -17,7 +17,8 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::{Parser, Subcommand};
-use flott::core::config;
+use flott::cluster::program::base_configuration;
+use flott::core::config::{self, Configuration};
 use flott::prelude::*;
 
 use crate::workloads::Workload;
@@ -57,6 +58,11 @@ enum Command {
         /// The text.
         file: String,
     },
+    /// Sorts the lines that each subtask reads: prints how many there are, and their bytes.
+    Sort {
+        /// The text.
+        file: String,
+    },
     /// Emits a key's new sum for every event: prints how many results there are, and how many are odd.
     KeyedSum {
         /// How many events.
@@ -76,37 +82,40 @@ enum Command {
 }
 
 impl Arguments {
-    fn environment(&self) -> Result<StreamExecutionEnvironment, ProgramError> {
-        let env = StreamExecutionEnvironment::new()?;
+    fn configuration(&self) -> Result<Configuration, ProgramError> {
+        let mut configuration = base_configuration()?;
         for (key, value) in &self.set {
-            env.configure(key, value)?;
+            configuration.set(key, value)?;
         }
         if let Some(parallelism) = self.parallelism {
-            env.set_parallelism(parallelism)?;
+            configuration.set(config::PARALLELISM.key, &parallelism.to_string())?;
         }
         if let Some(folder) = &self.checkpoints {
-            env.configure(config::CHECKPOINT_DIR.key, folder)?;
+            configuration.set(config::CHECKPOINT_DIR.key, folder)?;
         }
-        let unset = self.checkpoints.is_some() && !env.configuration().is_set(&config::CHECKPOINT_INTERVAL);
+        let unset = self.checkpoints.is_some() && !configuration.is_set(&config::CHECKPOINT_INTERVAL);
         if let Some(millis) = self.interval.or(unset.then_some(1000)) {
-            env.enable_checkpointing(millis)?;
+            configuration.set(config::CHECKPOINT_INTERVAL.key, &format!("{millis} ms"))?;
         }
-        Ok(env)
+        Ok(configuration)
     }
 
     fn run(&self) -> Result<(), ProgramError> {
-        let env = self.environment()?;
-        let Workload { name, counts } = match &self.workload {
-            Command::Wordcount { file } => workloads::word_count(&env, file)?,
-            Command::WordcountBatch { file } => workloads::word_count_batch(&env, file)?,
-            Command::KeyedSum { events, keys } => workloads::keyed_sum(&env, *events, *keys),
-            Command::Window { events, keys } => workloads::window(&env, *events, *keys),
+        let configuration = self.configuration()?;
+        let parallelism = configuration.get(&config::PARALLELISM);
+        let stream = || StreamExecutionEnvironment::with_configuration(configuration.clone());
+        let batch = || ExecutionEnvironment::with_configuration(configuration.clone());
+        let Workload { name, counts, execute } = match &self.workload {
+            Command::Wordcount { file } => workloads::word_count(stream(), file)?,
+            Command::WordcountBatch { file } => workloads::word_count_batch(batch(), file)?,
+            Command::Sort { file } => workloads::sort(batch(), file)?,
+            Command::KeyedSum { events, keys } => workloads::keyed_sum(stream(), *events, *keys),
+            Command::Window { events, keys } => workloads::window(stream(), *events, *keys),
         };
         let start = Instant::now();
-        let result = env.execute(name)?;
+        let result = execute(name)?;
         let seconds = start.elapsed().as_secs_f64();
-        let parallelism = env.configuration().get(&config::PARALLELISM);
-        let (result, checkpoints) = (counts.get(), result.job().completed_checkpoints);
+        let (result, checkpoints) = (counts.get(), result.completed_checkpoints);
         println!(
             "flott {name} parallelism={parallelism} job_s={seconds:.2} result={result:?} checkpoints={checkpoints}"
         );
@@ -120,7 +129,7 @@ fn setting(text: &str) -> Result<(String, String), String> {
 }
 
 fn main() -> ExitCode {
-    match Arguments::parse().run() {
+    match Arguments::parse_from(flott::args()).run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("flott-bench: {error}");

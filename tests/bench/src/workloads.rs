@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use flott::cluster::JobResult;
 use flott::prelude::*;
 use flott::runtime::operators::Emitter;
 
@@ -13,6 +14,19 @@ pub struct Workload {
     pub name: &'static str,
     /// What its sink will have counted.
     pub counts: Counts,
+    /// Executes it.
+    pub execute: Execute,
+}
+
+/// Runs a job of either API.
+type Execute = Box<dyn FnOnce(&str) -> Result<JobResult, ProgramError>>;
+
+fn stream(name: &'static str, counts: Counts, env: StreamExecutionEnvironment) -> Workload {
+    Workload { name, counts, execute: Box::new(move |name| Ok(env.execute(name)?.job().clone())) }
+}
+
+fn batch(name: &'static str, counts: Counts, env: ExecutionEnvironment) -> Workload {
+    Workload { name, counts, execute: Box::new(move |name| env.execute(name)) }
 }
 
 /// Key, value, event time in milliseconds.
@@ -38,65 +52,73 @@ fn events(env: &StreamExecutionEnvironment, count: u64, keys: u64) -> DataStream
     env.generate(count, move |index| event(index, keys), by_event_time).name("Events")
 }
 
-fn counted_words(
-    env: &StreamExecutionEnvironment,
-    file: &str,
-) -> Result<DataStream<(String, u64)>, ProgramError> {
-    let split = |line: String, out: &mut Emitter<'_, (String, u64)>| {
-        for word in line.split_ascii_whitespace() {
-            out.emit((word.to_owned(), 1));
-        }
-    };
-    Ok(env
-        .read_text_file(file)?
+fn split(line: String, out: &mut Emitter<'_, (String, u64)>) {
+    for word in line.split_ascii_whitespace() {
+        out.emit((word.to_owned(), 1));
+    }
+}
+
+/// Every update of every count. The update to 1 is a word's first, and there are as many updates as words.
+pub fn word_count(env: StreamExecutionEnvironment, file: &str) -> Result<Workload, ProgramError> {
+    let counts = Counts::default();
+    let count = |(_, count): &(String, u64)| (u64::from(*count == 1), 1);
+    env.read_text_file(file)?
         .flat_map_into(split)
         .name("Split")
         .key_by_ref(|(word, _)| word)
         .sum(|(_, count)| count)
         .name("Count")
-        .uid("count"))
-}
-
-/// Every update of every count. The update to 1 is a word's first, and there are as many updates as words.
-pub fn word_count(env: &StreamExecutionEnvironment, file: &str) -> Result<Workload, ProgramError> {
-    let counts = Counts::default();
-    let count = |(_, count): &(String, u64)| (u64::from(*count == 1), 1);
-    counted_words(env, file)?.sink_to(CountingSink::new(&counts, count));
-    Ok(Workload { name: "wordcount", counts })
+        .uid("count")
+        .sink_to(CountingSink::new(&counts, count));
+    Ok(stream("wordcount", counts, env))
 }
 
 /// The final counts.
-pub fn word_count_batch(env: &StreamExecutionEnvironment, file: &str) -> Result<Workload, ProgramError> {
-    env.configure("execution.runtime-mode", "BATCH")?;
+pub fn word_count_batch(env: ExecutionEnvironment, file: &str) -> Result<Workload, ProgramError> {
     let counts = Counts::default();
     let count = |(_, count): &(String, u64)| (1, *count);
-    counted_words(env, file)?.sink_to(CountingSink::new(&counts, count));
-    Ok(Workload { name: "wordcount-batch", counts })
+    env.read_text_file(file)?
+        .flat_map_into(split)
+        .name("Split")
+        .group_by_ref(|(word, _)| word)
+        .sum(|(_, count)| count)
+        .name("Count")
+        .sink_to(CountingSink::new(&counts, count));
+    Ok(batch("wordcount-batch", counts, env))
+}
+
+/// The lines of a file, each subtask's in order: how many there are, and their bytes.
+pub fn sort(env: ExecutionEnvironment, file: &str) -> Result<Workload, ProgramError> {
+    let counts = Counts::default();
+    env.read_text_file(file)?
+        .sort_partition_ref(|line| line, Order::Ascending)
+        .sink_to(CountingSink::new(&counts, |line: &String| (1, line.len() as u64)));
+    Ok(batch("sort", counts, env))
 }
 
 /// For every event the key's new sum.
-pub fn keyed_sum(env: &StreamExecutionEnvironment, events: u64, keys: u64) -> Workload {
+pub fn keyed_sum(env: StreamExecutionEnvironment, events: u64, keys: u64) -> Workload {
     let counts = Counts::default();
-    self::events(env, events, keys)
+    self::events(&env, events, keys)
         .key_by_ref(|event| &event.0)
         .sum(|event| &mut event.1)
         .name("Sum")
         .uid("sum")
         .sink_to(CountingSink::new(&counts, |event: &Event| (1, event.1 & 1)));
-    Workload { name: "keyed-sum", counts }
+    stream("keyed-sum", counts, env)
 }
 
 /// The sum by key and second of event time.
-pub fn window(env: &StreamExecutionEnvironment, events: u64, keys: u64) -> Workload {
+pub fn window(env: StreamExecutionEnvironment, events: u64, keys: u64) -> Workload {
     let counts = Counts::default();
-    self::events(env, events, keys)
+    self::events(&env, events, keys)
         .key_by_ref(|event| &event.0)
         .window(TumblingEventTimeWindows::of(Duration::from_secs(1)))
         .sum(|event| &mut event.1)
         .name("Window")
         .uid("window")
         .sink_to(CountingSink::new(&counts, |event: &Event| (1, event.1)));
-    Workload { name: "window", counts }
+    stream("window", counts, env)
 }
 
 #[cfg(test)]
@@ -109,12 +131,21 @@ mod tests {
     const EVENTS: u64 = 50_000;
     const KEYS: u64 = 701;
 
-    fn run(make: impl Fn(&StreamExecutionEnvironment) -> Workload) -> (u64, u64) {
+    fn run(workload: Workload) -> (u64, u64) {
+        (workload.execute)(workload.name).unwrap();
+        workload.counts.get()
+    }
+
+    fn streaming() -> StreamExecutionEnvironment {
         let env = StreamExecutionEnvironment::new().unwrap();
         env.set_parallelism(2).unwrap();
-        let workload = make(&env);
-        env.execute(workload.name).unwrap();
-        workload.counts.get()
+        env
+    }
+
+    fn bounded() -> ExecutionEnvironment {
+        let env = ExecutionEnvironment::new().unwrap();
+        env.set_parallelism(2).unwrap();
+        env
     }
 
     #[test]
@@ -127,13 +158,16 @@ mod tests {
         let distinct: std::collections::HashSet<_> = words.iter().collect();
         let expected = (distinct.len() as u64, words.len() as u64);
         let file = path.to_str().unwrap();
-        assert_eq!(run(|env| word_count(env, file).unwrap()), expected);
-        assert_eq!(run(|env| word_count_batch(env, file).unwrap()), expected);
+        assert_eq!(run(word_count(streaming(), file).unwrap()), expected);
+        assert_eq!(run(word_count_batch(bounded(), file).unwrap()), expected);
+        let text = std::fs::read_to_string(&path).unwrap();
+        let lines = text.lines().count() as u64;
+        assert_eq!(run(sort(bounded(), file).unwrap()), (lines, text.len() as u64 - lines));
     }
 
     #[test]
     fn a_keyed_sum_has_a_result_for_every_event() {
-        let (results, odd) = run(|env| keyed_sum(env, EVENTS, KEYS));
+        let (results, odd) = run(keyed_sum(streaming(), EVENTS, KEYS));
         assert_eq!(results, EVENTS);
         assert!(odd > 0 && odd < EVENTS);
     }
@@ -145,6 +179,6 @@ mod tests {
             *sums.entry((key, time / 1000)).or_default() += value;
         }
         let expected = (sums.len() as u64, sums.values().sum());
-        assert_eq!(run(|env| window(env, EVENTS, KEYS)), expected);
+        assert_eq!(run(window(streaming(), EVENTS, KEYS)), expected);
     }
 }

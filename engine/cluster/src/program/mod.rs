@@ -10,10 +10,12 @@
 //!
 //! What `main` sees must be the same in driver and worker: [`arguments`], and all that goes through [`recorded`].
 
+mod error;
 mod execute;
 mod note;
 mod role;
 
+pub use error::ProgramError;
 pub use execute::execute_job;
 pub use note::{NOTE_SECTION, VERSION};
-pub use role::{RecordError, arguments, base_configuration, recorded, recorded_collection};
+pub use role::{RecordError, arguments, base_configuration, recorded, same_everywhere};

@@ -204,12 +204,13 @@ pub fn recorded<T: Data>(name: &str, make: impl FnOnce() -> T) -> Result<T, Reco
     }
 }
 
-/// The records of the program's next collection: the same in every process of a job, even where `make` goes through a hash map.
-pub fn recorded_collection<T: Data>(make: impl FnOnce() -> Vec<T>) -> Vec<T> {
+/// What the program takes from outside next, without a name of its own, like the records of a collection: the same in every process of
+/// a job, even where `make` goes through a hash map. A worker whose `main` goes another way than the driver's ends.
+pub fn same_everywhere<T: Data>(make: impl FnOnce() -> T) -> T {
     static NEXT: AtomicU32 = AtomicU32::new(0);
-    let name = format!("collection/{}", NEXT.fetch_add(1, Ordering::SeqCst));
+    let name = format!("main/{}", NEXT.fetch_add(1, Ordering::SeqCst));
     match recorded(&name, make) {
-        Ok(records) => records,
+        Ok(value) => value,
         Err(error) => {
             // Only in a worker whose main went another way than the driver's: nothing it could do would be right.
             eprintln!("{error}");

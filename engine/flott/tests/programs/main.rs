@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod cancel;
+mod data_sets;
 mod errors;
+mod examples;
 mod recovery;
 mod support;
 mod windows;

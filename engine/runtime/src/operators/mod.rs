@@ -5,6 +5,7 @@
 
 mod assign_timestamps_and_watermarks;
 mod check;
+mod count;
 mod discard;
 mod emitter;
 mod filter;
@@ -24,6 +25,7 @@ mod window_reduce;
 
 pub use assign_timestamps_and_watermarks::AssignTimestampsAndWatermarks;
 pub use check::{Checked, ElementChecker};
+pub use count::Count;
 pub use discard::Discard;
 pub use emitter::Emitter;
 pub use filter::Filter;
@@ -33,7 +35,9 @@ pub use keyed_process::{KeyedContext, KeyedProcess, KeyedProcessFunction, KeyedS
 pub use keyed_reduce::KeyedReduce;
 pub use map::Map;
 pub use process::{Process, ProcessContext, ProcessFunction};
-pub use rolling_aggregate::{Combine, Max, Min, RollingAggregate, RollingMax, RollingMin, RollingSum, Sum};
+pub use rolling_aggregate::{
+    Combine, Max, Min, RollingAggregate, RollingMax, RollingMin, RollingSum, Sum, combine_field,
+};
 pub use sink::{Sink, SinkOperator, SinkWriter};
 pub use window::{Window, WindowContents};
 pub use window_aggregate::{AggregateContents, AggregateFunction, WindowAggregate};

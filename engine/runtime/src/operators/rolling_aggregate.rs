@@ -63,6 +63,16 @@ fn keep<V: Clone>(value: &mut V, field: &mut V, new: bool) {
     }
 }
 
+/// How two records become one in which a field is combined; the rest of it is that of the first.
+pub fn combine_field<T, V, C: Combine<V>>(
+    field: impl Fn(&mut T) -> &mut V + Clone + Send + Sync + 'static,
+) -> impl Fn(T, T) -> T + Clone + Send + Sync + 'static {
+    move |mut kept, mut record| {
+        C::combine(field(&mut kept), field(&mut record));
+        kept
+    }
+}
+
 /// Combines one field by key; see the module.
 pub struct RollingAggregate<T, S: KeySelector<T>, V, A, C> {
     selector: Arc<S>,

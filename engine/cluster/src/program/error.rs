@@ -1,9 +1,10 @@
 //! What can go wrong with a program.
 
-use flott_cluster::JobError;
 use flott_core::CodecError;
 use flott_core::config::ConfigError;
 use flott_plan::PlanError;
+
+use crate::result::JobError;
 
 /// Why a program did not do what it says.
 #[derive(Debug, thiserror::Error)]
@@ -22,10 +23,10 @@ pub enum ProgramError {
     Path(#[from] flott_fs::FsError),
     /// The checkpoint it should go on from.
     #[error(transparent)]
-    Checkpoint(#[from] flott_cluster::checkpoint::CheckpointError),
+    Checkpoint(#[from] crate::checkpoint::CheckpointError),
     /// A value that must be the same in every process.
     #[error(transparent)]
-    Record(#[from] flott_cluster::program::RecordError),
+    Record(#[from] super::role::RecordError),
     /// What was collected is not what was asked for.
     #[error("the collected records cannot be read: {0}")]
     Collected(#[from] CodecError),
