@@ -1,7 +1,7 @@
 //! Flott's benchmarks: one workload a run, one line out.
 //!
 //! ```text
-//! flott-bench wordcount FILE | wordcount-batch FILE | sort FILE | keyed-sum EVENTS KEYS | window EVENTS KEYS
+//! flott-bench wordcount FILE | wordcount-batch FILE | sort FILE | keyed-sum EVENTS KEYS | window EVENTS KEYS | latency SECONDS [RATE]
 //!             [--parallelism N] [--checkpoints DIR] [--interval MS] [-D key=value]…
 //!
 //! flott wordcount parallelism=2 job_s=3.11 result=(172208, 66000000) checkpoints=0
@@ -10,6 +10,7 @@
 //! `job_s` is the time from before the embedded cluster starts to after the job's last record was counted. Results go to a
 //! sink that counts, so that no disk is measured but the one that is read.
 
+mod latency;
 mod sink;
 mod workloads;
 
@@ -71,6 +72,14 @@ enum Command {
         #[arg(value_parser = clap::value_parser!(u64).range(1..))]
         keys: u64,
     },
+    /// Sends records through three exchanges: prints how long they take.
+    Latency {
+        /// How long.
+        seconds: u64,
+        /// Records a second.
+        #[arg(default_value_t = 100_000)]
+        rate: u64,
+    },
     /// Sums by key and second of event time: prints how many results there are, and their sum.
     Window {
         /// How many events.
@@ -111,6 +120,7 @@ impl Arguments {
             Command::Sort { file } => workloads::sort(batch(), file)?,
             Command::KeyedSum { events, keys } => workloads::keyed_sum(stream(), *events, *keys),
             Command::Window { events, keys } => workloads::window(stream(), *events, *keys),
+            Command::Latency { seconds, rate } => latency::latency(stream(), *seconds, *rate),
         };
         let start = Instant::now();
         let result = execute(name)?;

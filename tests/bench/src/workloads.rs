@@ -21,7 +21,8 @@ pub struct Workload {
 /// Runs a job of either API.
 type Execute = Box<dyn FnOnce(&str) -> Result<JobResult, ProgramError>>;
 
-fn stream(name: &'static str, counts: Counts, env: StreamExecutionEnvironment) -> Workload {
+/// A workload of the DataStream API.
+pub fn stream(name: &'static str, counts: Counts, env: StreamExecutionEnvironment) -> Workload {
     Workload { name, counts, execute: Box::new(move |name| Ok(env.execute(name)?.job().clone())) }
 }
 
