@@ -20,6 +20,7 @@ mod tuples;
 
 pub use foreign::Serde;
 pub use ordered::Ordered;
+pub use text::Text;
 
 use crate::codec::CodecError;
 use crate::schema::Schema;

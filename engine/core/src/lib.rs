@@ -35,7 +35,7 @@ pub mod time;
 
 pub use batch::{Batch, MAX_BATCH_BYTES, MAX_BATCH_RECORDS, Records};
 pub use codec::CodecError;
-pub use data::Data;
+pub use data::{Data, Text};
 pub use flott_derive::{Data, Key};
 pub use key::{Key, KeyGroup, KeyGroupRange, KeyHash, MaxParallelism};
 pub use schema::Schema;

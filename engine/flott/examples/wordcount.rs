@@ -52,13 +52,13 @@ fn arguments() -> Result<Arguments, String> {
     if arguments.inputs.is_empty() { Err(USAGE.to_owned()) } else { Ok(arguments) }
 }
 
-fn split(line: String, out: &mut Emitter<'_, (String, u64)>) {
+fn split(line: String, out: &mut Emitter<'_, (Text, u64)>) {
     for word in line.split_ascii_whitespace() {
-        out.emit((word.to_owned(), 1));
+        out.emit((Text::from(word), 1));
     }
 }
 
-fn write_line((word, count): &(String, u64), out: &mut Vec<u8>) {
+fn write_line((word, count): &(Text, u64), out: &mut Vec<u8>) {
     out.extend_from_slice(format!("{word} {count}\n").as_bytes());
 }
 

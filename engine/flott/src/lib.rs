@@ -41,7 +41,7 @@ pub use flott_cluster::program::arguments as args;
 /// What most programs need.
 pub mod prelude {
     pub use flott_core::time::NO_TIMESTAMP;
-    pub use flott_core::{Data, Key, Timestamp};
+    pub use flott_core::{Data, Key, Text, Timestamp};
     pub use flott_dataset::{DataSet, DataSink, ExecutionEnvironment, GroupedDataSet, Order};
     pub use flott_datastream::{
         Collected, DataStream, DataStreamSink, JobExecutionResult, KeyedStream, ProgramError,

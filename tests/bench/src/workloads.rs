@@ -53,16 +53,16 @@ fn events(env: &StreamExecutionEnvironment, count: u64, keys: u64) -> DataStream
     env.generate(count, move |index| event(index, keys), by_event_time).name("Events")
 }
 
-fn split(line: String, out: &mut Emitter<'_, (String, u64)>) {
+fn split(line: String, out: &mut Emitter<'_, (Text, u64)>) {
     for word in line.split_ascii_whitespace() {
-        out.emit((word.to_owned(), 1));
+        out.emit((Text::from(word), 1));
     }
 }
 
 /// Every update of every count. The update to 1 is a word's first, and there are as many updates as words.
 pub fn word_count(env: StreamExecutionEnvironment, file: &str) -> Result<Workload, ProgramError> {
     let counts = Counts::default();
-    let count = |(_, count): &(String, u64)| (u64::from(*count == 1), 1);
+    let count = |(_, count): &(Text, u64)| (u64::from(*count == 1), 1);
     env.read_text_file(file)?
         .flat_map_into(split)
         .name("Split")
@@ -77,7 +77,7 @@ pub fn word_count(env: StreamExecutionEnvironment, file: &str) -> Result<Workloa
 /// The final counts.
 pub fn word_count_batch(env: ExecutionEnvironment, file: &str) -> Result<Workload, ProgramError> {
     let counts = Counts::default();
-    let count = |(_, count): &(String, u64)| (1, *count);
+    let count = |(_, count): &(Text, u64)| (1, *count);
     env.read_text_file(file)?
         .flat_map_into(split)
         .name("Split")

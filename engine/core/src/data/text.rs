@@ -57,6 +57,35 @@ text! {
     Cow<'static, str>, len;
 }
 
+/// A string that up to 24 bytes need no allocation: the better type for words, ids and other short fields. It is encoded like a
+/// [`String`], so a program may change from one to the other.
+pub type Text = compact_str::CompactString;
+
+impl Data for Text {
+    const MIN_ENCODED: usize = 1;
+    const FIXED_SIZE: bool = false;
+
+    fn schema() -> Schema {
+        Schema::String
+    }
+
+    #[inline]
+    fn encode(&self, out: &mut Vec<u8>) {
+        write_varint(self.len() as u64, out);
+        out.extend_from_slice(self.as_bytes());
+    }
+
+    #[inline]
+    fn decode(input: &mut &[u8]) -> Result<Self, CodecError> {
+        Ok(read_str(input)?.into())
+    }
+
+    #[inline]
+    fn size_estimate(&self) -> usize {
+        size_of::<Self>() + if self.is_heap_allocated() { self.capacity() } else { 0 }
+    }
+}
+
 impl Data for Bytes {
     const MIN_ENCODED: usize = 1;
     const FIXED_SIZE: bool = false;

@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::{Key, KeyHash};
 use crate::codec::{CodecError, take, take_array};
+use crate::data::Text;
 
 /// Writes bytes so that they end: order-preserving, and no encoding is the beginning of another.
 fn encode_escaped(bytes: &[u8], out: &mut Vec<u8>) {
@@ -71,7 +72,7 @@ macro_rules! text {
     )*};
 }
 
-text!(String, Box<str>, Arc<str>, Cow<'static, str>);
+text!(String, Box<str>, Arc<str>, Cow<'static, str>, Text);
 
 impl Key for Bytes {
     #[inline]
@@ -86,5 +87,33 @@ impl Key for Bytes {
     #[inline]
     fn key_hash(&self) -> KeyHash {
         escaped_hash(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::Data;
+
+    proptest! {
+        #[test]
+        fn text_is_a_string_to_everybody_else(string in ".{0,40}") {
+            let text = Text::from(string.as_str());
+            prop_assert_eq!(text.key_hash(), string.key_hash());
+            let (mut one, mut other) = (Vec::new(), Vec::new());
+            text.encode_key(&mut one);
+            string.encode_key(&mut other);
+            prop_assert_eq!(&one, &other);
+            prop_assert_eq!(Text::decode_key(&mut one.as_slice()), Ok(text.clone()));
+            let (mut one, mut other) = (Vec::new(), Vec::new());
+            text.encode(&mut one);
+            string.encode(&mut other);
+            prop_assert_eq!(&one, &other);
+            prop_assert_eq!(Text::decode(&mut one.as_slice()), Ok(text.clone()));
+            prop_assert!(Text::decode(&mut &one[..one.len() - 1]).is_err());
+            prop_assert_eq!(text.size_estimate() > size_of::<Text>(), string.len() > 24);
+        }
     }
 }

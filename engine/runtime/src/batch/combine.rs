@@ -10,7 +10,7 @@ use flott_core::Data;
 
 use super::error::BatchError;
 use super::external_sorter::Workspace;
-use super::record_table::RecordTable;
+use super::record_table::{GROUP, RecordTable};
 use crate::error::OperatorError;
 use crate::key_selector::KeySelector;
 use crate::operator::{Collector, Cursor, Operator, OperatorContext, Progress};
@@ -32,14 +32,22 @@ pub struct Combine<T, S, F> {
     pass: u64,
     /// How many records of the table are emitted, while it does.
     emitting: Option<usize>,
-    /// The record that found the table full.
-    held: Option<T>,
+    /// Records that wait to be looked up together, the next one last.
+    group: Vec<T>,
 }
 
 impl<T: Data, S: KeySelector<T>, F: Fn(T, T) -> T + 'static> Combine<T, S, F> {
     /// Reduces records of equal keys by `reduce`, the older one first.
     pub fn new(selector: Arc<S>, reduce: F) -> Self {
-        Self { selector, reduce, table: None, taken: 0, pass: 0, emitting: None, held: None }
+        Self {
+            selector,
+            reduce,
+            table: None,
+            taken: 0,
+            pass: 0,
+            emitting: None,
+            group: Vec::with_capacity(GROUP),
+        }
     }
 
     /// Emits the table; true when it is empty.
@@ -63,7 +71,7 @@ impl<T: Data, S, F> Combine<T, S, F> {
     /// Emits records as they are while that is better; true when it no longer is.
     fn pass_through(&mut self, input: &mut Cursor<T>, out: &mut Collector<T>) -> bool {
         while self.pass > 0 && !out.is_full() {
-            let Some(record) = self.held.take().or_else(|| input.next().map(|(record, _)| record)) else {
+            let Some(record) = self.group.pop().or_else(|| input.next().map(|(record, _)| record)) else {
                 return false;
             };
             out.emit_untimed(record);
@@ -91,19 +99,21 @@ impl<T: Data, S: KeySelector<T>, F: Fn(T, T) -> T + 'static> Operator for Combin
     ) -> Result<(), OperatorError> {
         while self.emit(out) && self.pass_through(input, out) {
             let Some(table) = &mut self.table else { return Err(BatchError::OutOfOrder("combine").into()) };
-            if let Some(record) = self.held.take() {
-                self.taken += 1;
-                self.held = table.add(record, &self.reduce).err();
-            }
-            if self.held.is_none() {
-                let full = loop {
-                    let Some((record, _)) = input.next() else { return Ok(()) };
-                    self.taken += 1;
-                    if let Err(record) = table.add(record, &self.reduce) {
-                        break record;
-                    }
-                };
-                self.held = Some(full);
+            loop {
+                if self.group.is_empty() {
+                    self.group
+                        .extend(std::iter::from_fn(|| input.next()).take(GROUP).map(|(record, _)| record));
+                    self.group.reverse();
+                }
+                let waiting = self.group.len();
+                if waiting == 0 {
+                    return Ok(());
+                }
+                let has_room = table.add_group(&mut self.group, &self.reduce);
+                self.taken += (waiting - self.group.len()) as u64;
+                if !has_room {
+                    break;
+                }
             }
             let (taken, keys) = (std::mem::take(&mut self.taken), table.len() as u64);
             if taken * 10 < keys * WORTHWHILE_TENTHS {
@@ -125,7 +135,7 @@ impl<T: Data, S: KeySelector<T>, F: Fn(T, T) -> T + 'static> Operator for Combin
         if !self.emit(out) {
             return Ok(Progress::More);
         }
-        if let Some(record) = self.held.take() {
+        while let Some(record) = self.group.pop() {
             out.emit_untimed(record);
         }
         Ok(Progress::Done)

@@ -24,6 +24,9 @@ const FEWEST_SLOTS: usize = 64;
 /// The most slots: at least one bit is left of the hash.
 const MOST_SLOTS: usize = 1 << 31;
 
+/// How many records are looked up together.
+pub(super) const GROUP: usize = 16;
+
 /// A slot without record.
 const EMPTY: u32 = 0;
 
@@ -77,8 +80,62 @@ impl<T: Data, S: KeySelector<T>> RecordTable<T, S> {
         if self.is_over {
             return Err(record);
         }
-        let (hash, found) = self.find(&record);
-        let Some(number) = found else { return self.insert(hash, record) };
+        let hash = self.hash_of(&record);
+        self.add_hashed(hash, record, reduce)
+    }
+
+    /// Takes records from the end of `group`, at most [`GROUP`] of them, like [`add`](Self::add). False: there is no memory for the
+    /// last one, which stays with those before it.
+    ///
+    /// What they need of the table is looked up for all of them before any is reduced: so the processor waits for the memory of many at
+    /// once instead of one after the other.
+    #[inline]
+    pub(super) fn add_group(&mut self, group: &mut Vec<T>, reduce: &impl Fn(T, T) -> T) -> bool {
+        let (mut hashes, mut numbers) = ([0; GROUP], [None; GROUP]);
+        let count = group.len().min(GROUP);
+        for (hash, record) in hashes.iter_mut().zip(group.iter().rev()) {
+            *hash = self.hash_of(record);
+        }
+        for (number, hash) in numbers.iter_mut().zip(&hashes[..count]) {
+            *number = self.first_candidate(*hash);
+        }
+        for (number, record) in numbers.iter_mut().zip(group.iter().rev()) {
+            *number = number.filter(|number| self.has_key_of(*number, record));
+        }
+        for (hash, number) in hashes.into_iter().zip(numbers).take(count) {
+            let Some(record) = group.pop() else { break };
+            let added = match number {
+                // Records never move, so it is still there.
+                Some(number) if !self.is_over => {
+                    self.reduce_into(number, record, reduce);
+                    Ok(())
+                }
+                _ if self.is_over => Err(record),
+                _ => self.add_hashed(hash, record, reduce),
+            };
+            if let Err(record) = added {
+                group.push(record);
+                return false;
+            }
+        }
+        true
+    }
+
+    #[inline]
+    fn hash_of(&self, record: &T) -> u32 {
+        self.selector.with_key(record, |key| key.key_hash().bits() as u32)
+    }
+
+    fn add_hashed(&mut self, hash: u32, record: T, reduce: &impl Fn(T, T) -> T) -> Result<(), T> {
+        match self.find(hash, &record) {
+            Some(number) => self.reduce_into(number, record, reduce),
+            None => self.insert(hash, record)?,
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn reduce_into(&mut self, number: usize, record: T, reduce: &impl Fn(T, T) -> T) {
         let kept = &mut self.chunks[number >> Self::CHUNK_SHIFT][number & Self::IN_CHUNK];
         if let Some(before) = kept.take() {
             let bytes_before = heap_bytes(&before);
@@ -90,28 +147,44 @@ impl<T: Data, S: KeySelector<T>> RecordTable<T, S> {
                 self.is_over = !self.grant.allows(self.bytes());
             }
         }
-        Ok(())
     }
 
-    /// The part of the hash that slots are found by, and the number of the record with the same key.
+    /// The number of the record with the same key.
     #[inline]
-    fn find(&self, record: &T) -> (u32, Option<usize>) {
+    fn find(&self, hash: u32, record: &T) -> Option<usize> {
         let mask = self.slots.len().wrapping_sub(1);
-        self.selector.with_key(record, |key| {
-            let hash = key.key_hash().bits() as u32;
-            let mut place = hash as usize & mask;
-            while let Some(slot) = self.slots.get(place).copied().filter(|slot| *slot != EMPTY) {
-                if let Some(number) = number_in(slot, hash, mask) {
-                    let kept = &self.chunks[number >> Self::CHUNK_SHIFT][number & Self::IN_CHUNK];
-                    let has_key = |kept| self.selector.with_key(kept, |other| other == key);
-                    if kept.as_ref().is_some_and(has_key) {
-                        return (hash, Some(number));
-                    }
-                }
-                place = (place + 1) & mask;
+        let mut place = hash as usize & mask;
+        while let Some(slot) = self.slots.get(place).copied().filter(|slot| *slot != EMPTY) {
+            let candidate = number_in(slot, hash, mask).filter(|number| self.has_key_of(*number, record));
+            if candidate.is_some() {
+                return candidate;
             }
-            (hash, None)
-        })
+            place = (place + 1) & mask;
+        }
+        None
+    }
+
+    /// The number of the first record whose key may have this hash.
+    #[inline]
+    fn first_candidate(&self, hash: u32) -> Option<usize> {
+        let mask = self.slots.len().wrapping_sub(1);
+        let mut place = hash as usize & mask;
+        while let Some(slot) = self.slots.get(place).copied().filter(|slot| *slot != EMPTY) {
+            let candidate = number_in(slot, hash, mask);
+            if candidate.is_some() {
+                return candidate;
+            }
+            place = (place + 1) & mask;
+        }
+        None
+    }
+
+    #[inline]
+    fn has_key_of(&self, number: usize, record: &T) -> bool {
+        let kept = &self.chunks[number >> Self::CHUNK_SHIFT][number & Self::IN_CHUNK];
+        let equal =
+            |kept| self.selector.with_key(kept, |one| self.selector.with_key(record, |other| one == other));
+        kept.as_ref().is_some_and(equal)
     }
 
     fn bytes(&self) -> usize {
