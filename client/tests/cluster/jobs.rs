@@ -156,6 +156,8 @@ fn a_cancelled_job_goes_on_from_its_checkpoint() {
     let checkpoint =
         folder.flatten().find(|entry| entry.file_name().to_string_lossy().starts_with("chk-")).unwrap();
     fs::write(&gate, "").unwrap();
+    let other = run(&["-s", checkpoint.path().to_str().unwrap(), "-D", "pipeline.max-parallelism=64"], &gate);
+    assert!(text(&other.stderr).contains("had max parallelism 128"), "{}", text(&other.stderr));
     let ran = run(&["-s", checkpoint.path().to_str().unwrap()], &gate);
     assert!(ran.status.success(), "{}", text(&ran.stderr));
     let (sums, windows) = expected_sums(40_000, 13);

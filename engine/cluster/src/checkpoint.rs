@@ -19,7 +19,7 @@ use flott_runtime::snapshot::{OperatorSnapshot, StateHandle, SubtaskSnapshot};
 use flott_runtime::task::FinalHandles;
 
 const MAGIC: &[u8; 7] = b"FLOTTCK";
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// What a checkpoint holds of one subtask.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +39,8 @@ pub struct CompletedCheckpoint {
     pub job: JobId,
     /// What it holds.
     pub subtasks: BTreeMap<SubtaskId, SubtaskCheckpoint>,
+    /// How many key groups each operator had: its state is divided by them.
+    pub max_parallelism: BTreeMap<OperatorKey, u32>,
 }
 
 /// Why a checkpoint cannot be read.
@@ -128,6 +130,11 @@ impl CompletedCheckpoint {
                 }
             }
         }
+        write_varint(self.max_parallelism.len() as u64, &mut out);
+        for (key, max_parallelism) in &self.max_parallelism {
+            write_key(key, &mut out);
+            max_parallelism.encode(&mut out);
+        }
         crc32fast::hash(&out).encode(&mut out);
         out
     }
@@ -174,10 +181,13 @@ impl CompletedCheckpoint {
             };
             subtasks.insert(subtask, checkpoint);
         }
+        let operators = read_length(input, 21, "checkpoint")?;
+        let max_parallelism = (0..operators).map(|_| Ok((read_key(input)?, u32::decode(input)?)));
+        let max_parallelism = max_parallelism.collect::<Result<_, CodecError>>()?;
         if !input.is_empty() {
             return Err(invalid(format!("{} bytes too many", input.len())));
         }
-        Ok(Self { id, job, subtasks })
+        Ok(Self { id, job, subtasks, max_parallelism })
     }
 }
 
@@ -261,6 +271,7 @@ mod tests {
                 (subtask(0, 0), SubtaskCheckpoint::Ended(vec![(key, vec![b"part-1".to_vec(), vec![]])])),
                 (subtask(1, 1), SubtaskCheckpoint::Running(SubtaskSnapshot { operators })),
             ]),
+            max_parallelism: BTreeMap::from([(key, 128)]),
         }
     }
 

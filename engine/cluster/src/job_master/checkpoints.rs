@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use flott_core::config::{self, CheckpointRetention, Configuration};
 use flott_core::ids::{CheckpointId, JobId, SubtaskId};
 use flott_plan::execution_graph::{ExecutionState, JobStatus};
-use flott_plan::{ExecutionMode, JobGraph};
+use flott_plan::{ExecutionMode, JobGraph, OperatorKey};
 use flott_runtime::snapshot::SubtaskSnapshot;
 use flott_runtime::task::{FinalHandles, TaskFailure, TaskMessage};
 
@@ -117,6 +117,14 @@ impl CheckpointCoordinator {
     }
 }
 
+/// How many key groups each operator has.
+fn max_parallelism(graph: &JobGraph) -> BTreeMap<OperatorKey, u32> {
+    let operators = graph.vertices.iter().flat_map(|vertex| {
+        vertex.operators.iter().map(|operator| (operator.key, vertex.max_parallelism.get()))
+    });
+    operators.collect()
+}
+
 fn delete(store: &CheckpointStore, id: CheckpointId) {
     if let Err(error) = store.delete(id) {
         tracing::warn!(checkpoint = %id, %error, "a checkpoint that is no longer needed could not be deleted");
@@ -206,13 +214,17 @@ impl JobMaster {
 
     fn complete_if_all_answered(&mut self) {
         let all = self.executions.len();
-        let job = self.job;
+        let (job, max_parallelism) = (self.job, max_parallelism(&self.graph));
         let Some(pending) = &mut self.checkpoints.pending else { return };
         if pending.parts.len() < all || pending.completing.is_some() {
             return;
         }
-        let completed =
-            CompletedCheckpoint { id: pending.id, job, subtasks: std::mem::take(&mut pending.parts) };
+        let completed = CompletedCheckpoint {
+            id: pending.id,
+            job,
+            subtasks: std::mem::take(&mut pending.parts),
+            max_parallelism,
+        };
         pending.completing = Some(completed.clone());
         let events: Arc<EventQueue> = Arc::clone(&self.events);
         match self.checkpoints.store.clone() {

@@ -57,6 +57,18 @@ pub fn plan_restore(
     }
     let mut restores = BTreeMap::new();
     for vertex in &graph.vertices {
+        let now = vertex.max_parallelism.get();
+        let other = vertex.operators.iter().find_map(|operator| {
+            let then = *checkpoint.max_parallelism.get(&operator.key)?;
+            (states.contains_key(&operator.key) && then != now).then_some((&operator.name, then))
+        });
+        if let Some((name, then)) = other {
+            // Its state is divided by key groups, and a key would belong to another one.
+            return Err(format!(
+                "operator '{name}' had max parallelism {then} in checkpoint {} and has {now} now: set pipeline.max-parallelism, or the operator's own, to {then}",
+                checkpoint.id
+            ));
+        }
         let operators_of = |index: u32| {
             let handles = |key| {
                 let of_all = states.get(&key)?.iter();
