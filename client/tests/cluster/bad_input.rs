@@ -56,6 +56,17 @@ fn a_program_that_differs_in_the_worker_is_not_run() {
 }
 
 #[test]
+fn a_main_that_never_comes_to_its_execute_in_a_worker_is_given_up() {
+    let cluster = Cluster::start_with(1, 1, "slot.request.timeout: 1 s\nrestart-strategy.type: none\n");
+    let run = cluster.flott(&["run", &program(), "stuck-in-worker"]);
+    let said = text(&run.stderr);
+    assert_eq!(run.status.code(), Some(1), "{said}");
+    assert!(said.contains("did not come to its job's execute within 1 s"), "{said}");
+    cluster.until_clean();
+    cluster.until_idle();
+}
+
+#[test]
 fn who_has_another_secret_or_speaks_something_else_is_refused() {
     let cluster = Cluster::start(1, 2);
     let other = tempfile::tempdir().unwrap();

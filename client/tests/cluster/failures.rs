@@ -167,6 +167,46 @@ fn who_misbehaves_leaves_other_jobs_alone() {
 }
 
 #[test]
+fn a_batch_gives_again_what_was_lost() {
+    let cluster = Cluster::start(2, 1);
+    let (gate, second, output) = (cluster.path("gate"), cluster.path("second"), cluster.path("out"));
+    let restarts =
+        ["-D", "restart-strategy.type=fixed-delay", "-D", "restart-strategy.fixed-delay.attempts=10"];
+    // What waits in user code cannot be told to stop: its worker is given up, too.
+    let delay = ["-D", "restart-strategy.fixed-delay.delay=50 ms", "-D", "task.cancellation.timeout=300 ms"];
+    let program = program();
+    let what = [program.as_str(), "batch", "30000", "23", &gate, &second, &output];
+    let run = cluster.spawn(&[&["run", "-p", "2"][..], &restarts, &delay, &what].concat());
+    let two_workers =
+        || until("both workers run", || Some(cluster.workers()).filter(|workers| workers.len() == 2));
+    // In the first stage.
+    kill(two_workers()[0].1);
+    let job = until("the job is listed", || {
+        let list = text(&cluster.flott(&["list"]).stdout);
+        list.lines().find(|line| line.ends_with("batch")).map(|line| line[..32].to_owned())
+    });
+    fs::write(&gate, "").unwrap();
+    // In the second, when a part of what the first gave is in the worker that goes.
+    for round in 0..2 {
+        let log = format!("{}/job-{job}.out", cluster.path("log"));
+        until("the second stage waits", || fs::exists(&log).unwrap().then_some(()));
+        let before = two_workers();
+        std::thread::park_timeout(Duration::from_millis(700));
+        kill(before[round].1);
+        until("another worker took its place", || {
+            Some(cluster.workers()).filter(|now| now.len() == 2 && *now != before)
+        });
+    }
+    fs::write(&second, "").unwrap();
+    let ended = run.output();
+    assert!(ended.status.success(), "{}", text(&ended.stderr));
+    let expected =
+        (0..23_u64).map(|key| format!("{key} {}", (0..30_000_u64).filter(|n| n % 23 == key).count()));
+    assert_same(counted(lines_in(&output)), counted(expected));
+    cluster.until_clean();
+}
+
+#[test]
 fn a_job_manager_that_is_killed_takes_its_workers_with_it() {
     let mut cluster = Cluster::start(1, 2);
     let run = cluster.spawn(&["run", &program(), "endless"]);

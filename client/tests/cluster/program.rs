@@ -16,6 +16,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     match arguments[..] {
         ["sums", events, keys, gate, out] => sums(events.parse()?, keys.parse()?, gate, out, false)?,
         ["sums-and-words", events, keys, gate, out] => sums(events.parse()?, keys.parse()?, gate, out, true)?,
+        ["batch", events, keys, gate, second_gate, out] => batch(
+            Gated { events: events.parse()?, keys: keys.parse()?, gate: gate.into() },
+            second_gate,
+            out,
+        )?,
+        ["stuck-in-worker"] => stuck_in_worker()?,
         ["panics-in-main"] => panic!("main has no wish to go on"),
         ["never-executes"] => {}
         ["exits", code] => std::process::exit(code.parse()?),
@@ -93,6 +99,47 @@ fn sums(
             .uid("beside files");
     }
     env.execute("sums")?;
+    Ok(())
+}
+
+#[allow(clippy::disallowed_methods, reason = "it is what the program is for")]
+fn wait_for(path: &str) {
+    while !std::path::Path::new(path).exists() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Counts by key, stage by stage; the second stage waits for another file.
+fn batch(source: Gated, gate: &str, out: &str) -> Result<(), Box<dyn std::error::Error>> {
+    let env = StreamExecutionEnvironment::new()?;
+    env.configure("execution.runtime-mode", "BATCH")?;
+    let gate = gate.to_owned();
+    env.from_source(source, WatermarkStrategy::no_watermarks(), "events")
+        .map(|event| (event.0, 1))
+        .key_by(|record| record.0)
+        .sum(|record: &mut (u64, u64)| &mut record.1)
+        .map(move |record| {
+            wait_for(&gate);
+            record
+        })
+        .write_files(
+            out,
+            |record, out| out.extend_from_slice(format!("{} {}\n", record.0, record.1).as_bytes()),
+            FileSinkOptions::default(),
+        )?;
+    env.execute("batch")?;
+    Ok(())
+}
+
+/// Waits for ever where it was not planned.
+fn stuck_in_worker() -> Result<(), Box<dyn std::error::Error>> {
+    let env = StreamExecutionEnvironment::new()?;
+    let planner = env.once("planner", || u64::from(std::process::id()))?;
+    if planner != u64::from(std::process::id()) {
+        wait_for("/no/such/file");
+    }
+    env.generate_sequence(1, 10).discard();
+    env.execute("stuck")?;
     Ok(())
 }
 

@@ -23,7 +23,6 @@ pub(super) type Orders = mpsc::Sender<Result<WorkerOrder, Status>>;
 
 /// A job's workers.
 pub(super) struct JobWorkers {
-    spec: JobSpec,
     graph: Arc<JobGraph>,
     assignment: SlotAssignment,
     events: Arc<EventQueue>,
@@ -43,7 +42,8 @@ struct State {
     placed: BTreeMap<SubtaskId, (Attempt, WorkerId)>,
     /// Slots are asked for.
     requested: bool,
-    over: bool,
+    /// What workers are started with; none: the job is over.
+    spec: Option<JobSpec>,
 }
 
 struct Member {
@@ -75,7 +75,8 @@ impl JobWorkers {
         slot_timeout: Duration,
     ) -> Self {
         let assignment = SlotAssignment::of(&graph);
-        Self { spec, graph, assignment, events, task_managers, slot_timeout, state: Mutex::default() }
+        let state = Mutex::new(State { spec: Some(spec), ..State::default() });
+        Self { graph, assignment, events, task_managers, slot_timeout, state }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -92,7 +93,7 @@ impl JobWorkers {
     fn advance(self: &Arc<Self>) {
         let missing = {
             let mut state = self.state();
-            if state.over || state.waiting.is_empty() {
+            if state.spec.is_none() || state.waiting.is_empty() {
                 return;
             }
             let needed = self.graph.slots_needed().max(1);
@@ -144,7 +145,7 @@ impl JobWorkers {
 
     /// The job has got slots: their workers are started.
     pub(super) fn granted(self: &Arc<Self>, grants: Vec<Grant>) {
-        let (over, started) = {
+        let spec = {
             let mut state = self.state();
             state.requested = false;
             let mut missing: Vec<SlotNumber> = (0..self.graph.slots_needed().max(1))
@@ -162,22 +163,37 @@ impl JobWorkers {
                 let member = Member { task_manager: *task_manager, address: address.clone(), orders: None };
                 state.workers.insert(*worker, member);
             }
-            (state.over, grants)
+            state.spec.clone()
         };
-        for grant in started {
-            if over {
+        for grant in grants {
+            let Some(spec) = &spec else {
                 self.task_managers.worker_ended(grant.task_manager, grant.worker, "the job is over", false);
                 continue;
-            }
+            };
             let order = StartWorker {
                 worker: grant.worker.write(),
-                spec: Some(self.spec.clone()),
+                spec: Some(spec.clone()),
                 managed_bytes_per_slot: grant.managed_bytes_per_slot,
             };
             if !self.task_managers.start(grant.task_manager, order) {
                 let reason = format!("TaskManager {} does not take orders", grant.task_manager);
                 self.task_managers.worker_ended(grant.task_manager, grant.worker, &reason, false);
             }
+            let job = Arc::clone(self);
+            self.task_managers.after(self.slot_timeout, move || job.check_registered(grant.worker));
+        }
+    }
+
+    /// A worker has had time enough to register.
+    fn check_registered(&self, worker: WorkerId) {
+        let is_late = self.state().workers.get(&worker).is_some_and(|member| member.orders.is_none());
+        if is_late {
+            let timeout = flott_core::config::ConfigValue::write(&self.slot_timeout);
+            let reason = format!(
+                "worker {worker} did not come to its job's execute within {timeout} (slot.request.timeout): what does main wait for?"
+            );
+            self.worker_lost(worker, &reason);
+            self.task_managers.stop(worker);
         }
     }
 
@@ -214,7 +230,7 @@ impl JobWorkers {
     pub(super) fn worker_lost(&self, worker: WorkerId, reason: &str) {
         let mut state = self.state();
         let Some(member) = state.workers.remove(&worker) else { return };
-        if state.over {
+        if state.spec.is_none() {
             return;
         }
         tracing::warn!(%worker, task_manager = %member.task_manager, reason, "a worker is lost");
@@ -241,7 +257,7 @@ impl JobWorkers {
     pub(super) fn finish(self: &Arc<Self>) {
         let workers: Vec<WorkerId> = {
             let mut state = self.state();
-            state.over = true;
+            state.spec = None;
             state.waiting.clear();
             state.workers.keys().copied().collect()
         };

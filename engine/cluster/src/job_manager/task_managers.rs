@@ -164,9 +164,14 @@ impl TaskManagers {
         };
         self.satisfy();
         let pool = Arc::clone(self);
+        self.after(timeout, move || pool.expire(number, timeout));
+    }
+
+    /// Does something later.
+    pub(super) fn after(&self, time: Duration, run: impl FnOnce() + Send + 'static) {
         self.io.spawn(async move {
-            tokio::time::sleep(timeout).await;
-            pool.expire(number, timeout);
+            tokio::time::sleep(time).await;
+            run();
         });
     }
 
