@@ -1,6 +1,7 @@
 //! The jobs of a JobManager: those that run, each on a thread of its own, and the last that are over.
 
 use std::collections::{BTreeMap, HashSet};
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use flott_core::config::{self, Configuration};
@@ -244,7 +245,11 @@ struct RunningJob {
 impl RunningJob {
     fn run(self) {
         let job = Arc::clone(&self.job);
-        let outcome = self.run_to_end();
+        // Whoever waits for the job must hear of its end, also of one that no JobMaster should come to.
+        let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| self.run_to_end())).unwrap_or_else(|_| {
+            let reason = "its JobMaster panicked, as the JobManager's log says: this is a defect of Flott, please report it";
+            Err(JobError::NotStarted { name: job.name.clone(), reason: reason.to_owned() })
+        });
         match &outcome {
             Ok(_) => tracing::info!(job = %job.id, name = job.name, "a job has finished"),
             Err(error) => tracing::warn!(job = %job.id, %error, "a job has ended"),

@@ -36,8 +36,8 @@ use workers::Workers;
 /// Workers that may wait to be started.
 const QUEUED_STARTS: usize = 64;
 
-/// News of workers that may wait for a JobManager.
-const QUEUED_NEWS: usize = 256;
+/// News of workers that may wait for the JobManager: more than a TaskManager has slots.
+const QUEUED_NEWS: usize = 4096;
 
 /// How long workers may take to end when the TaskManager does.
 const GOODBYE: Duration = Duration::from_secs(5);
