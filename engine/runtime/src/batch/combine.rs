@@ -32,7 +32,7 @@ pub struct Combine<T, S, F> {
     pass: u64,
     /// How many records of the table are emitted, while it does.
     emitting: Option<usize>,
-    /// Records that wait to be looked up together, the next one last.
+    /// Records that wait to be looked up together.
     group: Vec<T>,
 }
 
@@ -71,9 +71,9 @@ impl<T: Data, S, F> Combine<T, S, F> {
     /// Emits records as they are while that is better; true when it no longer is.
     fn pass_through(&mut self, input: &mut Cursor<T>, out: &mut Collector<T>) -> bool {
         while self.pass > 0 && !out.is_full() {
-            let Some(record) = self.group.pop().or_else(|| input.next().map(|(record, _)| record)) else {
-                return false;
-            };
+            // Few, and only those that found the table full.
+            let held = (!self.group.is_empty()).then(|| self.group.remove(0));
+            let Some(record) = held.or_else(|| input.next().map(|(record, _)| record)) else { return false };
             out.emit_untimed(record);
             self.pass -= 1;
         }
@@ -101,9 +101,11 @@ impl<T: Data, S: KeySelector<T>, F: Fn(T, T) -> T + 'static> Operator for Combin
             let Some(table) = &mut self.table else { return Err(BatchError::OutOfOrder("combine").into()) };
             loop {
                 if self.group.is_empty() {
-                    self.group
-                        .extend(std::iter::from_fn(|| input.next()).take(GROUP).map(|(record, _)| record));
-                    self.group.reverse();
+                    while self.group.len() < GROUP
+                        && let Some((record, _)) = input.next()
+                    {
+                        self.group.push(record);
+                    }
                 }
                 let waiting = self.group.len();
                 if waiting == 0 {
@@ -135,9 +137,7 @@ impl<T: Data, S: KeySelector<T>, F: Fn(T, T) -> T + 'static> Operator for Combin
         if !self.emit(out) {
             return Ok(Progress::More);
         }
-        while let Some(record) = self.group.pop() {
-            out.emit_untimed(record);
-        }
+        self.group.drain(..).for_each(|record| out.emit_untimed(record));
         Ok(Progress::Done)
     }
 

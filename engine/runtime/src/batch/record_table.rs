@@ -84,8 +84,8 @@ impl<T: Data, S: KeySelector<T>> RecordTable<T, S> {
         self.add_hashed(hash, record, reduce)
     }
 
-    /// Takes records from the end of `group`, at most [`GROUP`] of them, like [`add`](Self::add). False: there is no memory for the
-    /// last one, which stays with those before it.
+    /// Takes records from the front of `group`, at most [`GROUP`] of them, like [`add`](Self::add). False: there is no memory for the
+    /// first one that is left.
     ///
     /// What they need of the table is looked up for all of them before any is reduced: so the processor waits for the memory of many at
     /// once instead of one after the other.
@@ -93,17 +93,18 @@ impl<T: Data, S: KeySelector<T>> RecordTable<T, S> {
     pub(super) fn add_group(&mut self, group: &mut Vec<T>, reduce: &impl Fn(T, T) -> T) -> bool {
         let (mut hashes, mut numbers) = ([0; GROUP], [None; GROUP]);
         let count = group.len().min(GROUP);
-        for (hash, record) in hashes.iter_mut().zip(group.iter().rev()) {
+        for (hash, record) in hashes.iter_mut().zip(group.iter()) {
             *hash = self.hash_of(record);
         }
         for (number, hash) in numbers.iter_mut().zip(&hashes[..count]) {
             *number = self.first_candidate(*hash);
         }
-        for (number, record) in numbers.iter_mut().zip(group.iter().rev()) {
+        for (number, record) in numbers.iter_mut().zip(group.iter()) {
             *number = number.filter(|number| self.has_key_of(*number, record));
         }
+        let mut records = group.drain(..);
         for (hash, number) in hashes.into_iter().zip(numbers).take(count) {
-            let Some(record) = group.pop() else { break };
+            let Some(record) = records.next() else { break };
             let added = match number {
                 // Records never move, so it is still there.
                 Some(number) if !self.is_over => {
@@ -114,7 +115,8 @@ impl<T: Data, S: KeySelector<T>> RecordTable<T, S> {
                 _ => self.add_hashed(hash, record, reduce),
             };
             if let Err(record) = added {
-                group.push(record);
+                let left = std::iter::once(record).chain(records).collect();
+                *group = left;
                 return false;
             }
         }
