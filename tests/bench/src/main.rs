@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! flott-bench wordcount FILE | wordcount-batch FILE | sort FILE | keyed-sum EVENTS KEYS | window EVENTS KEYS | latency SECONDS [RATE]
+//!             slow-sink KEYS | pause MIB
 //!             [--parallelism N] [--checkpoints DIR] [--interval MS] [-D key=value]…
 //!
 //! flott wordcount parallelism=2 job_s=3.11 result=(172208, 66000000) checkpoints=0
@@ -10,6 +11,7 @@
 //! `job_s` is the time from before the embedded cluster starts to after the job's last record was counted. Results go to a
 //! sink that counts, so that no disk is measured but the one that is read.
 
+mod bounds;
 mod latency;
 mod sink;
 mod workloads;
@@ -80,6 +82,16 @@ enum Command {
         #[arg(default_value_t = 100_000)]
         rate: u64,
     },
+    /// Fires one window into a slow sink: prints the memory before and meanwhile.
+    SlowSink {
+        /// How many keys the window has.
+        keys: u64,
+    },
+    /// Changes large state while checkpoints are taken: prints the longest pauses.
+    Pause {
+        /// How large the state is, in MiB.
+        mib: u64,
+    },
     /// Sums by key and second of event time: prints how many results there are, and their sum.
     Window {
         /// How many events.
@@ -120,6 +132,8 @@ impl Arguments {
             Command::Sort { file } => workloads::sort(batch(), file)?,
             Command::KeyedSum { events, keys } => workloads::keyed_sum(stream(), *events, *keys),
             Command::Window { events, keys } => workloads::window(stream(), *events, *keys),
+            Command::SlowSink { keys } => bounds::slow_sink(stream(), *keys),
+            Command::Pause { mib } => bounds::pause(stream(), *mib),
             Command::Latency { seconds, rate } => latency::latency(stream(), *seconds, *rate),
         };
         let start = Instant::now();

@@ -174,6 +174,16 @@ mod tests {
     }
 
     #[test]
+    fn what_is_measured_for_its_bounds_ends() {
+        let folder = tempfile::tempdir().unwrap();
+        run(crate::bounds::slow_sink(streaming(), KEYS));
+        let env = streaming();
+        env.enable_checkpointing(10).unwrap();
+        env.configure("execution.checkpointing.dir", folder.path().to_str().unwrap()).unwrap();
+        run(crate::bounds::pause(env, 4));
+    }
+
+    #[test]
     fn windows_hold_what_a_map_holds() {
         let mut sums: HashMap<(u64, i64), u64> = HashMap::new();
         for (key, value, time) in (0..EVENTS).map(|index| event(index, KEYS)) {

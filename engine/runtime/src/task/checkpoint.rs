@@ -10,8 +10,8 @@ use crate::error::{Fault, OperatorError};
 use crate::exchange::output::Output;
 use crate::snapshot::SnapshotWriter;
 
-/// How long one step of writing a snapshot may hold up records.
-const STEP: Duration = Duration::from_millis(1);
+/// How long one step of writing a snapshot may hold up records, and how long records hold up the next.
+pub(super) const SNAPSHOT_STEP: Duration = Duration::from_millis(1);
 
 /// The bytes written between two looks at the clock.
 const STEP_BYTES: usize = 64 * 1024;
@@ -105,7 +105,7 @@ impl Subtask {
     pub(super) fn write_snapshot(&mut self) -> Result<bool, TaskFailure> {
         let Some(snapshot) = &mut self.snapshot else { return Ok(false) };
         let (waker, io) = (&self.spec.waker, &self.spec.context.io);
-        let deadline = Instant::now() + STEP;
+        let deadline = Instant::now() + SNAPSHOT_STEP;
         let operators = self.chain.links().len();
         if snapshot.barriers_passed < operators {
             return Ok(false);

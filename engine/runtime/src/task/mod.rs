@@ -34,7 +34,7 @@ use crate::metrics::OperatorMetrics;
 use crate::program::Program;
 use crate::slot::{TaskWaker, now};
 use crate::snapshot::{SnapshotTarget, StateHandle, SubtaskSnapshot};
-use checkpoint::SnapshotInHand;
+use checkpoint::{SNAPSHOT_STEP, SnapshotInHand};
 
 /// What a subtask goes on from.
 #[derive(Debug, Clone, Default)]
@@ -332,13 +332,23 @@ impl Subtask {
                 return Ok(Turn::Over(event));
             }
         }
+        // Records and a snapshot in the writing take turns by the clock: one step may be a thousand records or a glance.
+        let mut write_at = reading.instant + SNAPSHOT_STEP;
         loop {
             self.flush_due(reading.instant);
             let worked = match self.phase {
                 Phase::Running => self.work(reading)?,
                 Phase::Ended | Phase::Drained => false,
             };
-            let writing = self.write_snapshot()?;
+            reading = now();
+            let mut writing = false;
+            if !worked || reading.instant >= write_at {
+                writing = self.write_snapshot()?;
+                if writing {
+                    reading = now();
+                    write_at = reading.instant + SNAPSHOT_STEP;
+                }
+            }
             if self.phase == Phase::Ended
                 && self.snapshot.is_none()
                 && let Some(event) = self.try_finish(reading)?
@@ -348,7 +358,6 @@ impl Subtask {
             if !worked && !writing {
                 return Ok(Turn::Wait);
             }
-            reading = now();
             if reading.instant >= deadline {
                 return Ok(Turn::More);
             }
