@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use flott_cluster::program::{NOTE_SECTION, VERSION};
+use flott_cluster::program::{NOTE_SECTION, VERSION, is_compatible};
 use object::{Architecture, Object, ObjectSection};
 
 /// Why a file cannot be run.
@@ -49,7 +49,7 @@ pub(crate) fn check(path: &Path) -> Result<(), ProgramFileError> {
     let Some(found) = note.and_then(version_in) else {
         return Err(ProgramFileError::NotFlott { path });
     };
-    if !fits(&found) {
+    if !is_compatible(&found) {
         return Err(ProgramFileError::OtherVersion { path, found });
     }
     Ok(())
@@ -71,12 +71,6 @@ fn version_in(note: &[u8]) -> Option<String> {
     let text = note.get(start..start.checked_add(content)?)?;
     let text = text.split(|byte| *byte == 0).next()?;
     String::from_utf8(text.to_vec()).ok().filter(|version| !version.is_empty())
-}
-
-/// Programs of the same major and minor version speak the same protocol.
-fn fits(version: &str) -> bool {
-    let line = |version: &str| version.splitn(3, '.').take(2).map(str::to_owned).collect::<Vec<_>>();
-    line(version) == line(VERSION)
 }
 
 #[cfg(test)]
@@ -104,7 +98,7 @@ mod tests {
     #[test]
     fn this_test_is_one_and_its_version_fits() {
         check(&std::env::current_exe().unwrap()).unwrap();
-        assert!(fits(VERSION) && !fits("7.0.0"));
+        assert!(is_compatible(VERSION) && !is_compatible("7.0.0"));
         assert_eq!(version_in(&[0; 40]), None);
         assert_eq!(version_in(&[255; 40]), None);
     }

@@ -8,6 +8,7 @@ use std::process::{Child, ExitStatus, Stdio};
 use std::time::Instant;
 
 use flott_cluster::launch::{Launch, LaunchError, LaunchSocket, launch};
+use flott_cluster::program::VERSION;
 use flott_cluster::program_store::ContentHash;
 use flott_cluster::rpc::CHUNK_BYTES;
 use flott_cluster::rpc::control::{
@@ -241,7 +242,12 @@ impl Session {
             folder: std::env::current_dir()?.to_string_lossy().into_owned(),
         };
         let restore = self.checkpoint.clone().filter(|_| first && executed.checkpoint.is_none());
-        let submission = Submission { spec: Some(spec), restore, checkpoint: executed.checkpoint };
+        let submission = Submission {
+            spec: Some(spec),
+            restore,
+            checkpoint: executed.checkpoint,
+            engine_version: VERSION.to_owned(),
+        };
         let reference = self.cluster.answer(client.submit(submission)).await?;
         Ok(reference.job.iter().map(|byte| format!("{byte:02x}")).collect())
     }

@@ -4,7 +4,8 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-use crate::support::{Cluster, flott, kill, program, text, until, wordcount};
+use crate::failures::{check_sums, check_sums_of, start_sums, start_sums_of, until_more};
+use crate::support::{Cluster, flott, kill, limit_files, ports_of, program, text, until, wordcount};
 
 #[test]
 fn programs_that_are_none_or_do_not_work_are_told_so() {
@@ -92,6 +93,68 @@ fn who_has_another_secret_or_speaks_something_else_is_refused() {
     }
     // And still it serves.
     assert!(cluster.flott(&["run", &program(), "twice"]).status.success());
+}
+
+#[test]
+fn garbage_on_the_data_ports_disturbs_no_job() {
+    let cluster = Cluster::start(2, 1);
+    let (run, output) = start_sums(&cluster, "sums", &[]);
+    until_more(&output);
+    let ports: Vec<u16> = cluster.task_managers.iter().flat_map(|agent| ports_of(agent.pid())).collect();
+    assert_eq!(ports.len(), 2);
+    let mut silent = Vec::new();
+    for port in ports {
+        // Who says nothing keeps others from nothing.
+        silent.extend((0..20).map(|_| TcpStream::connect(("localhost", port)).unwrap()));
+        for garbage in [&b"GET / HTTP/1.1\r\n\r\n"[..], &[0; 300], &[255; 70], b"flott1"] {
+            let mut stream = TcpStream::connect(("localhost", port)).unwrap();
+            stream.write_all(garbage).unwrap();
+            let _ = stream.shutdown(std::net::Shutdown::Write);
+            let mut answer = Vec::new();
+            let _ = stream.read_to_end(&mut answer);
+            assert!(answer.len() <= 39, "{answer:?}");
+        }
+    }
+    until_more(&output);
+    fs::write(cluster.path("gate"), "").unwrap();
+    let ended = run.output();
+    assert!(ended.status.success(), "{}", text(&ended.stderr));
+    assert!(!text(&ended.stderr).contains("RESTARTING"), "{}", text(&ended.stderr));
+    check_sums(&output);
+    drop(silent);
+}
+
+#[test]
+fn a_disk_that_is_full_for_a_while_costs_time_only() {
+    // So many keys that their state goes to files.
+    const MANY_KEYS: u64 = 20_000;
+    let cluster = Cluster::start(1, 2);
+    let (run, output) = start_sums_of(MANY_KEYS, &cluster, "sums", &[]);
+    until_more(&output);
+    // First where the state is written, then where the metadata of checkpoints is.
+    let of_workers = || cluster.workers().iter().map(|(_, pid)| *pid).collect::<Vec<_>>();
+    let of_job_manager = || vec![cluster.job_manager.pid()];
+    let processes: [(&dyn Fn() -> Vec<u32>, u64); 2] = [(&of_workers, 50_000), (&of_job_manager, 10)];
+    for (pids, bytes) in processes {
+        let restarts = || text(&cluster.flott(&["list", "-a"]).stdout);
+        let before = restarts();
+        until("the job restarts", || {
+            pids().into_iter().for_each(|pid| limit_files(pid, Some(bytes)));
+            (restarts() != before && restarts().contains("RESTARTING")).then_some(())
+        });
+        pids().into_iter().for_each(|pid| limit_files(pid, None));
+        until_more(&output);
+    }
+    fs::write(cluster.path("gate"), "").unwrap();
+    let ended = run.output();
+    let said = text(&ended.stderr);
+    assert!(ended.status.success(), "{said}");
+    for file in ["/state-", "/._metadata."] {
+        let told = |line: &str| line.contains(file) && line.contains("File too large");
+        assert!(said.lines().any(told), "{said}");
+    }
+    check_sums_of(MANY_KEYS, &output);
+    cluster.until_clean();
 }
 
 #[test]

@@ -10,11 +10,15 @@ use crate::support::{
 const EVENTS: u64 = 300_000;
 const KEYS: u64 = 17;
 
-fn start_sums(cluster: &Cluster, what: &str, more: &[&str]) -> (Process, String) {
+pub fn start_sums(cluster: &Cluster, what: &str, more: &[&str]) -> (Process, String) {
+    start_sums_of(KEYS, cluster, what, more)
+}
+
+pub fn start_sums_of(keys: u64, cluster: &Cluster, what: &str, more: &[&str]) -> (Process, String) {
     let output = cluster.path("out");
     let directory = format!("execution.checkpointing.dir={}", cluster.path("checkpoints"));
     let settings = ["-D", "execution.checkpointing.interval=100 ms", "-D", &directory];
-    let (gate, events, keys) = (cluster.path("gate"), EVENTS.to_string(), KEYS.to_string());
+    let (gate, events, keys) = (cluster.path("gate"), EVENTS.to_string(), keys.to_string());
     let program = program();
     let arguments = ["run", "-p", "2"].into_iter().chain(settings).chain(more.iter().copied());
     let arguments: Vec<&str> =
@@ -27,13 +31,17 @@ fn committed(output: &str) -> usize {
 }
 
 /// Waits until more is committed than before, so that the next kill finds the job at work.
-fn until_more(output: &str) {
+pub fn until_more(output: &str) {
     let before = committed(output);
     until("more is committed", || (committed(output) > before).then_some(()));
 }
 
-fn check_sums(output: &str) {
-    let (sums, windows) = expected_sums(EVENTS, KEYS);
+pub fn check_sums(output: &str) {
+    check_sums_of(KEYS, output);
+}
+
+pub fn check_sums_of(keys: u64, output: &str) {
+    let (sums, windows) = expected_sums(EVENTS, keys);
     assert_same(counted(lines_in(&format!("{output}/sums"))), sums);
     assert_same(counted(lines_in(&format!("{output}/windows"))), windows);
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 
 /// How long anything may take.
 pub const DEADLINE: Duration = Duration::from_secs(120);
@@ -214,8 +214,10 @@ impl Cluster {
     }
 }
 
+/// A flott command; a file that grows beyond its process's limit is an error to it and its workers, as on a full disk, and no signal.
 fn command(folder: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(flott());
+    let mut command = Command::new("sh");
+    command.args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\"", flott()]);
     command.args(arguments).env("FLOTT_CONF_DIR", folder).stdin(Stdio::null());
     command
 }
@@ -224,6 +226,34 @@ fn command(folder: &Path, arguments: &[&str]) -> Command {
 pub fn kill(pid: u32) {
     // It may have ended meanwhile.
     let _ = kill_process(Pid::from_raw(pid as i32).unwrap(), Signal::KILL);
+}
+
+/// Lets no file of a process grow beyond so many bytes; none: as large as there is room for.
+pub fn limit_files(pid: u32, bytes: Option<u64>) {
+    let limit = Rlimit { current: bytes, maximum: None };
+    // It may have ended meanwhile.
+    let _ = prlimit(Pid::from_raw(pid as i32), Resource::Fsize, limit);
+}
+
+/// The ports on which a process listens.
+pub fn ports_of(pid: u32) -> Vec<u16> {
+    let links = fs::read_dir(format!("/proc/{pid}/fd")).unwrap().flatten();
+    let files: Vec<String> = links
+        .filter_map(|link| fs::read_link(link.path()).ok())
+        .map(|file| file.to_string_lossy().into_owned())
+        .collect();
+    let sockets =
+        ["tcp", "tcp6"].map(|kind| fs::read_to_string(format!("/proc/net/{kind}")).unwrap_or_default());
+    let mut ports = Vec::new();
+    for line in sockets.iter().flat_map(|table| table.lines()) {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        // Local address, state and inode.
+        if fields.get(3) == Some(&"0A") && files.contains(&format!("socket:[{}]", fields[9])) {
+            let port = fields[1].rsplit(':').next().unwrap();
+            ports.push(u16::from_str_radix(port, 16).unwrap());
+        }
+    }
+    ports
 }
 
 /// Sends SIGINT.

@@ -20,6 +20,7 @@ use super::job_workers::JobWorkers;
 use super::jobs::{Job, Jobs};
 use super::task_managers::{Registration, TaskManagers};
 use crate::job_master::JobEvent;
+use crate::program::{VERSION, is_compatible};
 use crate::program_store::{ContentHash, ProgramStore};
 use crate::rpc::control::job_manager_server::JobManager;
 use crate::rpc::control::{
@@ -193,6 +194,13 @@ impl JobManager for Service {
 
     async fn submit(&self, request: Request<Submission>) -> Answer<JobReference> {
         let submission = request.into_inner();
+        if !is_compatible(&submission.engine_version) {
+            let theirs = submission.engine_version;
+            return Err(Status::failed_precondition(format!(
+                "the JobManager is Flott {VERSION} and the command is Flott {theirs}: use the command, and build the \
+                 program, with Flott {VERSION}"
+            )));
+        }
         let wanted = submission.spec.as_ref().map(|spec| spec.content_hash.as_str()).unwrap_or_default();
         if self.programs.get(&hash(wanted)?).is_none() {
             return Err(Status::failed_precondition(format!("program {wanted} has not been uploaded")));
@@ -269,11 +277,10 @@ impl JobManager for Service {
         let Some(task_manager_message::Kind::Register(register)) = first(&mut messages).await?.kind else {
             return Err(Status::invalid_argument("a TaskManager says first who it is"));
         };
-        let own = env!("CARGO_PKG_VERSION");
-        if register.engine_version != own {
+        if register.engine_version != VERSION {
             let theirs = register.engine_version;
             return Err(Status::failed_precondition(format!(
-                "the JobManager is Flott {own} and the TaskManager is Flott {theirs}: install the same version on both"
+                "the JobManager is Flott {VERSION} and the TaskManager is Flott {theirs}: install the same version on both"
             )));
         }
         let id = TaskManagerId::read(&register.task_manager)?;

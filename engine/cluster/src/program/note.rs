@@ -7,6 +7,13 @@
 /// The engine's version.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
+/// Whether programs, commands and JobManagers of that version speak the same protocol as this one: its major and minor number are
+/// the same.
+pub fn is_compatible(version: &str) -> bool {
+    let line = |version: &str| version.splitn(3, '.').take(2).map(str::to_owned).collect::<Vec<_>>();
+    line(version) == line(VERSION)
+}
+
 /// The ELF section of the note.
 pub const NOTE_SECTION: &str = ".note.flott";
 

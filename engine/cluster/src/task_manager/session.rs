@@ -13,6 +13,7 @@ use tonic::transport::Channel;
 use super::programs::Programs;
 use super::workers::{NewWorker, Workers};
 use crate::logging;
+use crate::program::VERSION;
 use crate::rpc::connect::{ConnectError, connect};
 use crate::rpc::control::job_manager_client::JobManagerClient;
 use crate::rpc::control::{
@@ -88,7 +89,7 @@ impl Session {
             data_address: self.data_address.clone(),
             slots: self.slots,
             managed_bytes: self.managed_bytes,
-            engine_version: env!("CARGO_PKG_VERSION").to_owned(),
+            engine_version: VERSION.to_owned(),
         };
         // There is room: the channel is new.
         let _ = messages.try_send(say(task_manager_message::Kind::Register(register)));
