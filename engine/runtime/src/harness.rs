@@ -18,7 +18,7 @@ mod config;
 
 pub use config::HarnessConfig;
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use flott_core::ids::{CheckpointId, OperatorId};
 use flott_core::time::{MAX_WATERMARK, NO_TIMESTAMP};
@@ -30,6 +30,9 @@ use crate::element::AnyBatch;
 use crate::error::OperatorError;
 use crate::operator::{Collector, Cursor, Operator, OperatorContext, OperatorInfo, OutputTag, Progress};
 use crate::operators::{Checked, ElementChecker};
+
+/// How long an operator may wait for other threads.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 /// Something the operator emitted, or passed on.
 #[derive(Debug, Clone, PartialEq)]
@@ -223,6 +226,23 @@ impl<O: Operator> Harness<O> {
     /// One step of what was begun; true when it is through.
     pub fn step(&mut self) -> bool {
         self.try_step().unwrap_or_else(|error| panic!("the operator failed: {error}"))
+    }
+
+    /// Steps until what was begun is through, and what the operator has left to other threads is done.
+    ///
+    /// # Errors
+    /// The operator's.
+    pub fn settle(&mut self) -> Result<(), OperatorError> {
+        let deadline = Instant::now() + LONGEST_WAIT;
+        loop {
+            self.try_step()?;
+            let is_through = self.current == Current::Nothing;
+            if is_through && self.operator.is_prepared()? && self.operator.is_committed()? {
+                return Ok(());
+            }
+            assert!(Instant::now() < deadline, "the operator does not come to an end of it");
+            std::thread::yield_now();
+        }
     }
 
     fn finish(&mut self) {

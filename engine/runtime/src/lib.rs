@@ -12,6 +12,7 @@ pub mod element;
 pub mod error;
 pub mod exchange;
 pub mod harness;
+pub mod io_queue;
 pub mod key_selector;
 pub mod metrics;
 pub mod net;

@@ -126,7 +126,8 @@ pub trait Operator: 'static {
     }
 
     /// The barrier of `checkpoint` has come: moves what belongs to the checkpoint into declared state (a sink
-    /// pre-commits here). It must not take longer than a batch.
+    /// pre-commits here). It must not take longer than a batch: what does is left to other threads, and
+    /// [`is_prepared`](Self::is_prepared) says when it is done.
     ///
     /// # Errors
     /// An error declines the checkpoint, and fails the task if it cannot go on.
@@ -136,6 +137,15 @@ pub trait Operator: 'static {
         _context: &mut OperatorContext<'_>,
     ) -> Result<(), OperatorError> {
         Ok(())
+    }
+
+    /// Whether what [`prepare_snapshot`](Self::prepare_snapshot) has left to other threads is done, so that the checkpoint may
+    /// count on it. If not, the task's waker is called when it may be.
+    ///
+    /// # Errors
+    /// What went wrong there; it fails the task.
+    fn is_prepared(&mut self) -> Result<bool, OperatorError> {
+        Ok(true)
     }
 
     /// `checkpoint` is complete, and durable: a sink commits what it pre-committed up to it. Idempotent.
@@ -169,6 +179,15 @@ pub trait Operator: 'static {
         _context: &mut OperatorContext<'_>,
     ) -> Result<(), OperatorError> {
         Ok(())
+    }
+
+    /// Whether all commits that were begun, by [`checkpoint_complete`](Self::checkpoint_complete) or [`commit`](Self::commit), are
+    /// done. If not, the task's waker is called when they may be. A task does not end before.
+    ///
+    /// # Errors
+    /// What went wrong there; it fails the task.
+    fn is_committed(&mut self) -> Result<bool, OperatorError> {
+        Ok(true)
     }
 
     /// Called once, last, also after a failure or a cancellation: gives back what the operator holds outside.

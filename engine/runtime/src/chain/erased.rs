@@ -93,6 +93,10 @@ pub trait ErasedOperator {
         checkpoint: CheckpointId,
         context: &mut OperatorContext<'_>,
     ) -> Result<(), OperatorError>;
+    /// See [`Operator::is_prepared`].
+    fn is_prepared(&mut self) -> Result<bool, OperatorError>;
+    /// See [`Operator::is_committed`].
+    fn is_committed(&mut self) -> Result<bool, OperatorError>;
     /// See [`Operator::checkpoint_complete`].
     fn checkpoint_complete(
         &mut self,
@@ -207,6 +211,14 @@ impl<O: Operator> ErasedOperator for OneInput<O> {
         context: &mut OperatorContext<'_>,
     ) -> Result<(), OperatorError> {
         self.operator.prepare_snapshot(checkpoint, context)
+    }
+
+    fn is_prepared(&mut self) -> Result<bool, OperatorError> {
+        self.operator.is_prepared()
+    }
+
+    fn is_committed(&mut self) -> Result<bool, OperatorError> {
+        self.operator.is_committed()
     }
 
     fn checkpoint_complete(
@@ -342,6 +354,14 @@ impl<O: TwoInputOperator> ErasedOperator for TwoInput<O> {
         _: &mut OperatorContext<'_>,
     ) -> Result<(), OperatorError> {
         Ok(())
+    }
+
+    fn is_prepared(&mut self) -> Result<bool, OperatorError> {
+        Ok(true)
+    }
+
+    fn is_committed(&mut self) -> Result<bool, OperatorError> {
+        Ok(true)
     }
 
     fn checkpoint_complete(

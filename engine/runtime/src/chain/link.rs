@@ -123,6 +123,11 @@ impl Link {
         &self.info
     }
 
+    /// What it is.
+    pub(crate) fn operator_mut(&mut self) -> &mut BoxedOperator {
+        &mut self.operator
+    }
+
     /// Its state.
     pub fn state_mut(&mut self) -> &mut OperatorState {
         &mut self.state

@@ -45,8 +45,8 @@ impl Default for HarnessConfig {
 }
 
 impl HarnessConfig {
-    /// What the operator is told of itself.
-    pub(super) fn info(&self, restored: bool) -> OperatorInfo {
+    /// What the operator is told of itself; `restored`: it goes on from a snapshot.
+    pub fn info(&self, restored: bool) -> OperatorInfo {
         static IO: OnceLock<tokio::runtime::Runtime> = OnceLock::new();
         let io = IO.get_or_init(|| {
             let io = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();

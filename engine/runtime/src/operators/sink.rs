@@ -53,12 +53,22 @@ pub trait SinkWriter<T>: 'static {
     }
 
     /// At a barrier, and after the end: completes what was written so far, so that the handles can commit it. A writer
-    /// without commits makes sure here that what it took is written. It must not take longer than a batch.
+    /// without commits makes sure here that what it took is written. It must not take longer than a batch: what does is left to
+    /// other threads, and [`is_prepared`](Self::is_prepared) says when it is done.
     ///
     /// # Errors
     /// An error fails the task.
     fn prepare_commit(&mut self) -> Result<Vec<Vec<u8>>, OperatorError> {
         Ok(Vec::new())
+    }
+
+    /// Whether what [`prepare_commit`](Self::prepare_commit) has left to other threads is done: the checkpoint waits for it. If not,
+    /// the task's waker must be called once it is.
+    ///
+    /// # Errors
+    /// What went wrong there; it fails the task.
+    fn is_prepared(&mut self) -> Result<bool, OperatorError> {
+        Ok(true)
     }
 
     /// Commits what a handle stands for, of this attempt or an earlier one. A second time it does nothing.
@@ -67,6 +77,15 @@ pub trait SinkWriter<T>: 'static {
     /// An error fails the task; the next attempt commits again.
     fn commit(&mut self, _handle: &[u8]) -> Result<(), OperatorError> {
         Ok(())
+    }
+
+    /// Whether what [`commit`](Self::commit) has left to other threads is done; the task's end and the next checkpoint wait for it.
+    /// If not, the task's waker must be called once it is.
+    ///
+    /// # Errors
+    /// What went wrong there; it fails the task.
+    fn is_committed(&mut self) -> Result<bool, OperatorError> {
+        Ok(true)
     }
 
     /// Called once, last, also after a failure: gives up what was neither committed nor pre-committed.
@@ -157,6 +176,16 @@ impl<T: Data, S: Sink<T>> Operator for SinkOperator<T, S> {
         let mut pending = pending.borrow_mut();
         handles.into_iter().for_each(|handle| pending.push((checkpoint.0, handle)));
         Ok(())
+    }
+
+    fn is_prepared(&mut self) -> Result<bool, OperatorError> {
+        let writer = self.writer()?;
+        // The state no longer holds what was committed since the barrier before.
+        Ok(writer.is_prepared()? && writer.is_committed()?)
+    }
+
+    fn is_committed(&mut self) -> Result<bool, OperatorError> {
+        self.writer()?.is_committed()
     }
 
     fn checkpoint_complete(

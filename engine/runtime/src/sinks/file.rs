@@ -3,21 +3,27 @@
 //! A subtask writes to a hidden file. A part that is full is pending: it is renamed when the checkpoint that holds it is
 //! complete, or at the end of the job. A part that is not full goes on over checkpoints, which remember how long it was; a
 //! restored subtask cuts it back to that.
+//!
+//! The slot decides which bytes go to which part; an [`IoQueue`] does what it decided, so no disk holds up the slot.
+
+mod part;
 
 use std::cell::RefCell;
-use std::io::Write;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use flott_core::ids::CheckpointId;
 use flott_core::{Data, Timestamp};
-use flott_fs::{Access, FileWriter, FsError, FsErrorKind, FsPath, for_path};
+use flott_fs::{Access, FsError, FsPath, for_path};
 use flott_state::OperatorList;
 
 use crate::collector::Collector;
 use crate::cursor::Cursor;
 use crate::error::{Fault, OperatorError};
+use crate::io_queue::{IoQueue, Ticket};
 use crate::operator::{Operator, OperatorContext, Progress};
+use part::{PartFile, PartState, commit, remove_orphans};
 
 /// Writes a record behind what the buffer holds, line end and all.
 pub type Encode<T> = Arc<dyn Fn(&T, &mut Vec<u8>) + Send + Sync>;
@@ -40,16 +46,11 @@ impl Default for FileSinkOptions {
     }
 }
 
-/// What a checkpoint remembers of a part.
-#[derive(Debug, Clone, PartialEq, Eq, Data)]
-struct PartState {
-    hidden: String,
-    name: String,
-    /// Bytes written so far, for a part that goes on; none: it is full.
-    length: Option<u64>,
-    /// The first checkpoint that holds it as full.
-    checkpoint: u64,
-    began: Timestamp,
+/// A part in the writing.
+struct Part {
+    state: PartState,
+    /// The bytes it has once all that was submitted is written.
+    length: u64,
 }
 
 /// Writes records to part files in a folder.
@@ -60,14 +61,24 @@ pub struct FileSink<T> {
     buffer: Vec<u8>,
     part: Option<Part>,
     pending: Vec<PartState>,
-    counter: u64,
-    states: Option<Rc<RefCell<OperatorList<PartState>>>>,
+    /// The number of the next part, once the folder was looked at.
+    next_number: Arc<AtomicU64>,
+    opened: Option<Opened>,
 }
 
-struct Part {
-    file: Box<dyn FileWriter>,
-    state: PartState,
-    length: u64,
+struct Opened {
+    files: IoQueue<PartFile>,
+    states: Rc<RefCell<OperatorList<PartState>>>,
+    /// The folder has been looked at.
+    looked: Ticket,
+    /// What the last barrier waits for.
+    prepared: Ticket,
+    /// The last commit.
+    committed: Ticket,
+}
+
+fn not_opened() -> OperatorError {
+    OperatorError::new(Fault::Flott, "the file sink is used before it was opened; this is a defect of Flott")
 }
 
 impl<T: Data> FileSink<T> {
@@ -80,9 +91,18 @@ impl<T: Data> FileSink<T> {
             buffer: Vec::new(),
             part: None,
             pending: Vec::new(),
-            counter: 0,
-            states: None,
+            next_number: Arc::default(),
+            opened: None,
         }
+    }
+
+    /// Has something done with the file in hand, behind all that was submitted before.
+    fn submit(
+        &mut self,
+        job: impl FnOnce(&mut PartFile) -> Result<(), FsError> + Send + 'static,
+    ) -> Result<Ticket, OperatorError> {
+        let opened = self.opened.as_mut().ok_or_else(not_opened)?;
+        Ok(opened.files.submit(move |file| job(file).map_err(OperatorError::environment)))
     }
 
     fn part_prefix(context: &OperatorContext<'_>) -> String {
@@ -90,97 +110,88 @@ impl<T: Data> FileSink<T> {
         format!("part-{}-{}-", &job[..8], context.info.subtask)
     }
 
-    fn write_out(&mut self, context: &OperatorContext<'_>) -> Result<(), FsError> {
+    fn write_out(&mut self, context: &OperatorContext<'_>) -> Result<(), OperatorError> {
         if self.buffer.is_empty() {
             return Ok(());
         }
-        let part = match &mut self.part {
-            Some(part) => part,
-            None => {
-                let name = format!("{}{}", Self::part_prefix(context), self.counter);
-                self.counter += 1;
-                let hidden = self.folder.join(&format!(".{name}.inprogress"));
-                let file = for_path(&hidden)?.create_with(&hidden, Access::Ordinary)?;
-                let state = PartState {
-                    hidden: hidden.to_string(),
-                    name: self.folder.join(&name).to_string(),
-                    length: None,
-                    checkpoint: 0,
-                    began: context.processing_time,
-                };
-                self.part.insert(Part { file, state, length: 0 })
-            }
-        };
-        let path = || part.state.hidden.parse::<FsPath>().unwrap_or_else(|_| self.folder.clone());
-        if let Err(error) = part.file.write_all(&self.buffer) {
-            return Err(FsError::io("write", &path(), error));
+        if self.part.is_none() {
+            let number = self.next_number.fetch_add(1, Ordering::AcqRel);
+            let name = format!("{}{number}", Self::part_prefix(context));
+            let state = PartState {
+                hidden: self.folder.join(&format!(".{name}.inprogress")).to_string(),
+                name: self.folder.join(&name).to_string(),
+                length: None,
+                checkpoint: 0,
+                began: context.processing_time,
+            };
+            let hidden = state.hidden.clone();
+            self.submit(move |file| file.create(&hidden))?;
+            self.part = Some(Part { state, length: 0 });
         }
-        part.length += self.buffer.len() as u64;
-        self.buffer.clear();
-        if part.length >= self.options.part_bytes {
+        let bytes = std::mem::replace(&mut self.buffer, Vec::with_capacity(BUFFER_BYTES));
+        let length = self.part.as_mut().map_or(0, |part| {
+            part.length += bytes.len() as u64;
+            part.length
+        });
+        self.submit(move |file| file.write(&bytes))?;
+        if length >= self.options.part_bytes {
             self.roll()?;
         }
         Ok(())
     }
 
     /// The part in hand is full.
-    fn roll(&mut self) -> Result<(), FsError> {
+    fn roll(&mut self) -> Result<(), OperatorError> {
         if let Some(part) = self.part.take() {
-            part.file.close()?;
+            self.submit(PartFile::close)?;
             self.pending.push(part.state);
         }
         Ok(())
     }
 
-    fn commit_part(state: &PartState) -> Result<(), FsError> {
-        let (hidden, name): (FsPath, FsPath) = (state.hidden.parse()?, state.name.parse()?);
-        let fs = for_path(&hidden)?;
-        match fs.rename(&hidden, &name) {
-            // An earlier attempt has done it.
-            Err(error) if error.kind() == FsErrorKind::NotFound && fs.exists(&name)? => Ok(()),
-            renamed => renamed,
+    fn begin_commit(&mut self, parts: Vec<PartState>) -> Result<(), OperatorError> {
+        if parts.is_empty() {
+            return Ok(());
         }
-    }
-
-    /// Goes on with a part, cut back to what the checkpoint remembers.
-    fn resume(&mut self, state: PartState, length: u64) -> Result<(), FsError> {
-        let state = PartState { length: None, ..state };
-        let hidden: FsPath = state.hidden.parse()?;
-        let file = for_path(&hidden)?.resume(&hidden, length)?;
-        match self.part {
-            None => self.part = Some(Part { file, state, length }),
-            // With fewer subtasks than there were, one may get two: the second is full as it is.
-            Some(_) => {
-                file.close()?;
-                self.pending.push(state);
-            }
+        let committed = self.submit(move |_| commit(&parts))?;
+        if let Some(opened) = &mut self.opened {
+            opened.committed = committed;
         }
         Ok(())
     }
 
-    /// Removes what earlier attempts of this subtask left that no checkpoint holds.
-    fn remove_orphans(&mut self, context: &OperatorContext<'_>) -> Result<(), FsError> {
-        let prefix = Self::part_prefix(context);
-        let hidden_prefix = format!(".{prefix}");
-        let fs = for_path(&self.folder)?;
-        let held: Vec<&str> = self
-            .part
-            .iter()
-            .map(|part| &part.state)
-            .chain(&self.pending)
-            .map(|state| state.hidden.as_str())
-            .collect();
-        for file in fs.list(&self.folder)? {
-            let name = file.path.name();
-            let number = name.strip_prefix(&hidden_prefix).and_then(|rest| rest.strip_suffix(".inprogress"));
-            let committed = name.strip_prefix(&prefix).and_then(|rest| rest.parse::<u64>().ok());
-            if let Some(number) = number.and_then(|number| number.parse::<u64>().ok()).or(committed) {
-                self.counter = self.counter.max(number + 1);
-            }
-            if number.is_some() && !held.contains(&file.path.to_string().as_str()) {
-                fs.delete(&file.path)?;
+    /// Takes up what a checkpoint holds.
+    fn restore(&mut self, restored: Vec<PartState>) -> Result<(), OperatorError> {
+        let mut complete = Vec::new();
+        for state in restored {
+            let Some(length) = state.length else {
+                // Those of a completed checkpoint: their commit may have been lost with the failure.
+                if state.checkpoint > 0 {
+                    complete.push(state)
+                } else {
+                    self.pending.push(state)
+                }
+                continue;
+            };
+            let state = PartState { length: None, ..state };
+            let hidden = state.hidden.clone();
+            match self.part {
+                None => {
+                    self.submit(move |file| file.resume(&hidden, length))?;
+                    self.part = Some(Part { state, length });
+                }
+                // With fewer subtasks than there were, one may get two: the second is full as it is.
+                Some(_) => {
+                    self.submit(move |_| {
+                        let mut second = PartFile::default();
+                        second.resume(&hidden, length)?;
+                        second.close()
+                    })?;
+                    self.pending.push(state);
+                }
             }
         }
+        self.submit(move |_| commit(&complete))?;
         Ok(())
     }
 }
@@ -192,26 +203,35 @@ impl<T: Data> Operator for FileSink<T> {
     fn open(&mut self, context: &mut OperatorContext<'_>) -> Result<(), OperatorError> {
         let states = context.state.list::<PartState>("parts")?;
         let restored = states.borrow_mut().take();
+        let files = IoQueue::new(PartFile::default(), context.info);
+        let none = files.last();
+        self.opened = Some(Opened { files, states, looked: none, prepared: none, committed: none });
         if context.info.ended {
             // What the earlier attempt left is what is to be committed.
             return Ok(());
         }
-        self.states = Some(states);
-        let open = || {
-            for_path(&self.folder)?.create_dirs_with(&self.folder, Access::Ordinary)?;
-            for state in restored {
-                match state.length {
-                    Some(length) => self.resume(state, length)?,
-                    None => self.pending.push(state),
-                }
-            }
-            // Full parts of a completed checkpoint: their commit may have been lost with the failure.
-            for state in std::mem::take(&mut self.pending) {
-                if state.checkpoint > 0 { Self::commit_part(&state)? } else { self.pending.push(state) }
-            }
-            self.remove_orphans(context)
-        };
-        open().map_err(OperatorError::environment)
+        let folder = self.folder.clone();
+        self.submit(move |_| for_path(&folder)?.create_dirs_with(&folder, Access::Ordinary))?;
+        self.restore(restored)?;
+        let in_hand = self.part.iter().map(|part| &part.state);
+        let held: Vec<String> = in_hand.chain(&self.pending).map(|state| state.hidden.clone()).collect();
+        let (folder, prefix) = (self.folder.clone(), Self::part_prefix(context));
+        let next_number = Arc::clone(&self.next_number);
+        let looked = self.submit(move |_| {
+            next_number.store(remove_orphans(&folder, &prefix, &held)?, Ordering::Release);
+            Ok(())
+        })?;
+        if let Some(opened) = &mut self.opened {
+            (opened.looked, opened.prepared, opened.committed) = (looked, looked, looked);
+        }
+        Ok(())
+    }
+
+    fn is_ready(&self) -> bool {
+        // After a failure it is, so that it comes to be seen.
+        self.opened.as_ref().is_none_or(|opened| {
+            opened.files.has_room() && opened.files.is_done(opened.looked).unwrap_or(true)
+        })
     }
 
     fn process(
@@ -220,10 +240,17 @@ impl<T: Data> Operator for FileSink<T> {
         _out: &mut Collector<()>,
         context: &mut OperatorContext<'_>,
     ) -> Result<(), OperatorError> {
+        let opened = self.opened.as_ref().ok_or_else(not_opened)?;
+        if !opened.files.is_done(opened.looked)? {
+            return Ok(());
+        }
         while let Some((record, _)) = input.next() {
             (self.encode)(&record, &mut self.buffer);
             if self.buffer.len() >= BUFFER_BYTES {
-                self.write_out(context).map_err(OperatorError::environment)?;
+                self.write_out(context)?;
+                if !self.is_ready() {
+                    break;
+                }
             }
         }
         Ok(())
@@ -234,8 +261,11 @@ impl<T: Data> Operator for FileSink<T> {
         _: &mut Collector<()>,
         context: &mut OperatorContext<'_>,
     ) -> Result<Progress, OperatorError> {
-        self.write_out(context).and_then(|()| self.roll()).map_err(OperatorError::environment)?;
-        Ok(Progress::Done)
+        self.write_out(context)?;
+        self.roll()?;
+        let opened = self.opened.as_ref().ok_or_else(not_opened)?;
+        let written = opened.files.is_done(opened.files.last())?;
+        Ok(if written { Progress::Done } else { Progress::Waiting })
     }
 
     fn prepare_snapshot(
@@ -243,27 +273,29 @@ impl<T: Data> Operator for FileSink<T> {
         checkpoint: CheckpointId,
         context: &mut OperatorContext<'_>,
     ) -> Result<(), OperatorError> {
-        let mut prepare = || {
-            self.write_out(context)?;
-            let age = self.part.as_ref().map_or(0, |part| context.processing_time - part.state.began);
-            if age >= self.options.part_age {
-                self.roll()?;
-            }
-            if let Some(part) = &mut self.part {
-                part.file.sync()?;
-            }
-            Ok(())
-        };
-        prepare().map_err(|error: FsError| OperatorError::environment(error))?;
+        self.write_out(context)?;
+        let age = self.part.as_ref().map_or(0, |part| context.processing_time - part.state.began);
+        if age >= self.options.part_age {
+            self.roll()?;
+        }
+        if self.part.is_some() {
+            self.submit(PartFile::sync)?;
+        }
         for state in self.pending.iter_mut().filter(|state| state.checkpoint == 0) {
             state.checkpoint = checkpoint.0;
         }
         let going_on =
             self.part.iter().map(|part| PartState { length: Some(part.length), ..part.state.clone() });
-        if let Some(states) = &self.states {
-            states.borrow_mut().set(self.pending.iter().cloned().chain(going_on).collect());
-        }
+        let parts = self.pending.iter().cloned().chain(going_on).collect();
+        let opened = self.opened.as_mut().ok_or_else(not_opened)?;
+        opened.prepared = opened.files.last();
+        opened.states.borrow_mut().set(parts);
         Ok(())
+    }
+
+    fn is_prepared(&mut self) -> Result<bool, OperatorError> {
+        let opened = self.opened.as_ref().ok_or_else(not_opened)?;
+        opened.files.is_done(opened.prepared)
     }
 
     fn checkpoint_complete(
@@ -271,14 +303,10 @@ impl<T: Data> Operator for FileSink<T> {
         checkpoint: CheckpointId,
         _context: &mut OperatorContext<'_>,
     ) -> Result<(), OperatorError> {
-        for state in std::mem::take(&mut self.pending) {
-            if (1..=checkpoint.0).contains(&state.checkpoint) {
-                Self::commit_part(&state).map_err(OperatorError::environment)?;
-            } else {
-                self.pending.push(state);
-            }
-        }
-        Ok(())
+        let is_complete = |state: &PartState| (1..=checkpoint.0).contains(&state.checkpoint);
+        let (complete, later) = std::mem::take(&mut self.pending).into_iter().partition(is_complete);
+        self.pending = later;
+        self.begin_commit(complete)
     }
 
     fn final_handles(&mut self, _: &mut OperatorContext<'_>) -> Result<Vec<Vec<u8>>, OperatorError> {
@@ -291,15 +319,119 @@ impl<T: Data> Operator for FileSink<T> {
     }
 
     fn commit(&mut self, handles: &[Vec<u8>], _: &mut OperatorContext<'_>) -> Result<(), OperatorError> {
-        for handle in handles {
-            let state = PartState::decode(&mut handle.as_slice()).map_err(|error| {
-                OperatorError::new(
-                    Fault::Flott,
-                    format!("a commit handle of the file sink is damaged: {error}"),
-                )
-            })?;
-            Self::commit_part(&state).map_err(OperatorError::environment)?;
+        let decoded = |handle: &Vec<u8>| PartState::decode(&mut handle.as_slice());
+        let parts: Result<Vec<_>, _> = handles.iter().map(decoded).collect();
+        let parts = parts.map_err(|error| {
+            OperatorError::new(Fault::Flott, format!("a commit handle of the file sink is damaged: {error}"))
+        })?;
+        self.begin_commit(parts)
+    }
+
+    fn is_committed(&mut self) -> Result<bool, OperatorError> {
+        let opened = self.opened.as_ref().ok_or_else(not_opened)?;
+        opened.files.is_done(opened.committed)
+    }
+
+    fn close(&mut self) {
+        if let Some(opened) = &mut self.opened {
+            opened.files.close();
         }
-        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::harness::Harness;
+
+    fn sink(folder: &std::path::Path, part_bytes: u64) -> FileSink<u64> {
+        let encode = |n: &u64, out: &mut Vec<u8>| out.extend_from_slice(format!("{n}\n").as_bytes());
+        let options = FileSinkOptions { part_bytes, ..FileSinkOptions::default() };
+        FileSink::new(FsPath::local(folder), Arc::new(encode), options)
+    }
+
+    /// The numbers in all files that readers see, and how many files they do not see.
+    fn seen(folder: &std::path::Path) -> (Vec<u64>, usize) {
+        let (mut numbers, mut hidden) = (Vec::new(), 0);
+        for file in fs::read_dir(folder).unwrap().flatten() {
+            if file.file_name().to_string_lossy().starts_with('.') {
+                hidden += 1;
+            } else {
+                let text = fs::read_to_string(file.path()).unwrap();
+                numbers.extend(text.lines().map(|line| line.parse::<u64>().unwrap()));
+            }
+        }
+        numbers.sort();
+        (numbers, hidden)
+    }
+
+    fn write(harness: &mut Harness<FileSink<u64>>, numbers: std::ops::Range<u64>) {
+        harness.begin(numbers.map(|n| (n, 0)).collect());
+        harness.settle().unwrap();
+    }
+
+    fn end(harness: &mut Harness<FileSink<u64>>) -> Vec<Vec<u8>> {
+        harness.begin_end();
+        harness.settle().unwrap();
+        harness.final_handles()
+    }
+
+    #[test]
+    fn full_parts_are_seen_when_their_checkpoint_is_complete_and_the_rest_at_the_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut harness = Harness::new(sink(folder.path(), 1));
+        write(&mut harness, 0..10);
+        let checkpoint = harness.begin_snapshot();
+        harness.settle().unwrap();
+        write(&mut harness, 10..20);
+        assert!(seen(folder.path()).0.is_empty());
+        harness.complete_checkpoint(checkpoint);
+        harness.settle().unwrap();
+        assert!(seen(folder.path()).0.into_iter().eq(0..10));
+        let handles = end(&mut harness);
+        assert!(seen(folder.path()).0.into_iter().eq(0..10));
+        // A second time it does nothing.
+        for _ in 0..2 {
+            harness.commit(&handles);
+            harness.settle().unwrap();
+        }
+        assert!(seen(folder.path()).0.into_iter().eq(0..20));
+        assert_eq!(seen(folder.path()).1, 0);
+    }
+
+    #[test]
+    fn a_restored_sink_cuts_its_part_back_and_removes_what_no_checkpoint_holds() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut harness = Harness::new(sink(folder.path(), 1 << 20));
+        write(&mut harness, 0..10);
+        let snapshot = harness.snapshot();
+        harness.settle().unwrap();
+        write(&mut harness, 100..100_000);
+        harness.begin_snapshot();
+        harness.settle().unwrap();
+        drop(harness);
+        let orphan = folder.path().join(".part-00000000-0-7.inprogress");
+        fs::write(&orphan, "1").unwrap();
+        let mut harness = Harness::restore(sink(folder.path(), 1 << 20), snapshot);
+        write(&mut harness, 10..20);
+        let handles = end(&mut harness);
+        harness.commit(&handles);
+        harness.settle().unwrap();
+        let (numbers, hidden) = seen(folder.path());
+        assert!(numbers.into_iter().eq(0..20));
+        assert_eq!(hidden, 0);
+    }
+
+    #[test]
+    fn what_the_disk_refuses_is_an_error_of_the_next_call() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        fs::write(&file, "").unwrap();
+        let mut harness = Harness::new(sink(&file, 1));
+        harness.begin(vec![(1, 0)]);
+        let error = harness.settle().unwrap_err().to_string();
+        assert!(error.contains("file"), "{error}");
     }
 }

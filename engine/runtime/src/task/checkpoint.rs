@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use flott_core::ids::CheckpointId;
 
 use super::{FinalHandles, Phase, Subtask, TaskEvent, TaskFailure, TaskMessage};
-use crate::chain::Now;
+use crate::chain::{BoxedOperator, Now};
 use crate::error::{Fault, OperatorError};
 use crate::exchange::output::Output;
 use crate::snapshot::SnapshotWriter;
@@ -39,7 +39,7 @@ impl Subtask {
             TaskMessage::CheckpointAborted(checkpoint) => self.abort_checkpoint(checkpoint),
             TaskMessage::Commit if self.phase == Phase::Drained => {
                 self.commit_ended(now)?;
-                return Ok(Some(TaskEvent::Finished));
+                self.phase = Phase::Committing;
             }
             TaskMessage::Commit => {}
             TaskMessage::Cancel => return Ok(Some(TaskEvent::Canceled)),
@@ -49,8 +49,7 @@ impl Subtask {
 
     fn trigger(&mut self, checkpoint: CheckpointId) {
         if self.phase != Phase::Running {
-            // Everything was emitted before the checkpoint: there is nothing to add but what was drained.
-            self.tell(TaskEvent::CheckpointAcknowledged { checkpoint, snapshot: Default::default() });
+            // It has ended, or is about to say so: that is its answer.
         } else if self.aligner.all_ended() {
             self.insert_barrier(checkpoint);
         } else {
@@ -135,6 +134,9 @@ impl Subtask {
         if !snapshot.writer.close(waker, io) {
             return Ok(false);
         }
+        if !self.all_operators(|operator| operator.is_prepared())? {
+            return Ok(false);
+        }
         if let Some(snapshot) = self.snapshot.take() {
             let checkpoint = snapshot.writer.checkpoint();
             match snapshot.writer.finish() {
@@ -154,8 +156,25 @@ impl Subtask {
         Ok(())
     }
 
+    /// Whether `is_done` of every operator.
+    pub(super) fn all_operators(
+        &mut self,
+        is_done: impl Fn(&mut BoxedOperator) -> Result<bool, OperatorError>,
+    ) -> Result<bool, TaskFailure> {
+        for index in 0..self.chain.links().len() {
+            let done = is_done(self.chain.links_mut()[index].operator_mut());
+            if !done.map_err(|error| self.failure(index, error))? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// After the end: finishes if nothing is to be committed; with the last event if the subtask is over.
     pub(super) fn try_finish(&mut self, now: Now) -> Result<Option<TaskEvent>, TaskFailure> {
+        if !self.all_operators(|operator| operator.is_committed())? {
+            return Ok(None);
+        }
         let checked = self.outputs.iter().try_for_each(Output::check);
         checked.map_err(|error| self.failure(0, error))?;
         let handles = match &self.spec.restore.ended {

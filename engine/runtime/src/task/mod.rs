@@ -189,6 +189,8 @@ enum Phase {
     Ended,
     /// Waits to be told to commit.
     Drained,
+    /// Has been told; commits are done elsewhere.
+    Committing,
 }
 
 /// A subtask on its slot.
@@ -338,7 +340,7 @@ impl Subtask {
             self.flush_due(reading.instant);
             let worked = match self.phase {
                 Phase::Running => self.work(reading)?,
-                Phase::Ended | Phase::Drained => false,
+                Phase::Ended | Phase::Drained | Phase::Committing => false,
             };
             reading = now();
             let mut writing = false;
@@ -354,6 +356,9 @@ impl Subtask {
                 && let Some(event) = self.try_finish(reading)?
             {
                 return Ok(Turn::Over(event));
+            }
+            if self.phase == Phase::Committing && self.all_operators(|operator| operator.is_committed())? {
+                return Ok(Turn::Over(TaskEvent::Finished));
             }
             if !worked && !writing {
                 return Ok(Turn::Wait);

@@ -1,0 +1,243 @@
+//! Blocking work of an operator, away from its slot: jobs that are done one after the other, in the order they were submitted.
+//!
+//! What the jobs work on (an open file, say) belongs to the queue and is lent to each. No thread waits while there is nothing to do. Once
+//! a job has failed, the later ones are not begun.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::error::{Fault, OperatorError};
+use crate::operator::OperatorInfo;
+use crate::slot::TaskWaker;
+
+/// Jobs that may wait; an operator that finds so many takes no more records.
+const MOST_WAITING: usize = 8;
+
+/// How long an operator that closes waits for the jobs it has submitted.
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
+
+type Job<S> = Box<dyn FnOnce(&mut S) -> Result<(), OperatorError> + Send>;
+
+/// Names a job of a queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Ticket(u64);
+
+/// A queue of jobs that work on an `S`. The task is woken after each.
+///
+/// ```
+/// use flott_runtime::harness::HarnessConfig;
+/// use flott_runtime::io_queue::IoQueue;
+///
+/// let info = HarnessConfig::default().info(false);
+/// let mut queue = IoQueue::new(Vec::new(), &info);
+/// queue.submit(|numbers| Ok(numbers.push(1)));
+/// let last = queue.submit(|numbers| Ok(assert_eq!(*numbers, [1])));
+/// while !queue.is_done(last)? {
+///     std::thread::yield_now();
+/// }
+/// # Ok::<(), flott_runtime::error::OperatorError>(())
+/// ```
+pub struct IoQueue<S> {
+    shared: Arc<Shared<S>>,
+    io: tokio::runtime::Handle,
+    waker: TaskWaker,
+    submitted: u64,
+}
+
+struct Shared<S> {
+    queue: Mutex<Queue<S>>,
+    /// Notified when no thread works on the queue any more.
+    rests: Condvar,
+}
+
+struct Queue<S> {
+    jobs: VecDeque<Job<S>>,
+    /// None while a thread works on it.
+    lent: Option<S>,
+    done: u64,
+    failure: Option<(Fault, String)>,
+}
+
+impl<S> Shared<S> {
+    fn queue(&self) -> MutexGuard<'_, Queue<S>> {
+        // Nothing in here can panic halfway.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Holds what the jobs work on while a thread does, and gives it back however that ends.
+struct Loan<S> {
+    shared: Arc<Shared<S>>,
+    waker: TaskWaker,
+    lent: Option<S>,
+}
+
+impl<S> Loan<S> {
+    fn work(mut self) {
+        while let Some(lent) = &mut self.lent {
+            let job = {
+                let mut queue = self.shared.queue();
+                let Some(job) = queue.jobs.pop_front() else {
+                    queue.lent = self.lent.take();
+                    self.shared.rests.notify_all();
+                    return;
+                };
+                job
+            };
+            let outcome = job(lent);
+            let mut queue = self.shared.queue();
+            queue.done += 1;
+            if let Err(error) = outcome {
+                queue.fail(error.fault(), error.to_string());
+            }
+            drop(queue);
+            self.waker.wake();
+        }
+    }
+}
+
+impl<S> Drop for Loan<S> {
+    fn drop(&mut self) {
+        let mut queue = self.shared.queue();
+        if queue.lent.is_none() {
+            // The thread was never started, or a job has panicked.
+            queue.lent = self.lent.take();
+            queue.fail(Fault::Environment, "blocking work of the operator was broken off".to_owned());
+            self.shared.rests.notify_all();
+            drop(queue);
+            self.waker.wake();
+        }
+    }
+}
+
+impl<S> Queue<S> {
+    fn fail(&mut self, fault: Fault, message: String) {
+        self.jobs.clear();
+        self.failure.get_or_insert((fault, message));
+    }
+}
+
+impl<S: Send + 'static> IoQueue<S> {
+    /// A queue without jobs, for the operator that `info` is of.
+    pub fn new(lent: S, info: &OperatorInfo) -> Self {
+        let queue = Queue { jobs: VecDeque::new(), lent: Some(lent), done: 0, failure: None };
+        let shared = Shared { queue: Mutex::new(queue), rests: Condvar::new() };
+        Self { shared: Arc::new(shared), io: info.io.clone(), waker: info.waker.clone(), submitted: 0 }
+    }
+
+    /// Adds a job.
+    pub fn submit(
+        &mut self,
+        job: impl FnOnce(&mut S) -> Result<(), OperatorError> + Send + 'static,
+    ) -> Ticket {
+        self.submitted += 1;
+        let mut queue = self.shared.queue();
+        if queue.failure.is_none() {
+            queue.jobs.push_back(Box::new(job));
+            if let Some(lent) = queue.lent.take() {
+                let (shared, waker) = (Arc::clone(&self.shared), self.waker.clone());
+                let loan = Loan { shared, waker, lent: Some(lent) };
+                drop(queue);
+                self.io.spawn_blocking(move || loan.work());
+            }
+        }
+        Ticket(self.submitted)
+    }
+
+    /// Whether a job and all before it are done. If not, the task is woken when that may have changed.
+    ///
+    /// # Errors
+    /// What went wrong in any job.
+    pub fn is_done(&self, ticket: Ticket) -> Result<bool, OperatorError> {
+        let queue = self.shared.queue();
+        match &queue.failure {
+            Some((fault, message)) => Err(OperatorError::new(*fault, message.clone())),
+            None => Ok(queue.done >= ticket.0),
+        }
+    }
+
+    /// The last job that was submitted.
+    pub fn last(&self) -> Ticket {
+        Ticket(self.submitted)
+    }
+
+    /// Whether more should be submitted now; also if a job has failed, so that the operator comes to see it.
+    pub fn has_room(&self) -> bool {
+        let queue = self.shared.queue();
+        queue.jobs.len() < MOST_WAITING || queue.failure.is_some()
+    }
+
+    /// Waits, with a limit, until all jobs are done: afterwards another attempt may touch what they worked on.
+    pub fn close(&mut self) {
+        let deadline = Instant::now() + LONGEST_WAIT;
+        let mut queue = self.shared.queue();
+        while queue.lent.is_none() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                queue.jobs.clear();
+                return;
+            }
+            let waited = self.shared.rests.wait_timeout(queue, left);
+            queue = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::*;
+    use crate::harness::HarnessConfig;
+
+    fn until_done<S: Send + 'static>(queue: &IoQueue<S>, ticket: Ticket) -> Result<(), OperatorError> {
+        while !queue.is_done(ticket)? {
+            std::thread::yield_now();
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn jobs_are_done_in_order_and_none_after_one_that_failed() {
+        let mut queue = IoQueue::new(Vec::new(), &HarnessConfig::default().info(false));
+        for n in 0..100 {
+            queue.submit(move |numbers| {
+                numbers.push(n);
+                Ok(())
+            });
+        }
+        let (sender, receiver) = channel();
+        let last = queue.submit(move |numbers| sender.send(numbers.clone()).map_err(OperatorError::defect));
+        until_done(&queue, last).unwrap();
+        assert!(receiver.recv().unwrap().into_iter().eq(0..100));
+        queue.submit(|_| Err(OperatorError::new(Fault::Environment, "no room")));
+        let (sender, receiver) = channel::<()>();
+        let never = queue.submit(move |_| sender.send(()).map_err(OperatorError::defect));
+        assert_eq!(until_done(&queue, never).unwrap_err().to_string(), "no room");
+        assert!(receiver.recv().is_err());
+        queue.close();
+    }
+
+    #[test]
+    fn it_is_full_while_a_job_takes_long_and_closes_when_all_are_done() {
+        let mut queue = IoQueue::new((), &HarnessConfig::default().info(false));
+        let (go, gone) = channel::<()>();
+        queue.submit(move |()| gone.recv().map_err(OperatorError::defect));
+        while queue.has_room() {
+            queue.submit(|()| Ok(()));
+        }
+        assert!(!queue.is_done(queue.last()).unwrap());
+        go.send(()).unwrap();
+        queue.close();
+        assert!(queue.is_done(queue.last()).unwrap() && queue.has_room());
+    }
+
+    #[test]
+    fn a_job_that_panics_is_an_error() {
+        let mut queue = IoQueue::new((), &HarnessConfig::default().info(false));
+        let ticket = queue.submit(|()| panic!("a defect"));
+        assert!(until_done(&queue, ticket).unwrap_err().to_string().contains("broken off"));
+        queue.close();
+    }
+}
