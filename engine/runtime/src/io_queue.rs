@@ -186,7 +186,7 @@ impl<S: Send + 'static> IoQueue<S> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc::channel;
+    use std::sync::mpsc::sync_channel;
 
     use super::*;
     use crate::harness::HarnessConfig;
@@ -207,12 +207,12 @@ mod tests {
                 Ok(())
             });
         }
-        let (sender, receiver) = channel();
+        let (sender, receiver) = sync_channel(1);
         let last = queue.submit(move |numbers| sender.send(numbers.clone()).map_err(OperatorError::defect));
         until_done(&queue, last).unwrap();
         assert!(receiver.recv().unwrap().into_iter().eq(0..100));
         queue.submit(|_| Err(OperatorError::new(Fault::Environment, "no room")));
-        let (sender, receiver) = channel::<()>();
+        let (sender, receiver) = sync_channel::<()>(1);
         let never = queue.submit(move |_| sender.send(()).map_err(OperatorError::defect));
         assert_eq!(until_done(&queue, never).unwrap_err().to_string(), "no room");
         assert!(receiver.recv().is_err());
@@ -222,7 +222,7 @@ mod tests {
     #[test]
     fn it_is_full_while_a_job_takes_long_and_closes_when_all_are_done() {
         let mut queue = IoQueue::new((), &HarnessConfig::default().info(false));
-        let (go, gone) = channel::<()>();
+        let (go, gone) = sync_channel::<()>(1);
         queue.submit(move |()| gone.recv().map_err(OperatorError::defect));
         while queue.has_room() {
             queue.submit(|()| Ok(()));

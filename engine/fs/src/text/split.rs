@@ -37,14 +37,9 @@ pub struct PlannedSplit {
     pub mtime: i64,
 }
 
-/// Cuts files into splits of about `target` bytes; a rest of less than a tenth of that joins the split before it.
-pub fn plan_splits(files: &[FileStatus], target: u64) -> Vec<FileSplit> {
-    plan_splits_of(files, target, target / 10).into_iter().map(|planned| planned.split).collect()
-}
-
 /// Cuts files into splits of `target` bytes, or of `min` if that is more; a rest of less than `min` joins the split before
 /// it. A smaller split is a whole file. Splits grow beyond that rather than be more than a million.
-pub fn plan_splits_of(files: &[FileStatus], target: u64, min: u64) -> Vec<PlannedSplit> {
+pub fn plan_splits(files: &[FileStatus], target: u64, min: u64) -> Vec<PlannedSplit> {
     let bytes = files.iter().fold(0_u64, |sum, file| sum.saturating_add(file.length));
     let target = target.max(min).max(bytes.div_ceil(MAX_SPLITS)).max(1);
     let mut splits = Vec::new();
@@ -72,7 +67,7 @@ mod tests {
     }
 
     fn cuts(length: u64, target: u64, min: u64) -> Vec<(u64, u64)> {
-        let splits = plan_splits_of(&[file(length)], target, min);
+        let splits = plan_splits(&[file(length)], target, min);
         splits.iter().map(|planned| (planned.split.start, planned.split.length)).collect()
     }
 
@@ -86,11 +81,11 @@ mod tests {
         assert_eq!(cuts(25, 1, 10), [(0, 10), (10, 15)]);
         assert_eq!(cuts(3, 0, 0), [(0, 1), (1, 1), (2, 1)]);
         assert_eq!(cuts(u64::MAX, u64::MAX, u64::MAX), [(0, u64::MAX)]);
-        let planned = plan_splits_of(&[file(12)], 10, 2);
+        let planned = plan_splits(&[file(12)], 10, 2);
         assert!(planned.iter().all(|planned| (planned.file_len, planned.mtime) == (12, 7)));
         let folder = FileStatus { is_dir: true, ..file(9) };
-        assert_eq!(plan_splits(&[folder, file(10)], 100).len(), 1);
-        assert_eq!(plan_splits(&[file(u64::MAX), file(5)], 1).len() as u64, MAX_SPLITS + 1);
+        assert_eq!(plan_splits(&[folder, file(10)], 100, 10).len(), 1);
+        assert_eq!(plan_splits(&[file(u64::MAX), file(5)], 1, 0).len() as u64, MAX_SPLITS + 1);
     }
 
     proptest! {

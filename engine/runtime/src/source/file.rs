@@ -1,13 +1,21 @@
 //! Text files as a source: files and folders, large files in splits.
+//!
+//! Disks and networks are read on I/O threads, a few blocks ahead; the slot finds the lines.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use flott_core::Data;
 use flott_core::time::NO_TIMESTAMP;
-use flott_fs::text::{FileSplit, InvalidUtf8, LineError, LineReader, plan_splits};
+use flott_fs::text::{
+    Block, BlockReader, FileSplit, InvalidUtf8, LineError, LineSplitter, Next, PlannedSplit, plan_splits,
+};
 use flott_fs::{FsPath, for_path};
 
 use super::{Boundedness, NextSplit, ReadProgress, Source, SourceReader, SplitEnumerator};
 use crate::collector::Collector;
 use crate::error::{Fault, OperatorError};
+use crate::io_queue::{IoQueue, Ticket};
 use crate::metrics::OperatorMetrics;
 use crate::operator::OperatorInfo;
 
@@ -19,6 +27,9 @@ const SMALLEST_SPLIT: u64 = 1024 * 1024;
 
 /// The longest line, in bytes.
 const LONGEST_LINE: usize = 64 * 1024 * 1024;
+
+/// Blocks that are read before the slot asks for them.
+const BLOCKS_AHEAD: usize = 2;
 
 /// Lines of text files. Folders are read with all below them; names that begin with `.` or `_` are left out.
 pub struct TextFileSource {
@@ -33,19 +44,58 @@ impl TextFileSource {
     }
 }
 
-/// A part of a file, and how far it has been read.
+/// A part of a file as it was when it was found, and how far it has been read.
 #[derive(Debug, Clone, PartialEq, Eq, Data)]
 pub struct TextSplit {
     path: String,
     start: u64,
     length: u64,
+    file_len: u64,
+    mtime: i64,
     position: Option<u64>,
+}
+
+impl TextSplit {
+    fn of(PlannedSplit { split, file_len, mtime }: PlannedSplit) -> Self {
+        let FileSplit { path, start, length } = split;
+        Self { path: path.to_string(), start, length, file_len, mtime, position: None }
+    }
+
+    fn planned(&self) -> Result<PlannedSplit, OperatorError> {
+        let path: FsPath = self.path.parse().map_err(OperatorError::environment)?;
+        let split = FileSplit { path, start: self.start, length: self.length };
+        Ok(PlannedSplit { split, file_len: self.file_len, mtime: self.mtime })
+    }
+}
+
+/// The splits of the files at or below `paths`, for so many readers.
+fn find_splits(paths: &[FsPath], readers: u32) -> Result<Vec<TextSplit>, OperatorError> {
+    let mut files = Vec::new();
+    for path in paths {
+        let found = for_path(path).and_then(|fs| fs.list_files(path));
+        files.extend(found.map_err(OperatorError::environment)?);
+    }
+    let bytes: u64 = files.iter().map(|file| file.length).sum();
+    let target = (bytes / (u64::from(readers) * 4)).clamp(SMALLEST_SPLIT, LARGEST_SPLIT);
+    Ok(plan_splits(&files, target, target / 10).into_iter().map(TextSplit::of).collect())
 }
 
 /// Gives out the splits of the files that were there at the start.
 pub struct TextFileEnumerator {
-    splits: Vec<TextSplit>,
-    next: usize,
+    paths: Vec<FsPath>,
+    readers: u32,
+    files: IoQueue<()>,
+    /// The job that looks for files; what it has found is in `splits`.
+    looking: Option<Ticket>,
+    /// Those that are left, if they are known.
+    splits: Arc<Mutex<Option<VecDeque<TextSplit>>>>,
+}
+
+impl TextFileEnumerator {
+    fn splits(&self) -> MutexGuard<'_, Option<VecDeque<TextSplit>>> {
+        // Nothing in here can panic halfway.
+        self.splits.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Source for TextFileSource {
@@ -58,73 +108,73 @@ impl Source for TextFileSource {
         Boundedness::Bounded
     }
 
-    fn enumerator(&self, readers: u32, _info: &OperatorInfo) -> Result<TextFileEnumerator, OperatorError> {
-        let mut files = Vec::new();
-        for path in &self.paths {
-            let found = for_path(path).and_then(|fs| fs.list_files(path));
-            files.extend(found.map_err(OperatorError::environment)?);
-        }
-        let bytes: u64 = files.iter().map(|file| file.length).sum();
-        let target = (bytes / (u64::from(readers) * 4)).clamp(SMALLEST_SPLIT, LARGEST_SPLIT);
-        let split = |split: FileSplit| TextSplit {
-            path: split.path.to_string(),
-            start: split.start,
-            length: split.length,
-            position: None,
-        };
-        Ok(TextFileEnumerator {
-            splits: plan_splits(&files, target).into_iter().map(split).collect(),
-            next: 0,
-        })
+    fn enumerator(&self, readers: u32, info: &OperatorInfo) -> Result<TextFileEnumerator, OperatorError> {
+        let (paths, files) = (self.paths.clone(), IoQueue::new((), info));
+        Ok(TextFileEnumerator { paths, readers, files, looking: None, splits: Arc::default() })
     }
 
     fn reader(&self, info: &OperatorInfo) -> Result<TextFileReader, OperatorError> {
         Ok(TextFileReader {
             on_invalid: self.on_invalid,
-            reader: None,
+            file: IoQueue::new(None, info),
+            split: None,
             metrics: info.metrics.clone(),
-            counted: 0,
         })
     }
 }
 
 impl SplitEnumerator for TextFileEnumerator {
     type Split = TextSplit;
-    /// The splits that are left: the files may change meanwhile.
-    type Position = Vec<TextSplit>;
+    /// The splits that are left, once they are known: the files may change meanwhile.
+    type Position = Option<Vec<TextSplit>>;
 
-    fn restore(&mut self, left: Vec<TextSplit>) -> Result<(), OperatorError> {
-        self.splits = left;
-        self.next = 0;
+    fn restore(&mut self, left: Option<Vec<TextSplit>>) -> Result<(), OperatorError> {
+        *self.splits() = left.map(VecDeque::from);
         Ok(())
     }
 
     fn next_split(&mut self) -> Result<NextSplit<TextSplit>, OperatorError> {
-        let Some(split) = self.splits.get(self.next) else { return Ok(NextSplit::End) };
-        self.next += 1;
-        Ok(NextSplit::Split(split.clone()))
+        if let Some(left) = &mut *self.splits() {
+            return Ok(left.pop_front().map_or(NextSplit::End, NextSplit::Split));
+        }
+        match self.looking {
+            // What keeps it from finding them is an error.
+            Some(looking) => drop(self.files.is_done(looking)?),
+            None => {
+                let (paths, readers, splits) = (self.paths.clone(), self.readers, Arc::clone(&self.splits));
+                self.looking = Some(self.files.submit(move |()| {
+                    let found = find_splits(&paths, readers)?;
+                    *splits.lock().unwrap_or_else(PoisonError::into_inner) = Some(found.into());
+                    Ok(())
+                }));
+            }
+        }
+        Ok(NextSplit::Waiting)
     }
 
-    fn position(&self) -> Vec<TextSplit> {
-        self.splits[self.next..].to_vec()
+    fn position(&self) -> Option<Vec<TextSplit>> {
+        self.splits().clone().map(Vec::from)
     }
 }
+
+/// Blocks that were read; none behind the last.
+type Blocks = Mutex<VecDeque<Option<Block>>>;
 
 /// Reads the lines of a split.
 pub struct TextFileReader {
     on_invalid: InvalidUtf8,
-    reader: Option<LineReader>,
-    metrics: std::sync::Arc<OperatorMetrics>,
-    counted: u64,
+    file: IoQueue<Option<BlockReader>>,
+    split: Option<OpenSplit>,
+    metrics: Arc<OperatorMetrics>,
 }
 
-impl TextFileReader {
-    fn count_skipped(&mut self) {
-        if let Some(reader) = &self.reader {
-            self.metrics.count_skipped(reader.skipped() - self.counted);
-            self.counted = reader.skipped();
-        }
-    }
+struct OpenSplit {
+    split: TextSplit,
+    lines: LineSplitter,
+    /// Once nobody else has them, what is still to be read of the split is not.
+    blocks: Arc<Blocks>,
+    /// Skipped lines that the metrics know of.
+    counted: u64,
 }
 
 fn failed(error: LineError) -> OperatorError {
@@ -134,43 +184,80 @@ fn failed(error: LineError) -> OperatorError {
     }
 }
 
+/// Has the next block read, in the memory of one that is used up.
+fn request(file: &mut IoQueue<Option<BlockReader>>, blocks: &Arc<Blocks>, used: Block) {
+    let blocks: Weak<Blocks> = Arc::downgrade(blocks);
+    file.submit(move |reader| {
+        if let (Some(blocks), Some(reader)) = (blocks.upgrade(), reader) {
+            let block = reader.read(used).map_err(failed)?;
+            blocks.lock().unwrap_or_else(PoisonError::into_inner).push_back(block);
+        }
+        Ok(())
+    });
+}
+
+impl OpenSplit {
+    /// Emits lines until `out` is full, the split is through, or a block is missing.
+    fn read(
+        &mut self,
+        file: &mut IoQueue<Option<BlockReader>>,
+        out: &mut Collector<String>,
+    ) -> Result<ReadProgress, OperatorError> {
+        while !out.is_full() {
+            match self.lines.next_line().map_err(failed)? {
+                Next::Line(line) => out.emit(line.to_owned(), NO_TIMESTAMP),
+                Next::End => return Ok(ReadProgress::SplitFinished),
+                Next::Block => {
+                    let next = self.blocks.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+                    let Some(block) = next else {
+                        file.is_done(file.last())?;
+                        return Ok(ReadProgress::Waiting);
+                    };
+                    let is_last = block.is_none();
+                    let used = self.lines.feed(block);
+                    if !is_last {
+                        request(file, &self.blocks, used);
+                    }
+                }
+            }
+        }
+        Ok(ReadProgress::More)
+    }
+}
+
 impl SourceReader for TextFileReader {
     type Out = String;
     type Split = TextSplit;
 
     fn start(&mut self, split: TextSplit) -> Result<(), OperatorError> {
-        let path: FsPath = split.path.parse().map_err(OperatorError::environment)?;
-        let file_split = FileSplit { path, start: split.start, length: split.length };
-        let reader = LineReader::open(file_split, split.position, self.on_invalid, LONGEST_LINE);
-        self.reader = Some(reader.map_err(failed)?);
-        self.counted = 0;
+        let (planned, position) = (split.planned()?, split.position);
+        let lines = LineSplitter::new(planned.split.clone(), position, self.on_invalid, LONGEST_LINE);
+        let blocks = Arc::<Blocks>::default();
+        self.file.submit(move |reader| {
+            *reader = Some(BlockReader::open(&planned, position).map_err(failed)?);
+            Ok(())
+        });
+        for _ in 0..BLOCKS_AHEAD {
+            request(&mut self.file, &blocks, Block::default());
+        }
+        self.split = Some(OpenSplit { split, lines, blocks, counted: 0 });
         Ok(())
     }
 
     fn read(&mut self, out: &mut Collector<String>) -> Result<ReadProgress, OperatorError> {
-        let Some(reader) = &mut self.reader else { return Ok(ReadProgress::SplitFinished) };
-        while !out.is_full() {
-            match reader.next_line().map_err(failed)? {
-                Some(line) => out.emit(line.to_owned(), NO_TIMESTAMP),
-                None => {
-                    self.count_skipped();
-                    self.reader = None;
-                    return Ok(ReadProgress::SplitFinished);
-                }
-            }
+        let Some(split) = &mut self.split else { return Ok(ReadProgress::SplitFinished) };
+        let progress = split.read(&mut self.file, out)?;
+        let skipped = split.lines.skipped();
+        self.metrics.count_skipped(skipped - split.counted);
+        split.counted = skipped;
+        if progress == ReadProgress::SplitFinished {
+            self.split = None;
         }
-        self.count_skipped();
-        Ok(ReadProgress::More)
+        Ok(progress)
     }
 
     fn position(&self) -> Option<TextSplit> {
-        let reader = self.reader.as_ref()?;
-        let split = reader.split();
-        Some(TextSplit {
-            path: split.path.to_string(),
-            start: split.start,
-            length: split.length,
-            position: Some(reader.position()),
-        })
+        let OpenSplit { split, lines, .. } = self.split.as_ref()?;
+        Some(TextSplit { position: lines.position(), ..split.clone() })
     }
 }
