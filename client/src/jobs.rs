@@ -7,6 +7,7 @@ use flott_core::ids::JobId;
 
 use crate::arguments::{CancelOptions, ListOptions, LogLevelOptions};
 use crate::cluster::{block_on, reach};
+use crate::output::say;
 use crate::progress::{duration, id_of, instant};
 use crate::{CommandError, Ended};
 
@@ -25,7 +26,7 @@ pub(crate) fn list(options: &ListOptions) -> Result<Ended, CommandError> {
         cluster.answer(client.list_jobs(ListJobsRequest {})).await
     })?;
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    print!("{}", table(&list, options, i64::try_from(now.as_millis()).unwrap_or(i64::MAX)));
+    say(&table(&list, options, i64::try_from(now.as_millis()).unwrap_or(i64::MAX)))?;
     Ok(Ended::Well)
 }
 
@@ -84,7 +85,7 @@ pub(crate) fn cancel(options: &CancelOptions) -> Result<Ended, CommandError> {
         let mut client = cluster.client.clone();
         let before = cluster.answer(client.cancel_job(reference.clone())).await?;
         if is_over(&before) {
-            println!("Job {} ({}) is over already: {}.", id_of(&before), before.name, before.status);
+            say(&format!("Job {} ({}) is over already: {}.\n", id_of(&before), before.name, before.status))?;
             return Ok(Ended::Well);
         }
         let mut updates = cluster.answer(client.watch_job(reference)).await?;
@@ -95,7 +96,7 @@ pub(crate) fn cancel(options: &CancelOptions) -> Result<Ended, CommandError> {
                 break;
             }
         }
-        println!("Job {} ({}) is {}.", id_of(&last), last.name, last.status);
+        say(&format!("Job {} ({}) is {}.\n", id_of(&last), last.name, last.status))?;
         Ok(if last.status == "CANCELED" { Ended::Well } else { Ended::Badly })
     })
 }
@@ -111,7 +112,7 @@ pub(crate) fn log_level(options: &LogLevelOptions) -> Result<Ended, CommandError
         let mut client = cluster.client.clone();
         cluster.answer(client.set_log_level(LogLevelRequest { job, levels })).await
     })?;
-    println!("{} processes log {} from now on.", reply.processes, options.levels);
+    say(&format!("{} processes log {} from now on.\n", reply.processes, options.levels))?;
     Ok(Ended::Well)
 }
 

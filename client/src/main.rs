@@ -6,6 +6,7 @@
 mod arguments;
 mod cluster;
 mod jobs;
+mod output;
 mod pages;
 mod program_file;
 mod progress;

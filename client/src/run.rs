@@ -26,6 +26,7 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use crate::arguments::{InfoOptions, Program, RunOptions};
 use crate::cluster::{Cluster, block_on, reach};
+use crate::output::say;
 use crate::program_file;
 use crate::progress::{Progress, id_of};
 use crate::{CommandError, Ended};
@@ -74,11 +75,7 @@ pub(crate) fn info(options: &InfoOptions) -> Result<Ended, CommandError> {
         Err(error) => return Err(error.into()),
     };
     let graph = JobGraph::decode(&executed.graph)?;
-    if options.json {
-        println!("{}", graph.to_json());
-    } else {
-        print!("{}", graph.describe());
-    }
+    say(&if options.json { graph.to_json() + "\n" } else { graph.describe() })?;
     Ok(Ended::Well)
 }
 
@@ -197,7 +194,7 @@ async fn run_on_cluster(options: &RunOptions, configuration: Configuration) -> R
         let submitted = session.submit(executed, &known).await;
         let submitted = submitted.inspect_err(|_| drop(child.kill()))?;
         if options.detached {
-            println!("{submitted}");
+            say(&format!("{submitted}\n"))?;
             continue;
         }
         eprintln!("Job {submitted} was submitted to {}.", session.cluster.address);

@@ -129,11 +129,14 @@ fn a_failure_leaves_a_pipeline_beside_it_alone() {
     let cluster = Cluster::start(4, 1);
     let (run, output) = start_sums(&cluster, "sums-and-words", &[]);
     let beside = format!("{output}/beside");
-    until("both commit", || (committed(&output) > 100 && lines_in(&beside).len() > 100).then_some(()));
-    let pids = |lines: Vec<String>| {
-        counted(lines.into_iter().map(|line| line.split_once(' ').unwrap().1.to_owned()))
+    let pids = |lines: Vec<String>| -> Vec<u32> {
+        let pids = counted(lines.into_iter().map(|line| line.split_once(' ').unwrap().1.to_owned()));
+        pids.into_keys().map(|pid| pid.parse().unwrap()).collect()
     };
-    let untouched: Vec<u32> = pids(lines_in(&beside)).into_keys().map(|pid| pid.parse().unwrap()).collect();
+    let untouched = until("both commit, and both subtasks of the one beside", || {
+        let beside = pids(lines_in(&beside));
+        (committed(&output) > 100 && beside.len() == 2).then_some(beside)
+    });
     let touched =
         cluster.workers().into_iter().map(|(_, pid)| pid).find(|pid| !untouched.contains(pid)).unwrap();
     kill(touched);
@@ -146,8 +149,7 @@ fn a_failure_leaves_a_pipeline_beside_it_alone() {
     assert_eq!(lines.len() as u64, EVENTS);
     let numbers = counted(lines.iter().map(|line| line.split_once(' ').unwrap().0.parse::<u64>().unwrap()));
     assert_same(numbers, counted(0..EVENTS));
-    let after: Vec<u32> = pids(lines).into_keys().map(|pid| pid.parse().unwrap()).collect();
-    assert_eq!(after, untouched, "the same processes wrote all of it");
+    assert_eq!(pids(lines), untouched, "the same processes wrote all of it");
 }
 
 #[test]
@@ -163,6 +165,13 @@ fn who_misbehaves_leaves_other_jobs_alone() {
         let job = text(&submitted.stdout).trim().to_owned();
         until_more(&output);
         until_more(&output);
+        if what == "burns" {
+            // Who holds the slot is named in the job's log.
+            let log = cluster.path(&format!("log/job-{job}.log"));
+            until("the watchdog has named the operator", || {
+                fs::read_to_string(&log).unwrap_or_default().contains("has held its slot for").then_some(())
+            });
+        }
         let cancelled = cluster.flott(&["cancel", &job]);
         assert!(cancelled.status.success(), "{}{}", text(&cancelled.stdout), text(&cancelled.stderr));
     }

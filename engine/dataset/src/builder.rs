@@ -116,6 +116,7 @@ impl Builder {
             forwarded_keys: node.forwarded_keys,
             parallelism: None,
             non_parallel: node.non_parallel,
+            blocking: false,
             input_schemas: inputs.iter().map(|input| input.schema.clone()).collect(),
             output_schema: node.output_schema,
         };

@@ -1,6 +1,7 @@
 //! `DataSet`: records without order, and what can be made of them.
 
 use std::fmt::Display;
+use std::io::Write;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
@@ -175,6 +176,13 @@ impl<T: Data> DataSet<T> {
         self.change(|node| node.parallelism = Some(parallelism))
     }
 
+    /// Says that the operator's functions block: they wait for a service, or work on one record for long. It is not chained, and
+    /// its subtasks run on threads of their own, so that they hold up no others.
+    #[must_use]
+    pub fn blocking(self) -> Self {
+        self.change(|node| node.blocking = true)
+    }
+
     fn change(self, change: impl FnOnce(&mut DataNode)) -> Self {
         self.builder.change(self.node, change);
         self
@@ -225,16 +233,15 @@ impl<T: Data> DataSet<T> {
     /// Runs a job, with all sinks that wait, and prints every record where the program runs.
     ///
     /// # Errors
-    /// As [`collect`](Self::collect).
+    /// As [`collect`](Self::collect), and [`ProgramError::Print`].
     #[track_caller]
     pub fn print(&self) -> Result<(), ProgramError>
     where
         T: Display,
     {
-        for record in self.collected("print", Origin::caller())? {
-            println!("{record}");
-        }
-        Ok(())
+        let records = self.collected("print", Origin::caller())?;
+        let mut out = std::io::stdout().lock();
+        records.iter().try_for_each(|record| writeln!(out, "{record}")).map_err(ProgramError::Print)
     }
 
     /// Writes every record as a line to files in a folder, one or more a subtask. They appear when the job has finished.
@@ -246,7 +253,6 @@ impl<T: Data> DataSet<T> {
     where
         T: Display,
     {
-        use std::io::Write;
         let encode = |record: &T, out: &mut Vec<u8>| {
             // Writing to a vector cannot fail.
             let _ = writeln!(out, "{record}");
@@ -318,6 +324,12 @@ impl DataSink {
     /// How many subtasks the sink has.
     pub fn set_parallelism(self, parallelism: u32) -> Self {
         self.builder.change(self.node, |node| node.parallelism = Some(parallelism));
+        self
+    }
+
+    /// Says that the sink blocks; see [`DataSet::blocking`].
+    pub fn blocking(self) -> Self {
+        self.builder.change(self.node, |node| node.blocking = true);
         self
     }
 }

@@ -287,13 +287,32 @@ impl<T: Data> DataStream<T> {
     /// Does not chain the operator to those before it.
     #[must_use]
     pub fn start_new_chain(self) -> Self {
-        self.change(|node| node.chaining = Chaining::Head)
+        self.change(|node| node.chaining = node.chaining.max(Chaining::Head))
     }
 
     /// Does not chain the operator at all.
     #[must_use]
     pub fn disable_chaining(self) -> Self {
-        self.change(|node| node.chaining = Chaining::Never)
+        self.change(|node| node.chaining = node.chaining.max(Chaining::Never))
+    }
+
+    /// Says that the operator's functions block: they wait for a service, or work on one record for long. It is not chained, and
+    /// its subtasks run on threads of their own, so that they hold up no others.
+    ///
+    /// ```
+    /// # use flott_datastream::StreamExecutionEnvironment;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let env = StreamExecutionEnvironment::new()?;
+    /// let hosts = env.from_collection(vec!["localhost".to_owned()]);
+    /// let known = hosts.filter(|host| std::net::ToSocketAddrs::to_socket_addrs(&(host.as_str(), 80)).is_ok());
+    /// known.blocking().print();
+    /// # env.execute("hosts")?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn blocking(self) -> Self {
+        self.change(|node| node.chaining = Chaining::OwnThread)
     }
 
     /// How long what the operator emits waits for a full batch at most, in milliseconds; none: until it is full. Say it after

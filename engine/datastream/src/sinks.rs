@@ -38,7 +38,13 @@ impl DataStreamSink {
 
     /// Does not chain the sink to what is before it.
     pub fn disable_chaining(self) -> Self {
-        self.builder.change(self.node, |node| node.chaining = Chaining::Never);
+        self.builder.change(self.node, |node| node.chaining = node.chaining.max(Chaining::Never));
+        self
+    }
+
+    /// Says that the sink blocks; see [`DataStream::blocking`](crate::DataStream::blocking).
+    pub fn blocking(self) -> Self {
+        self.builder.change(self.node, |node| node.chaining = Chaining::OwnThread);
         self
     }
 

@@ -73,6 +73,9 @@ impl JobGraph {
             let of = self.group_memory_weight(&vertex.slot_sharing_group);
             write!(text, ", managed memory weight {weight} of {of}")?;
         }
+        if vertex.blocking {
+            write!(text, ", threads of their own")?;
+        }
         writeln!(text)?;
         for edge in self.inputs(vertex.id) {
             writeln!(text, "    {}", describe_edge(edge))?;

@@ -25,6 +25,7 @@ struct Vertex<'a> {
     max_parallelism: u32,
     slot_sharing_group: &'a str,
     managed_memory_weight: u32,
+    blocking: bool,
     operators: Vec<Operator<'a>>,
     inputs: Vec<Input<'a>>,
 }
@@ -79,6 +80,7 @@ impl JobGraph {
             max_parallelism: vertex.max_parallelism.get(),
             slot_sharing_group: &vertex.slot_sharing_group,
             managed_memory_weight: vertex.managed_memory_weight(),
+            blocking: vertex.blocking,
             operators: vertex.operators.iter().map(operator_json).collect(),
             inputs: self.inputs(vertex.id).map(input_json).collect(),
         }

@@ -145,6 +145,8 @@ pub struct PlanNode {
     pub parallelism: u32,
     /// How many key groups.
     pub max_parallelism: MaxParallelism,
+    /// Whether its user code blocks: it gets threads of its own.
+    pub blocking: bool,
     /// What it does with its records.
     pub local: LocalStrategy,
     /// What it reads; several of one input are a union.

@@ -54,7 +54,7 @@ fn physical_node(node: &PlanNode) -> PhysicalNode {
             own_max_parallelism: false,
         },
         slot_sharing_group: DEFAULT_GROUP.to_owned(),
-        chaining: Chaining::Always,
+        chaining: if node.blocking { Chaining::OwnThread } else { Chaining::Always },
         stateful: false,
         managed_memory_weight: node.local.managed_memory_weight(),
     }

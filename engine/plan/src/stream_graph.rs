@@ -29,8 +29,8 @@ pub enum NodeKind {
     Sink,
 }
 
-/// Whether an operator may share its subtask with others.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+/// Whether an operator may share its subtask with others, from the most to the least.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Chaining {
     /// With those before and behind it.
     Always,
@@ -38,6 +38,8 @@ pub enum Chaining {
     Head,
     /// With none.
     Never,
+    /// With none, and its subtasks run on threads of their own: its user code blocks.
+    OwnThread,
 }
 
 /// A DataStream program.

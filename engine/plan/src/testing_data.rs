@@ -24,6 +24,7 @@ pub(crate) fn data_node(name: &str, kind: DataOperator, inputs: &[usize]) -> Dat
         forwarded_keys: vec![],
         parallelism: None,
         non_parallel: false,
+        blocking: false,
         input_schemas: vec!["String".into(); inputs.len()],
         output_schema: "String".into(),
     }

@@ -3,17 +3,21 @@
 //! A subtask is run when something woke it (input, room, a message) or when it said that it has more to do; it runs for a quantum at
 //! most. When nothing can run, partial batches are flushed at once and the thread sleeps until it is woken or a timer is due.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::{JoinHandle, Thread};
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::chain::Now;
+use crate::chain::{Now, WorkingOperator};
 use crate::cursor::QUANTUM;
 use crate::task::{RunOutcome, Subtask, TaskSpec};
 
 /// The longest a slot sleeps, so that a clock that is set is noticed.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
+
+/// How long a slot that is no longer needed waits for the subtask at work to yield.
+const LONGEST_END: Duration = Duration::from_secs(5);
 
 /// What a slot's thread shares with those who wake it.
 #[derive(Default)]
@@ -73,16 +77,57 @@ impl std::fmt::Debug for TaskWaker {
 pub struct Slot {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
-    /// Times the slot was found holding a step for too long, for the watchdog.
-    running: Arc<Running>,
+    /// Closed when the thread has ended.
+    ended: Receiver<()>,
+    activity: Arc<SlotActivity>,
 }
 
-/// What the slot is doing, for the watchdog.
+/// What a slot is doing, for a watchdog.
 #[derive(Default)]
-struct Running {
-    since_millis: std::sync::atomic::AtomicI64,
-    name: Mutex<Option<Arc<str>>>,
-    tasks: AtomicU32,
+pub struct SlotActivity {
+    /// When the turn in hand began, in milliseconds since the epoch; 0: there is none.
+    since_millis: AtomicI64,
+    subtask: Mutex<Option<(Arc<str>, Arc<WorkingOperator>)>>,
+}
+
+/// A subtask that does not yield.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    /// The subtask.
+    pub subtask: Arc<str>,
+    /// Which of its operators is at work.
+    pub operator: String,
+    /// Since when, in milliseconds since the epoch.
+    pub since_millis: i64,
+    /// How long that is.
+    pub time: Duration,
+}
+
+impl SlotActivity {
+    /// The subtask that has been running for `limit` without yielding, if one has.
+    pub fn held(&self, limit: Duration) -> Option<Held> {
+        let since_millis = self.since_millis.load(Ordering::Acquire);
+        if since_millis == 0 {
+            return None;
+        }
+        let time = Duration::from_millis(u64::try_from(wall_clock_millis() - since_millis).unwrap_or(0));
+        if time < limit {
+            return None;
+        }
+        let subtask = self.subtask.lock().unwrap_or_else(PoisonError::into_inner);
+        let (subtask, operator) = subtask.as_ref()?;
+        let (subtask, operator) = (Arc::clone(subtask), operator.name().to_owned());
+        Some(Held { subtask, operator, since_millis, time })
+    }
+
+    fn begin(&self, subtask: (Arc<str>, Arc<WorkingOperator>)) {
+        *self.subtask.lock().unwrap_or_else(PoisonError::into_inner) = Some(subtask);
+        self.since_millis.store(wall_clock_millis(), Ordering::Release);
+    }
+
+    fn end(&self) {
+        self.since_millis.store(0, Ordering::Release);
+    }
 }
 
 impl Slot {
@@ -92,12 +137,14 @@ impl Slot {
     /// If the system gives no thread.
     pub fn start(name: &str) -> std::io::Result<Self> {
         let shared = Arc::new(Shared::default());
-        let running = Arc::new(Running::default());
-        let (for_thread, running_in_thread) = (Arc::clone(&shared), Arc::clone(&running));
-        let thread = std::thread::Builder::new()
-            .name(name.to_owned())
-            .spawn(move || run(&for_thread, &running_in_thread))?;
-        Ok(Self { shared, thread: Some(thread), running })
+        let activity = Arc::new(SlotActivity::default());
+        let (ending, ended) = sync_channel::<()>(0);
+        let (for_thread, activity_there) = (Arc::clone(&shared), Arc::clone(&activity));
+        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+            let _ending = ending;
+            run(&for_thread, &activity_there);
+        })?;
+        Ok(Self { shared, thread: Some(thread), ended, activity })
     }
 
     /// Gives the slot a subtask to run, and what wakes it.
@@ -108,23 +155,9 @@ impl Slot {
         self.shared.unpark();
     }
 
-    /// How many subtasks are on the slot.
-    pub fn task_count(&self) -> u32 {
-        self.running.tasks.load(Ordering::Relaxed)
-    }
-
-    /// The subtask that has been running for longer than `limit` without yielding, if one has.
-    pub fn held_by(&self, limit: Duration) -> Option<(Arc<str>, Duration)> {
-        let since = self.running.since_millis.load(Ordering::Acquire);
-        if since == 0 {
-            return None;
-        }
-        let held = Duration::from_millis(u64::try_from(wall_clock_millis() - since).unwrap_or(0));
-        if held < limit {
-            return None;
-        }
-        let name = self.running.name.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
-        Some((name, held))
+    /// What the slot is doing.
+    pub fn activity(&self) -> &Arc<SlotActivity> {
+        &self.activity
     }
 }
 
@@ -136,8 +169,9 @@ impl Drop for Slot {
         }
         if let Some(thread) = self.thread.take()
             && thread.thread().id() != std::thread::current().id()
+            && self.ended.recv_timeout(LONGEST_END) == Err(RecvTimeoutError::Disconnected)
         {
-            // A panic in a subtask is caught where it happens, so the thread ends by itself.
+            // A panic in a subtask is caught where it happens. User code that never returns keeps its thread, and nobody else.
             let _ = thread.join();
         }
     }
@@ -155,20 +189,20 @@ struct OnSlot {
     more: bool,
     wake_at: Option<Instant>,
     name: Arc<str>,
+    operator: Arc<WorkingOperator>,
 }
 
-fn run(shared: &Arc<Shared>, running: &Running) {
+fn run(shared: &Arc<Shared>, activity: &SlotActivity) {
     let _ = shared.thread.set(std::thread::current());
     let mut tasks: Vec<OnSlot> = Vec::new();
     while !shared.stopped.load(Ordering::Acquire) {
         let arrived = std::mem::take(&mut *shared.inbox.lock().unwrap_or_else(PoisonError::into_inner));
         for (spec, waker) in arrived {
             if let Some(task) = Subtask::start(spec) {
-                let name = task.name();
-                tasks.push(OnSlot { task, waker, more: true, wake_at: None, name });
+                let (name, operator) = (task.name(), task.working_operator());
+                tasks.push(OnSlot { task, waker, more: true, wake_at: None, name, operator });
             }
         }
-        running.tasks.store(tasks.len() as u32, Ordering::Relaxed);
 
         let mut ran = false;
         let now = Instant::now();
@@ -178,10 +212,9 @@ fn run(shared: &Arc<Shared>, running: &Running) {
                 return true;
             }
             ran = true;
-            *running.name.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&on_slot.name));
-            running.since_millis.store(wall_clock_millis(), Ordering::Release);
+            activity.begin((Arc::clone(&on_slot.name), Arc::clone(&on_slot.operator)));
             let outcome = on_slot.task.run(woken, QUANTUM);
-            running.since_millis.store(0, Ordering::Release);
+            activity.end();
             match outcome {
                 RunOutcome::Continue { more, wake_at } => {
                     on_slot.more = more;

@@ -27,6 +27,9 @@ pub enum ProgramError {
     /// A value that must be the same in every process.
     #[error(transparent)]
     Record(#[from] super::role::RecordError),
+    /// What was to be printed.
+    #[error("cannot write to standard output: {0}")]
+    Print(#[source] std::io::Error),
     /// What was collected is not what was asked for.
     #[error("the collected records cannot be read: {0}")]
     Collected(#[from] CodecError),

@@ -1,11 +1,11 @@
 //! A worker: a job's slots in one process.
 
 mod channels;
+mod watchdog;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use flott_core::config::{self, Configuration};
 use flott_core::ids::{ExecutionId, JobId, SubtaskId};
@@ -24,6 +24,7 @@ use flott_runtime::task::{
 
 use crate::gateway::{Deployment, Neighbour};
 use channels::Channels;
+use watchdog::Watchdog;
 
 /// Where a job's checkpoints are, below the configured directory.
 pub fn checkpoint_directory(
@@ -56,12 +57,23 @@ pub struct WorkerSetup {
     pub plane: Option<Arc<DataPlane>>,
 }
 
+/// Whose a thread is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum ThreadOf {
+    /// A slot's: its subtasks run in turn.
+    Slot(SlotNumber),
+    /// A subtask's whose user code blocks.
+    Subtask(ExecutionId),
+}
+
 /// Runs subtasks of one job.
 pub struct Worker {
     context: Arc<JobContext>,
     listener: Arc<dyn TaskListener>,
     managed_bytes_per_slot: usize,
-    slots: HashMap<SlotNumber, (Slot, ManagedMemory)>,
+    memory: HashMap<SlotNumber, ManagedMemory>,
+    threads: HashMap<ThreadOf, Slot>,
+    watchdog: Arc<Watchdog>,
     tasks: HashMap<ExecutionId, (Arc<Mailbox>, TaskWaker)>,
     channels: Channels,
 }
@@ -91,11 +103,14 @@ impl Worker {
             auto_watermark_interval: configuration.get(&config::AUTO_WATERMARK_INTERVAL),
         };
         let channels = Channels::new(context.temp_dir.clone(), setup.plane);
+        let watchdog = Watchdog::start(&context.io);
         Ok(Self {
             context: Arc::new(context),
             listener: setup.listener,
             managed_bytes_per_slot: setup.managed_bytes_per_slot,
-            slots: HashMap::new(),
+            memory: HashMap::new(),
+            threads: HashMap::new(),
+            watchdog,
             tasks: HashMap::new(),
             channels,
         })
@@ -109,13 +124,16 @@ impl Worker {
         let Deployment { execution, slot, restore, neighbours } = deployment;
         let inputs = self.inputs(execution, &neighbours);
         let outputs = self.outputs(execution, &neighbours);
-        if !self.slots.contains_key(&slot) {
-            let thread = Slot::start(&format!("flott-slot-{}", slot.0))?;
-            self.slots.insert(slot, (thread, ManagedMemory::of_bytes(self.managed_bytes_per_slot)));
-        }
-        let (thread, memory) = &self.slots[&slot];
+        let bytes = self.managed_bytes_per_slot;
+        let memory = self.memory.entry(slot).or_insert_with(|| ManagedMemory::of_bytes(bytes)).clone();
+        let share = self.share_of(execution, &memory);
+        let thread = match self.context.graph.vertex(execution.subtask.vertex).blocking {
+            true => ThreadOf::Subtask(execution),
+            false => ThreadOf::Slot(slot),
+        };
+        self.start_thread(thread)?;
+        let thread = &self.threads[&thread];
         let mailbox = Arc::new(Mailbox::default());
-        let share = self.share_of(execution, memory);
         let (context, listener) = (Arc::clone(&self.context), Arc::clone(&self.listener));
         let mut task_waker = None;
         thread.deploy(|waker| {
@@ -135,6 +153,22 @@ impl Worker {
         if let Some(waker) = task_waker {
             self.tasks.insert(execution, (mailbox, waker));
         }
+        Ok(())
+    }
+
+    fn start_thread(&mut self, of: ThreadOf) -> std::io::Result<()> {
+        if self.threads.contains_key(&of) {
+            return Ok(());
+        }
+        let thread = match of {
+            ThreadOf::Slot(slot) => {
+                let thread = Slot::start(&format!("flott-slot-{}", slot.0))?;
+                self.watchdog.watch(thread.activity());
+                thread
+            }
+            ThreadOf::Subtask(_) => Slot::start("flott-blocking")?,
+        };
+        self.threads.insert(of, thread);
         Ok(())
     }
 
@@ -159,13 +193,9 @@ impl Worker {
     pub fn release(&mut self, executions: &[ExecutionId]) {
         for execution in executions {
             self.tasks.remove(execution);
+            self.threads.remove(&ThreadOf::Subtask(*execution));
         }
         self.channels.release(&self.context.graph, executions);
-    }
-
-    /// The subtask that has held its slot for longer than `limit`, if one has: for the watchdog.
-    pub fn held_slots(&self, limit: Duration) -> Vec<(Arc<str>, Duration)> {
-        self.slots.values().filter_map(|(slot, _)| slot.held_by(limit)).collect()
     }
 
     fn inputs(

@@ -1,6 +1,7 @@
 //! A job that is cancelled ends, and leaves nothing that is not committed.
 
 use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, Mutex};
 
 use flott::cluster::{JobError, LocalCluster};
 use flott::prelude::*;
@@ -55,4 +56,40 @@ fn a_cancelled_job_shows_nothing_that_was_not_committed() {
     assert!(visible.is_empty(), "{visible:?} were committed by nobody");
     let left = std::fs::read_dir(&checkpoints).into_iter().flatten().count();
     assert_eq!(left, 0, "checkpoints of a cancelled job are deleted by default");
+}
+
+/// Two pipelines in one slot, of which the first waits for the second.
+fn waiting_pipelines() -> (StreamExecutionEnvironment, Collected<u64>, Collected<u64>) {
+    let env = environment(&[]);
+    env.set_parallelism(1).unwrap();
+    let (done, waiting) = sync_channel::<()>(1);
+    let waiting = Arc::new(Mutex::new(waiting));
+    let waits = env
+        .from_collection(vec![1_u64])
+        .map(move |n| {
+            waiting.lock().unwrap().recv().unwrap();
+            n
+        })
+        .blocking()
+        .name("Waits")
+        .collect();
+    let last = env.from_collection(0..10_000_u64).filter(move |n| {
+        if *n == 9_999 {
+            done.send(()).unwrap();
+        }
+        *n == 9_999
+    });
+    let last = last.collect();
+    (env, waits, last)
+}
+
+#[test]
+fn who_says_that_it_blocks_holds_up_nobody() {
+    let (graph, _) = waiting_pipelines().0.plan("two").unwrap();
+    let plan = graph.describe();
+    assert_eq!(plan.matches(", threads of their own").count(), 1, "{plan}");
+    assert_eq!(graph.slots_needed(), 1, "{plan}");
+    let (env, waits, last) = waiting_pipelines();
+    let result = env.execute("two").unwrap();
+    assert_eq!((result.get(&waits).unwrap(), result.get(&last).unwrap()), (vec![1], vec![9_999]));
 }

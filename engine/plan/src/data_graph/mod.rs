@@ -150,6 +150,8 @@ pub struct DataNode {
     pub parallelism: Option<u32>,
     /// Whether there can only be one subtask of it.
     pub non_parallel: bool,
+    /// Whether its user code blocks: it gets threads of its own.
+    pub blocking: bool,
     /// The schema of what each input takes.
     pub input_schemas: Vec<String>,
     /// The schema of what it gives.

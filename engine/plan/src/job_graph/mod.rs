@@ -63,6 +63,8 @@ pub struct JobVertex {
     pub slot_sharing_group: String,
     /// What the subtasks are.
     pub role: VertexRole,
+    /// Whether its user code blocks: its subtasks run on threads of their own, not on their slots'.
+    pub blocking: bool,
 }
 
 impl JobVertex {

@@ -143,6 +143,7 @@ impl From<&JobVertex> for wire::JobVertex {
             operators: vertex.operators.iter().map(Into::into).collect(),
             slot_sharing_group: vertex.slot_sharing_group.clone(),
             role: wire::VertexRole::from(vertex.role).into(),
+            blocking: vertex.blocking,
         }
     }
 }
@@ -160,6 +161,7 @@ fn job_vertex(id: VertexId, vertex: wire::JobVertex) -> Result<JobVertex, String
         operators: operators.collect::<Result<_, _>>()?,
         slot_sharing_group: vertex.slot_sharing_group,
         role,
+        blocking: vertex.blocking,
     })
 }
 

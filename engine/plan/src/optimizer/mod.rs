@@ -337,6 +337,7 @@ impl Planner<'_> {
             is_source: matches!(node.kind, DataOperator::Source { .. }),
             parallelism: width.parallelism,
             max_parallelism: width.max_parallelism,
+            blocking: node.blocking,
             local,
             inputs,
             estimate: self.estimates[id.0],

@@ -4,7 +4,7 @@ use flott_core::MaxParallelism;
 use flott_core::ids::{EdgeId, VertexId};
 
 use super::chaining::Chains;
-use super::{PhysicalEdge, PhysicalNode, PhysicalPlan};
+use super::{Chaining, PhysicalEdge, PhysicalNode, PhysicalPlan};
 use crate::job_graph::{
     ChainInput, ChainedOperator, EdgeKey, ExchangeMode, JobEdge, JobGraph, JobVertex, OperatorKey,
     OutputPort, Partitioning, Variant, VertexRole,
@@ -120,6 +120,7 @@ fn begin_chain(graph: &mut JobGraph, node: &PhysicalNode) -> Place {
         operators: vec![chained_operator(node, None)],
         slot_sharing_group: node.slot_sharing_group.clone(),
         role: VertexRole::Subtasks,
+        blocking: node.chaining == Chaining::OwnThread,
     });
     (id, 0)
 }
@@ -145,6 +146,7 @@ fn add_enumerator(graph: &mut JobGraph, source: &PhysicalNode) {
         operators: vec![operator],
         slot_sharing_group: source.slot_sharing_group.clone(),
         role: VertexRole::Enumerator,
+        blocking: source.chaining == Chaining::OwnThread,
     });
     let edge = next_edge(graph);
     graph.edges.push(JobEdge {

@@ -50,7 +50,7 @@ fn can_chain(edge: &PhysicalEdge, source: &PhysicalNode, target: &PhysicalNode, 
         && source.width.parallelism == target.width.parallelism
         && (same_max_parallelism || !target.width.own_max_parallelism)
         && source.slot_sharing_group == target.slot_sharing_group
-        && source.chaining != Chaining::Never
+        && source.chaining < Chaining::Never
         && target.chaining == Chaining::Always
 }
 
@@ -117,7 +117,9 @@ mod tests {
         assert_eq!(chained(|nodes, _| nodes[2].slot_sharing_group = "other".into()), [true, false]);
         assert_eq!(chained(|nodes, _| nodes[2].chaining = Chaining::Head), [true, false]);
         assert_eq!(chained(|nodes, _| nodes[1].chaining = Chaining::Head), [false, true]);
-        assert_eq!(chained(|nodes, _| nodes[1].chaining = Chaining::Never), [false, false]);
+        for alone in [Chaining::Never, Chaining::OwnThread] {
+            assert_eq!(chained(|nodes, _| nodes[1].chaining = alone), [false, false]);
+        }
         assert_eq!(chained(|_, edges| edges.push(edge(0, 2))), [true, false, false]);
         assert_eq!(chained(|nodes, _| nodes[2].width = width(64, true)), [true, false]);
         assert_eq!(chained(|nodes, _| nodes[2].width = width(128, true)), [true, true]);

@@ -10,6 +10,8 @@ pub use erased::{BoxedOperator, OneInput, TwoInput};
 pub use link::Link;
 pub(crate) use link::{LinkElement, Route};
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use flott_core::Timestamp;
@@ -33,14 +35,28 @@ pub enum ChainStep {
 /// The operators of a subtask, head first, each after the one that feeds it.
 pub struct Chain {
     links: Vec<Link>,
-    /// The operator that worked last: the one to name when something panicked.
-    working: usize,
+    working: Arc<WorkingOperator>,
+}
+
+/// Which operator of a chain worked last: the one to name when something panicked, or holds its slot.
+#[derive(Debug)]
+pub struct WorkingOperator {
+    names: Vec<String>,
+    position: AtomicUsize,
+}
+
+impl WorkingOperator {
+    /// Its name.
+    pub fn name(&self) -> &str {
+        self.names.get(self.position.load(Ordering::Relaxed)).map_or("", String::as_str)
+    }
 }
 
 impl Chain {
     /// A chain of these operators.
     pub fn new(links: Vec<Link>) -> Self {
-        Self { links, working: 0 }
+        let names = links.iter().map(|link| link.info().name.clone()).collect();
+        Self { links, working: Arc::new(WorkingOperator { names, position: AtomicUsize::new(0) }) }
     }
 
     /// The operators.
@@ -48,9 +64,14 @@ impl Chain {
         &self.links
     }
 
-    /// The operator that worked last.
+    /// The position of the operator that worked last.
     pub fn working(&self) -> usize {
-        self.working
+        self.working.position.load(Ordering::Relaxed)
+    }
+
+    /// The operator that worked last, for other threads.
+    pub fn working_operator(&self) -> Arc<WorkingOperator> {
+        Arc::clone(&self.working)
     }
 
     /// The operators, to change.
@@ -109,7 +130,7 @@ impl Chain {
         barriers: &mut Vec<CheckpointId>,
         now: Now,
     ) -> Result<(), OperatorError> {
-        self.working = index;
+        self.working.position.store(index, Ordering::Relaxed);
         // What an operator emits only ever goes to operators behind it.
         let (before, after) = self.links.split_at_mut(index + 1);
         let link = &mut before[index];

@@ -23,7 +23,7 @@ use flott_core::memory::ManagedMemory;
 use flott_core::time::MAX_WATERMARK;
 use flott_plan::{JobGraph, OperatorKey};
 
-use crate::chain::{Chain, ChainStep, LinkElement, Now};
+use crate::chain::{Chain, ChainStep, LinkElement, Now, WorkingOperator};
 use crate::element::Barrier;
 use crate::error::{Fault, OperatorError};
 use crate::exchange::align::{AlignmentDecision, BarrierAligner};
@@ -246,6 +246,11 @@ impl Subtask {
     /// The vertex's name and the subtask's number.
     pub fn name(&self) -> Arc<str> {
         Arc::clone(&self.name)
+    }
+
+    /// Which of its operators worked last.
+    pub fn working_operator(&self) -> Arc<WorkingOperator> {
+        self.chain.working_operator()
     }
 
     /// Runs the subtask for at most about `quantum`. `woken`: something it may have waited for has happened.
