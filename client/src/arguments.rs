@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand};
+use flott_cluster::task_manager::START_WORKER;
 use flott_core::config::{self, Configuration};
 
 use crate::CommandError;
@@ -53,6 +54,14 @@ Exit status: 0 finished, 1 failed, 2 wrong usage, 130 interrupted (Ctrl-C cancel
     Jobmanager(ServiceOptions),
     /// Run a TaskManager until it is terminated
     Taskmanager(ServiceOptions),
+    /// Become a worker of the TaskManager with this process id
+    #[command(hide = true, name = START_WORKER)]
+    StartWorker {
+        /// The TaskManager
+        task_manager: u32,
+        /// The program
+        program: PathBuf,
+    },
     /// Print this manual as a man page
     #[command(hide = true)]
     Manual,

@@ -8,7 +8,6 @@ mod cluster;
 mod jobs;
 mod output;
 mod pages;
-mod program_file;
 mod progress;
 mod run;
 mod services;
@@ -16,6 +15,7 @@ mod services;
 use std::process::ExitCode;
 
 use arguments::{Arguments, Command};
+use flott_cluster::task_manager::become_worker;
 
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +50,7 @@ fn execute(arguments: Arguments) -> Result<Ended, CommandError> {
         Command::LogLevel(options) => jobs::log_level(&options),
         Command::Jobmanager(options) => services::job_manager(&options),
         Command::Taskmanager(options) => services::task_manager(&options),
+        Command::StartWorker { task_manager, program } => Err(become_worker(task_manager, &program).into()),
         Command::Manual => pages::manual(),
         Command::Completions { shell } => pages::completions(shell),
     }

@@ -8,7 +8,8 @@ use std::process::{Child, ExitStatus, Stdio};
 use std::time::Instant;
 
 use flott_cluster::launch::{Launch, LaunchError, LaunchSocket, launch};
-use flott_cluster::program::VERSION;
+use flott_cluster::program::{CONTROL_PROTOCOL, VERSION};
+use flott_cluster::program_file;
 use flott_cluster::program_store::ContentHash;
 use flott_cluster::rpc::CHUNK_BYTES;
 use flott_cluster::rpc::control::{
@@ -27,7 +28,6 @@ use tokio_stream::wrappers::ReceiverStream;
 use crate::arguments::{InfoOptions, Program, RunOptions};
 use crate::cluster::{Cluster, block_on, reach};
 use crate::output::say;
-use crate::program_file;
 use crate::progress::{Progress, id_of};
 use crate::{CommandError, Ended};
 
@@ -48,8 +48,14 @@ fn start_program(
     };
     let path = absolute(program.path())?;
     let streams = [Stdio::inherit(), output, Stdio::inherit()];
-    let launched =
-        launch(Launch { program: &path, name: OsStr::new(program.path()), start, streams, folder: None });
+    let launched = launch(Launch {
+        program: &path,
+        name: OsStr::new(program.path()),
+        arguments: Vec::new(),
+        start,
+        streams,
+        folder: None,
+    });
     let launched = launched.map_err(|error| format!("cannot start {}: {error}", program.path().display()))?;
     Ok((launched.child, launched.socket))
 }
@@ -244,6 +250,7 @@ impl Session {
             restore,
             checkpoint: executed.checkpoint,
             engine_version: VERSION.to_owned(),
+            control_protocol: Some(CONTROL_PROTOCOL.into()),
         };
         let reference = self.cluster.answer(client.submit(submission)).await?;
         Ok(reference.job.iter().map(|byte| format!("{byte:02x}")).collect())

@@ -1,9 +1,10 @@
-//! Compiles the `.proto` files without `protoc`.
+//! Compiles the `.proto` files without `protoc`, and tells the crate what it is built for.
 
 use std::error::Error;
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");
+    println!("cargo:rustc-env=FLOTT_TARGET={}", std::env::var("TARGET")?);
     let descriptors = protox::compile(["proto/control.proto", "proto/launch.proto"], ["proto"])?;
     tonic_prost_build::configure().btree_map(".").compile_fds(descriptors)?;
     Ok(())

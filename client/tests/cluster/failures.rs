@@ -224,6 +224,23 @@ fn a_batch_gives_again_what_was_lost() {
 }
 
 #[test]
+fn a_worker_that_never_comes_to_flott_dies_with_its_task_manager() {
+    let mut cluster = Cluster::start(0, 1);
+    cluster.task_managers.push(cluster.task_manager_with(Some("STUCK_IN_MAIN")));
+    cluster.until_slots(1);
+    let submitted = cluster.flott(&["run", "-d", &program(), "endless"]);
+    assert!(submitted.status.success(), "{}", text(&submitted.stderr));
+    let worker = until("the worker has become the program", || {
+        let workers = cluster.workers();
+        let runs =
+            |pid: &u32| fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| !exe.ends_with("flott"));
+        workers.into_iter().map(|(_, pid)| pid).find(runs)
+    });
+    kill(cluster.task_managers[0].pid());
+    until("its worker is gone", || fs::read_link(format!("/proc/{worker}/exe")).is_err().then_some(()));
+}
+
+#[test]
 fn a_job_manager_that_is_killed_takes_its_workers_with_it() {
     let mut cluster = Cluster::start(1, 2);
     let run = cluster.spawn(&["run", &program(), "endless"]);

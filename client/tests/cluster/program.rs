@@ -11,6 +11,9 @@ use flott::runtime::source::GeneratorSource;
 use gated::{Event, Gated};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
+    if std::env::var_os("STUCK_IN_MAIN").is_some() {
+        wait_for("/no/such/file");
+    }
     let arguments: Vec<String> = flott::args().into_iter().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments[..] {

@@ -146,9 +146,15 @@ impl Cluster {
 
     /// Starts one more TaskManager.
     pub fn task_manager(&self) -> Process {
+        self.task_manager_with(None)
+    }
+
+    /// Starts one more TaskManager, with something in the environment of its workers.
+    pub fn task_manager_with(&self, variable: Option<&str>) -> Process {
         let port = self.address.rsplit(':').next().unwrap();
         let setting = format!("jobmanager.rpc.port={port}");
-        Process(command(self.folder.path(), &["taskmanager", "-D", &setting]).spawn().unwrap())
+        let mut command = command(self.folder.path(), &["taskmanager", "-D", &setting]);
+        Process(command.envs(variable.map(|name| (name, "yes"))).spawn().unwrap())
     }
 
     /// Waits until so many slots are free.

@@ -19,7 +19,7 @@ use flott_runtime::snapshot::{OperatorSnapshot, StateHandle, SubtaskSnapshot};
 use flott_runtime::task::FinalHandles;
 
 const MAGIC: &[u8; 7] = b"FLOTTCK";
-const VERSION: u8 = 2;
+pub(crate) const VERSION: u8 = 2;
 
 /// What a checkpoint holds of one subtask.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -13,6 +13,7 @@ pub mod local;
 pub mod logging;
 mod outbox;
 pub mod program;
+pub mod program_file;
 pub mod program_store;
 pub mod result;
 mod rolled_file;

@@ -20,7 +20,7 @@ use super::job_workers::JobWorkers;
 use super::jobs::{Job, Jobs};
 use super::task_managers::{Registration, TaskManagers};
 use crate::job_master::JobEvent;
-use crate::program::{VERSION, is_compatible};
+use crate::program::{CONTROL_PROTOCOL, VERSION, Versions};
 use crate::program_store::{ContentHash, ProgramStore};
 use crate::rpc::control::job_manager_server::JobManager;
 use crate::rpc::control::{
@@ -194,11 +194,12 @@ impl JobManager for Service {
 
     async fn submit(&self, request: Request<Submission>) -> Answer<JobReference> {
         let submission = request.into_inner();
-        if !is_compatible(&submission.engine_version) {
+        let protocol = Versions::from(submission.control_protocol.unwrap_or_default());
+        if !protocol.meets(CONTROL_PROTOCOL) {
             let theirs = submission.engine_version;
             return Err(Status::failed_precondition(format!(
-                "the JobManager is Flott {VERSION} and the command is Flott {theirs}: use the command, and build the \
-                 program, with Flott {VERSION}"
+                "the JobManager is Flott {VERSION} (control protocol {CONTROL_PROTOCOL}) and the command is Flott {theirs} (control \
+                 protocol {protocol}): use the command, and build the program, with Flott {VERSION}"
             )));
         }
         let wanted = submission.spec.as_ref().map(|spec| spec.content_hash.as_str()).unwrap_or_default();

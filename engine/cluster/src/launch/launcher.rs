@@ -1,6 +1,6 @@
 //! Starts a program with a socket it inherits.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -31,6 +31,8 @@ pub struct Launch<'a> {
     pub program: &'a Path,
     /// Under which name it runs, for those who list processes.
     pub name: &'a OsStr,
+    /// Its arguments, for those who list processes too: a program's own come over the socket.
+    pub arguments: Vec<OsString>,
     /// What it is told first.
     pub start: Start,
     /// Where its standard streams go: in, out, error.
@@ -50,7 +52,7 @@ pub fn launch(launch: Launch<'_>) -> Result<Launched, LaunchError> {
     let (own, theirs) = UnixStream::pair()?;
     let [input, output, error] = launch.streams;
     let mut command = Command::new(launch.program);
-    command.arg0(launch.name).stdin(input).stdout(output).stderr(error);
+    command.arg0(launch.name).args(launch.arguments).stdin(input).stdout(output).stderr(error);
     command.env(VARIABLE, theirs.as_raw_fd().to_string());
     if let Some(folder) = launch.folder {
         command.current_dir(folder);

@@ -17,5 +17,5 @@ mod role;
 
 pub use error::ProgramError;
 pub use execute::execute_job;
-pub use note::{NOTE_SECTION, VERSION, is_compatible};
+pub use note::{CONTROL_PROTOCOL, NOTE_SECTION, ProgramNote, STATE_FORMAT, VERSION, Versions};
 pub use role::{RecordError, arguments, base_configuration, recorded, same_everywhere};

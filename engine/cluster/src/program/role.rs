@@ -120,10 +120,6 @@ impl Process {
         {
             process.recorded = Mutex::new(std::mem::take(&mut spec.recorded));
         }
-        if matches!(process.role, Role::Worker(_)) {
-            // The TaskManager starts workers from a thread that lives as long as it does.
-            let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
-        }
         process.configuration = Some(start.configuration);
         process.socket = Mutex::new(Some(socket));
         process

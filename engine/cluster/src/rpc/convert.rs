@@ -15,7 +15,20 @@ use flott_runtime::task::{FinalHandles, Restore, TaskEvent, TaskFailure, TaskMes
 
 use super::control as wire;
 use crate::gateway::{Deployment, Neighbour};
+use crate::program::Versions;
 use crate::result::{JobError, JobResult};
+
+impl From<Versions> for wire::Versions {
+    fn from(Versions { oldest, newest }: Versions) -> Self {
+        Self { oldest, newest }
+    }
+}
+
+impl From<wire::Versions> for Versions {
+    fn from(wire::Versions { oldest, newest }: wire::Versions) -> Self {
+        Self { oldest, newest }
+    }
+}
 
 /// A message that does not say what it must: the other side is another version, or has a defect.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

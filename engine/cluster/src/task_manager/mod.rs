@@ -14,7 +14,10 @@ mod data_port;
 mod output;
 mod programs;
 mod session;
+mod starter;
 mod workers;
+
+pub use starter::{START_WORKER, become_worker};
 
 use std::future::Future;
 use std::io;

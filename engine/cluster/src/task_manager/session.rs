@@ -14,6 +14,7 @@ use super::programs::Programs;
 use super::workers::{NewWorker, Workers};
 use crate::logging;
 use crate::program::VERSION;
+use crate::program_file;
 use crate::rpc::connect::{ConnectError, connect};
 use crate::rpc::control::job_manager_client::JobManagerClient;
 use crate::rpc::control::{
@@ -176,6 +177,10 @@ impl StartOrder {
         let job = JobId::read(&spec.job).map_err(text)?;
         let hash = spec.content_hash.parse()?;
         let program = self.programs.get(&hash, client).await.map_err(|error| error.to_string())?;
+        // The C library may be another one here.
+        let file = program.clone();
+        let checked = tokio::task::spawn_blocking(move || program_file::check(&file)).await;
+        checked.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
         let arguments = std::mem::take(&mut spec.arguments);
         let (configuration, folder) = (spec.configuration.clone(), PathBuf::from(&spec.folder));
         let worker = launch::Worker {

@@ -8,7 +8,7 @@ use std::net::TcpStream;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::process::ExitStatusExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, ExitStatus, Stdio};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,6 +21,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tokio::sync::{Notify, mpsc};
 
 use super::output::{LastWords, copy};
+use super::starter;
 use crate::launch::{self, Launch, LaunchSocket};
 use crate::rolled_file::RolledFile;
 use crate::rpc::WireId;
@@ -131,8 +132,9 @@ impl Workers {
         let log = |kind| RolledFile::in_log_dir(&workers.configuration, &format!("job-{job}.{kind}"));
         let (out, err) = (log("out").map_err(text)?, log("log").map_err(text)?);
         let launched = launch::launch(Launch {
-            program: &program,
-            name: OsStr::new("flott-worker"),
+            program: Path::new(starter::OWN_EXECUTABLE),
+            name: OsStr::new("flott"),
+            arguments: starter::arguments(&program),
             start,
             streams: [Stdio::null(), Stdio::piped(), Stdio::piped()],
             folder: Some(if folder.is_dir() { &folder } else { &temp_dir }),
