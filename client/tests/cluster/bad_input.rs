@@ -158,6 +158,20 @@ fn a_disk_that_is_full_for_a_while_costs_time_only() {
 }
 
 #[test]
+fn a_worker_that_outgrows_its_share_says_what_takes_the_memory() {
+    let settings = "taskmanager.memory.process.size: 232m\nrestart-strategy.type: none\n";
+    let cluster = Cluster::start_with(1, 1, settings);
+    let run = cluster.flott(&["run", &program(), "hoards"]);
+    let said = text(&run.stderr);
+    assert_eq!(run.status.code(), Some(1), "{said}");
+    assert!(said.contains("its share of the TaskManager's memory is 200 MiB (1 of its slots)"), "{said}");
+    let held = said.split_once("Operator 'Hoard' holds ").map_or("", |(_, rest)| rest);
+    let held: u64 = held.split_once(' ').unwrap_or_default().0.parse().unwrap_or_else(|_| panic!("{said}"));
+    assert!((20..=260).contains(&held), "{said}");
+    cluster.until_clean();
+}
+
+#[test]
 fn a_port_in_use_and_a_job_manager_that_is_not_there_are_named() {
     let cluster = Cluster::start(1, 1);
     let port = cluster.address.rsplit(':').next().unwrap();

@@ -171,6 +171,13 @@ fn who_misbehaves_leaves_other_jobs_alone() {
             until("the watchdog has named the operator", || {
                 fs::read_to_string(&log).unwrap_or_default().contains("has held its slot for").then_some(())
             });
+        } else {
+            // Who takes more memory than its slots have is ended, and says so.
+            until("the leaking worker has ended itself", || {
+                let jobs = text(&cluster.flott(&["list", "-a"]).stdout);
+                jobs.contains("its share of the TaskManager's memory is 424 MiB (1 of its slots)")
+                    .then_some(())
+            });
         }
         let cancelled = cluster.flott(&["cancel", &job]);
         assert!(cancelled.status.success(), "{}{}", text(&cancelled.stdout), text(&cancelled.stderr));

@@ -33,6 +33,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         ["aborts"] => misbehaves(|_| std::process::abort())?,
         ["burns"] => misbehaves(burn)?,
         ["leaks"] => misbehaves(leak)?,
+        ["hoards"] => hoards()?,
         ["twice"] => twice()?,
         ["once", out] => once(out)?,
         ["endless"] => endless()?,
@@ -199,6 +200,20 @@ fn leak(_: i64) {
         kept.push(vec![1; 1 << 20]);
     }
     std::mem::forget(kept);
+}
+
+/// Keeps more state than a small TaskManager has memory.
+fn hoards() -> Result<(), Box<dyn std::error::Error>> {
+    let env = StreamExecutionEnvironment::new()?;
+    let records =
+        GeneratorSource::new(u64::MAX, |n| (n, "x".repeat(1000))).with_records_per_second(100_000.0);
+    env.from_source(records, WatermarkStrategy::no_watermarks(), "records")
+        .key_by(|record| record.0)
+        .reduce(|first, _| first)
+        .name("Hoard")
+        .discard();
+    env.execute("hoards")?;
+    Ok(())
 }
 
 /// The second job begins with what the first has collected.

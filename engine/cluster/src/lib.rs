@@ -11,6 +11,7 @@ pub mod job_master;
 pub mod launch;
 pub mod local;
 pub mod logging;
+mod memory_guard;
 mod outbox;
 pub mod program;
 pub mod program_file;

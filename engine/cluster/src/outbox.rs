@@ -43,6 +43,16 @@ impl Outbox {
         }
     }
 
+    /// The memory that operators are known to hold, all running subtasks together, in bytes.
+    pub(crate) fn memory(&self) -> HashMap<OperatorKey, u64> {
+        let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut memory = HashMap::new();
+        for (key, metrics) in inner.running.values().flatten() {
+            *memory.entry(*key).or_default() += metrics.memory_bytes.load(Ordering::Relaxed);
+        }
+        memory
+    }
+
     /// What all running subtasks have counted.
     pub(crate) fn metrics(&self) -> WorkerMessage {
         let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);

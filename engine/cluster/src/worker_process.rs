@@ -16,6 +16,7 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use crate::launch::LaunchSocket;
 use crate::logging;
+use crate::memory_guard::{self, MemoryShare};
 use crate::outbox::Outbox;
 use crate::rpc::connect::connect;
 use crate::rpc::control::{self, WorkerMessage, WorkerOrder, worker_message, worker_order};
@@ -100,9 +101,11 @@ fn run(
         std::thread::Builder::new().name("flott-agent".to_owned()).spawn(move || listen(socket, &plane))?;
     }
     let outbox = Arc::new(Outbox::default());
+    let graph = Arc::new(graph);
+    guard_memory(start, &graph, &outbox, &io);
     let worker = Worker::new(WorkerSetup {
         job,
-        graph: Arc::new(graph),
+        graph,
         program: Arc::new(program),
         configuration,
         managed_bytes_per_slot: usize::try_from(start.managed_bytes_per_slot).unwrap_or(usize::MAX),
@@ -112,6 +115,23 @@ fn run(
         plane: Some(plane),
     })?;
     io.block_on(session(start, spec, &secret, worker, outbox))
+}
+
+/// Ends the process when it outgrows its share of the TaskManager's memory.
+fn guard_memory(
+    start: &launch::Worker,
+    graph: &Arc<JobGraph>,
+    outbox: &Arc<Outbox>,
+    io: &tokio::runtime::Runtime,
+) {
+    let share = MemoryShare { bytes: start.memory_bytes, slots: start.slots };
+    let (graph, outbox) = (Arc::clone(graph), Arc::clone(outbox));
+    io.spawn(async move {
+        let exceeded = memory_guard::exceeded(share, &graph, &outbox).await;
+        // The TaskManager hands the last lines on. Nothing that would take more memory is done any more.
+        eprintln!("worker ends itself: {exceeded}");
+        exit(1)
+    });
 }
 
 /// Takes data connections from the TaskManager. When that is gone, so is this process: at once, since its slots may be given away.

@@ -17,6 +17,8 @@ pub struct OperatorMetrics {
     pub skipped_records: AtomicU64,
     /// The watermark that last came in.
     pub watermark: AtomicI64,
+    /// About how many bytes of memory its state and its part of managed memory take; as of the last second.
+    pub memory_bytes: AtomicU64,
 }
 
 impl Default for OperatorMetrics {
@@ -27,6 +29,7 @@ impl Default for OperatorMetrics {
             late_records: AtomicU64::new(0),
             skipped_records: AtomicU64::new(0),
             watermark: AtomicI64::new(NO_TIMESTAMP),
+            memory_bytes: AtomicU64::new(0),
         }
     }
 }

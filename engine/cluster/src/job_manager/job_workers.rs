@@ -174,6 +174,7 @@ impl JobWorkers {
                 worker: grant.worker.write(),
                 spec: Some(spec.clone()),
                 managed_bytes_per_slot: grant.managed_bytes_per_slot,
+                slots: grant.slots,
             };
             if !self.task_managers.start(grant.task_manager, order) {
                 let reason = format!("TaskManager {} does not take orders", grant.task_manager);

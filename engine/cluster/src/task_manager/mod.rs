@@ -96,6 +96,7 @@ pub fn run_task_manager(
         data_address,
         slots: configuration.get(&config::TASK_SLOTS),
         managed_bytes: managed_bytes(&configuration) as u64,
+        memory_bytes_per_slot: memory_bytes_per_slot(&configuration),
         heartbeat_interval: configuration.get(&config::HEARTBEAT_INTERVAL),
         secret: secret.clone(),
         programs: Arc::new(programs),
@@ -117,4 +118,13 @@ pub fn run_task_manager(
     }
     runtime.shutdown_timeout(Duration::from_secs(1));
     Ok(())
+}
+
+/// What this process may take of the TaskManager's memory, in bytes.
+const OWN_BYTES: u64 = 32 << 20;
+
+/// A slot's share of the TaskManager's memory, in bytes: all of it, with what a worker needs for itself.
+fn memory_bytes_per_slot(configuration: &Configuration) -> u64 {
+    let all = configuration.get(&config::TASK_MANAGER_MEMORY).bytes().saturating_sub(OWN_BYTES);
+    all / u64::from(configuration.get(&config::TASK_SLOTS).max(1))
 }

@@ -49,6 +49,8 @@ pub(super) struct Session {
     pub(super) data_address: String,
     pub(super) slots: u32,
     pub(super) managed_bytes: u64,
+    /// What the workers may use for each of their slots.
+    pub(super) memory_bytes_per_slot: u64,
     pub(super) heartbeat_interval: Duration,
     pub(super) secret: Secret,
     pub(super) programs: Arc<Programs>,
@@ -130,6 +132,7 @@ impl Session {
                 let start = StartOrder {
                     id,
                     order,
+                    memory_bytes_per_slot: self.memory_bytes_per_slot,
                     job_manager: self.job_manager.clone(),
                     leader_session: leader_session.to_owned(),
                     secret: self.secret.clone(),
@@ -155,6 +158,7 @@ impl Session {
 struct StartOrder {
     id: WorkerId,
     order: StartWorker,
+    memory_bytes_per_slot: u64,
     job_manager: String,
     leader_session: Vec<u8>,
     secret: Secret,
@@ -187,6 +191,8 @@ impl StartOrder {
             worker: self.id.write(),
             spec: Some(spec),
             managed_bytes_per_slot: self.order.managed_bytes_per_slot,
+            memory_bytes: self.memory_bytes_per_slot * u64::from(self.order.slots),
+            slots: self.order.slots,
             job_manager: self.job_manager,
             leader_session: self.leader_session,
             secret: self.secret.as_bytes().to_vec(),

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use flott_core::Timestamp;
 use flott_core::ids::CheckpointId;
+use flott_core::memory::SEGMENT_BYTES;
 use flott_core::time::{MAX_WATERMARK, NO_TIMESTAMP};
 use flott_plan::OperatorKey;
 use flott_state::OperatorState;
@@ -126,6 +127,14 @@ impl Link {
     /// What it is.
     pub(crate) fn operator_mut(&mut self) -> &mut BoxedOperator {
         &mut self.operator
+    }
+
+    /// Lets others see how much memory it takes.
+    pub(crate) fn note_memory(&self) {
+        let managed = &self.info.managed_memory;
+        let reserved = (managed.total_segments() - managed.free_segments()) * SEGMENT_BYTES;
+        let bytes = self.state.bytes_estimate() + reserved;
+        self.info.metrics.memory_bytes.store(bytes as u64, Ordering::Relaxed);
     }
 
     /// Its state.

@@ -103,6 +103,7 @@ pub(super) fn assemble(spec: TaskSpec) -> Result<Subtask, TaskFailure> {
         last_watermark,
         phase: Phase::Running,
         name,
+        note_memory_at: std::time::Instant::now(),
     };
     if ended_before {
         subtask.pass_end_on();

@@ -23,7 +23,7 @@ use flott_core::memory::ManagedMemory;
 use flott_core::time::MAX_WATERMARK;
 use flott_plan::{JobGraph, OperatorKey};
 
-use crate::chain::{Chain, ChainStep, LinkElement, Now, WorkingOperator};
+use crate::chain::{Chain, ChainStep, Link, LinkElement, Now, WorkingOperator};
 use crate::element::Barrier;
 use crate::error::{Fault, OperatorError};
 use crate::exchange::align::{AlignmentDecision, BarrierAligner};
@@ -182,6 +182,9 @@ pub enum RunOutcome {
     Over,
 }
 
+/// How often operators are asked how much memory they take.
+const MEMORY_INTERVAL: Duration = Duration::from_secs(1);
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Running,
@@ -209,6 +212,8 @@ pub struct Subtask {
     last_watermark: Vec<i64>,
     phase: Phase,
     name: Arc<str>,
+    /// When the memory that operators take is looked at again.
+    note_memory_at: Instant,
 }
 
 enum Turn {
@@ -327,6 +332,10 @@ impl Subtask {
     fn turn(&mut self, woken: bool, quantum: Duration) -> Result<Turn, TaskFailure> {
         let mut reading = now();
         let deadline = reading.instant + quantum;
+        if reading.instant >= self.note_memory_at {
+            self.chain.links().iter().for_each(Link::note_memory);
+            self.note_memory_at = reading.instant + MEMORY_INTERVAL;
+        }
         if woken {
             self.chain.wake();
             if self.phase == Phase::Running {
