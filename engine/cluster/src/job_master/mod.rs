@@ -21,6 +21,7 @@ use flott_plan::execution_graph::{
 use flott_plan::restart_strategy::{RestartDecision, RestartStrategy};
 use flott_plan::{ExchangeMode, JobGraph, OperatorKey};
 use flott_runtime::metrics::OperatorMetrics;
+use flott_runtime::sinks::{MAX_COLLECTED_BYTES, too_much_collected};
 use flott_runtime::task::{FinalHandles, TaskEvent, TaskFailure, TaskMessage};
 use tokio::sync::watch;
 
@@ -317,6 +318,9 @@ impl JobMaster {
                 if let Some(execution) = self.executions.get_mut(&id.subtask) {
                     execution.handles = handles;
                 }
+                if self.bytes_to_commit() > MAX_COLLECTED_BYTES {
+                    return self.cannot_run(too_much_collected());
+                }
                 self.subtask_ended(id.subtask);
             }
             TaskEvent::Finished => self.subtask_ended(id.subtask),
@@ -339,6 +343,12 @@ impl JobMaster {
                 drained.into_iter().for_each(|subtask| self.send(subtask, TaskMessage::Commit));
             }
         }
+    }
+
+    /// How much those that have ended want committed; what is collected is the most of it.
+    fn bytes_to_commit(&self) -> usize {
+        let handles = self.executions.values().flat_map(|execution| &execution.handles);
+        handles.flat_map(|(_, handles)| handles).map(Vec::len).sum()
     }
 
     /// Whether somebody has yet to read what a subtask gave to a blocking exchange.
@@ -431,7 +441,7 @@ impl JobMaster {
         }
     }
 
-    /// No worker can run it, whatever is tried: the program is not what was submitted, say.
+    /// It cannot end well, whatever is tried: the program is not what was submitted, say.
     fn cannot_run(&mut self, reason: String) {
         if matches!(self.status, JobStatus::Failing | JobStatus::Cancelling) {
             return;

@@ -106,3 +106,16 @@ fn lines_travel_over_sockets() {
     server.unwrap().join().unwrap();
     assert_eq!(reader.unwrap().join().unwrap(), ["ONE", "TWO", "", "LAST"]);
 }
+
+#[test]
+fn what_is_too_much_to_collect_is_told_so() {
+    let env = environment(&[]);
+    env.set_parallelism(4).unwrap();
+    // No subtask has too much, but all together have.
+    env.generate(60_000, |n| format!("{n:4000}"), WatermarkStrategy::no_watermarks()).collect();
+    let error = env.execute("much").unwrap_err().to_string();
+    assert!(
+        error.contains("more than 192 MiB were to be collected to the client: write them to files"),
+        "{error}"
+    );
+}

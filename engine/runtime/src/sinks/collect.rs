@@ -13,8 +13,14 @@ use crate::cursor::Cursor;
 use crate::error::{Fault, OperatorError};
 use crate::operator::{Operator, OperatorContext};
 
-/// The bytes of one subtask's records that go through the JobManager at most.
-const LIMIT: usize = 256 * 1024 * 1024;
+/// The bytes of records that a job may collect: they go through the JobManager, in one message.
+pub const MAX_COLLECTED_BYTES: usize = 192 * 1024 * 1024;
+
+/// What to do when it is more.
+pub fn too_much_collected() -> String {
+    let mib = MAX_COLLECTED_BYTES >> 20;
+    format!("more than {mib} MiB were to be collected to the client: write them to files instead")
+}
 
 /// Collects records for the client. They arrive when the job has finished, each once, whatever failed meanwhile.
 pub struct CollectSink<T> {
@@ -66,12 +72,8 @@ impl<T: Data> Operator for CollectSink<T> {
         while let Some((record, _)) = input.next() {
             record.encode(&mut self.records);
         }
-        if self.kept_bytes + self.records.len() > LIMIT {
-            let message = format!(
-                "more than {} MiB were to be collected to the client: write them to files instead",
-                LIMIT >> 20
-            );
-            return Err(OperatorError::new(Fault::User, message));
+        if self.kept_bytes + self.records.len() > MAX_COLLECTED_BYTES {
+            return Err(OperatorError::new(Fault::User, too_much_collected()));
         }
         Ok(())
     }
