@@ -37,6 +37,7 @@ pub(crate) struct NewNode {
     pub(crate) origin: Origin,
     pub(crate) keyed: bool,
     pub(crate) stateful: bool,
+    pub(crate) watermark_group: Option<String>,
     pub(crate) parallelism: Option<u32>,
     /// Whether there can only be one subtask.
     pub(crate) non_parallel: bool,
@@ -54,6 +55,7 @@ impl NewNode {
             origin,
             keyed: false,
             stateful: false,
+            watermark_group: None,
             parallelism: None,
             non_parallel: false,
             operators: vec![(Variant::Default, register)],
@@ -116,6 +118,7 @@ impl Builder {
             chaining: Chaining::Always,
             keyed: node.keyed,
             stateful: node.stateful,
+            watermark_group: node.watermark_group,
             managed_memory_weight: u32::from(
                 node.operators.len() > 1 && !matches!(node.kind, NodeKind::Source { .. }),
             ),

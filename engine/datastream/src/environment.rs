@@ -120,10 +120,17 @@ impl StreamExecutionEnvironment {
     ) -> DataStream<S::Out> {
         let bounded = source.boundedness() == Boundedness::Bounded;
         let source = Arc::new(source);
+        let watermark_group = strategy.alignment().map(|alignment| alignment.group.clone());
         let register: RegisterOperator =
             Box::new(move |program, key| program.source(key, Arc::clone(&source), strategy.clone()));
         let node = NewNode::new::<S::Out>(name, origin, register);
-        let node = NewNode { kind: NodeKind::Source { bounded }, stateful: false, non_parallel, ..node };
+        let node = NewNode {
+            kind: NodeKind::Source { bounded },
+            stateful: false,
+            non_parallel,
+            watermark_group,
+            ..node
+        };
         let id = self.builder.add(node, Vec::new());
         DataStream::of_node(self.builder.clone(), id)
     }

@@ -119,6 +119,9 @@ fn describe_operator(operator: &ChainedOperator) -> String {
     if operator.managed_memory_weight > 0 {
         parts.push(format!("managed memory weight {}", operator.managed_memory_weight));
     }
+    if let Some(group) = &operator.watermark_group {
+        parts.push(format!("watermarks aligned in '{group}'"));
+    }
     if let Some(OutputPort::Side(tag)) = operator.input.as_ref().map(|input| &input.output) {
         parts.push(format!("reads side output '{tag}'"));
     }

@@ -37,6 +37,8 @@ struct Operator<'a> {
     name: &'a str,
     uid: Option<&'a str>,
     stateful: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    watermark_group: Option<&'a str>,
     managed_memory_weight: u32,
     origin: String,
     /// The position of the feeding operator in the chain.
@@ -94,6 +96,7 @@ fn operator_json(operator: &ChainedOperator) -> Operator<'_> {
         name: &operator.name,
         uid: operator.uid.as_deref(),
         stateful: operator.stateful,
+        watermark_group: operator.watermark_group.as_deref(),
         managed_memory_weight: operator.managed_memory_weight,
         origin: operator.origin.to_string(),
         fed_by: operator.input.as_ref().map(|input| input.operator),

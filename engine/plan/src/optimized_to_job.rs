@@ -56,6 +56,7 @@ fn physical_node(node: &PlanNode) -> PhysicalNode {
         slot_sharing_group: DEFAULT_GROUP.to_owned(),
         chaining: if node.blocking { Chaining::OwnThread } else { Chaining::Always },
         stateful: false,
+        watermark_group: None,
         managed_memory_weight: node.local.managed_memory_weight(),
     }
 }

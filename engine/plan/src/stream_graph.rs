@@ -86,6 +86,8 @@ pub struct StreamNode {
     pub keyed: bool,
     /// Whether it has state.
     pub stateful: bool,
+    /// The group of sources that its watermarks are aligned with, if it is a source and they are.
+    pub watermark_group: Option<String>,
     /// Its part of managed memory, against the others in the slot; 0: it needs none.
     pub managed_memory_weight: u32,
     /// The alternative that runs in batch mode, if another than the default does.

@@ -25,6 +25,7 @@ pub(crate) fn node(name: &str, kind: NodeKind, line: u32) -> StreamNode {
         chaining: Chaining::Always,
         keyed: false,
         stateful: false,
+        watermark_group: None,
         managed_memory_weight: 0,
         batch_variant: None,
         input_schemas: vec!["String".into()],
@@ -59,6 +60,7 @@ pub(crate) fn word_count() -> StreamGraph {
     let count = StreamNode {
         keyed: true,
         stateful: true,
+        watermark_group: None,
         uid: Some("count".into()),
         managed_memory_weight: 1,
         ..node("Count", NodeKind::Operator, 12)
@@ -108,6 +110,7 @@ fn any_operator() -> impl Strategy<Value = (StreamNode, bool, Vec<Reading>)> {
             parallelism,
             uid: has_uid.then(String::new),
             stateful,
+            watermark_group: None,
             managed_memory_weight,
             ..node("", NodeKind::Operator, 1)
         };

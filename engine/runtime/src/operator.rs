@@ -95,6 +95,9 @@ pub trait Operator: 'static {
         false
     }
 
+    /// The lowest watermark of the group of sources that this one is aligned with has come to `lowest`.
+    fn align_watermarks(&mut self, _lowest: Timestamp) {}
+
     /// The processing time at which [`timer`](Self::timer) should be called next, if any.
     fn next_timer(&self) -> Option<Timestamp> {
         None

@@ -40,6 +40,16 @@ pub struct WatermarkStrategy<T> {
     assigner: Option<AssignTimestamps<T>>,
     idleness: Option<Duration>,
     future_limit: Option<Duration>,
+    alignment: Option<WatermarkAlignment>,
+}
+
+/// How far sources of a group may run ahead of each other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WatermarkAlignment {
+    /// The group: sources of one job that say the same.
+    pub group: String,
+    /// What a source's watermark may be ahead of the lowest in the group.
+    pub max_drift: Duration,
 }
 
 impl<T> Clone for WatermarkStrategy<T> {
@@ -49,6 +59,7 @@ impl<T> Clone for WatermarkStrategy<T> {
             assigner: self.assigner.clone(),
             idleness: self.idleness,
             future_limit: self.future_limit,
+            alignment: self.alignment.clone(),
         }
     }
 }
@@ -60,13 +71,14 @@ impl<T> std::fmt::Debug for WatermarkStrategy<T> {
             .field("assigns_timestamps", &self.assigner.is_some())
             .field("idleness", &self.idleness)
             .field("future_limit", &self.future_limit)
+            .field("alignment", &self.alignment)
             .finish()
     }
 }
 
 impl<T: Data> WatermarkStrategy<T> {
     fn of(generator: Option<MakeGenerator<T>>) -> Self {
-        Self { generator, assigner: None, idleness: None, future_limit: None }
+        Self { generator, assigner: None, idleness: None, future_limit: None, alignment: None }
     }
 
     /// No watermarks: event time comes to nothing but the end.
@@ -110,6 +122,18 @@ impl<T: Data> WatermarkStrategy<T> {
     #[must_use]
     pub fn with_future_limit(self, limit: Duration) -> Self {
         Self { future_limit: Some(limit), ..self }
+    }
+
+    /// Readers of a source stop while their watermark is more than `max_drift` ahead of the lowest in `group`: those of all sources of the
+    /// job with the same group. So what joins or merges them need not keep what the fastest has read. Without effect behind a source.
+    #[must_use]
+    pub fn with_watermark_alignment(self, group: &str, max_drift: Duration) -> Self {
+        Self { alignment: Some(WatermarkAlignment { group: group.to_owned(), max_drift }), ..self }
+    }
+
+    /// With what its watermarks are aligned, if with anything.
+    pub fn alignment(&self) -> Option<&WatermarkAlignment> {
+        self.alignment.as_ref()
     }
 
     /// Whether watermarks are made at all.
@@ -215,6 +239,11 @@ impl WatermarkClock {
             active: None,
             idle: false,
         }
+    }
+
+    /// Whether it has emitted idleness, and no records came since.
+    pub fn is_idle(&self) -> bool {
+        self.idle
     }
 
     /// Records came.

@@ -3,6 +3,7 @@
 //! It is a loop over events on a thread of its own. What it decides comes from pure functions of `flott-plan`; what it does
 //! goes through a [`TaskGateway`]. It never runs user code.
 
+mod alignment;
 mod checkpoints;
 mod events;
 mod report;
@@ -32,6 +33,7 @@ pub use restore::plan_restore;
 use crate::checkpoint::CompletedCheckpoint;
 use crate::gateway::{Deployment, Neighbour, TaskGateway};
 use crate::result::{JobError, JobResult};
+use alignment::AlignedSources;
 use checkpoints::CheckpointCoordinator;
 use report::Publisher;
 
@@ -88,6 +90,7 @@ pub struct JobMaster {
     pending_restart: Option<PendingRestart>,
     doom: Option<Doom>,
     checkpoints: CheckpointCoordinator,
+    aligned: AlignedSources,
     /// What the job was started from.
     initial: Option<CompletedCheckpoint>,
     started: Instant,
@@ -157,6 +160,7 @@ impl JobMaster {
             restarts: 0,
             committing: false,
             report: Publisher::new(report),
+            aligned: AlignedSources::of(&graph),
             graph,
         })
     }
@@ -307,6 +311,7 @@ impl JobMaster {
                 if let Some(execution) = self.executions.get_mut(&id.subtask) {
                     execution.metrics = metrics;
                 }
+                self.aligned.tell_again();
             }
             TaskEvent::CheckpointAcknowledged { checkpoint, snapshot } => {
                 self.acknowledged(id.subtask, checkpoint, snapshot);
@@ -481,7 +486,8 @@ impl JobMaster {
         let restart = self.pending_restart.as_ref().map(|restart| restart.at);
         let checkpoint =
             if self.status == JobStatus::Running { self.checkpoints.next_deadline() } else { None };
-        let all = stopping.chain(restart).chain(checkpoint).chain([self.report.next()]);
+        let aligning = if self.status == JobStatus::Running { self.aligned.next_deadline() } else { None };
+        let all = stopping.chain(restart).chain(checkpoint).chain(aligning).chain([self.report.next()]);
         all.min().unwrap_or_else(|| Instant::now() + Duration::from_secs(60))
     }
 
@@ -496,6 +502,7 @@ impl JobMaster {
         }
         if self.status == JobStatus::Running {
             self.checkpoint_on_time(now);
+            self.align_watermarks(now);
         }
     }
 

@@ -236,6 +236,7 @@ pub(crate) fn write_message(execution: ExecutionId, message: TaskMessage) -> wir
         TaskMessage::CheckpointAborted(id) => {
             Message::CheckpointAborted(wire::CheckpointAborted { checkpoint: id.0 })
         }
+        TaskMessage::AlignWatermarks(lowest) => Message::AlignWatermarks(wire::AlignWatermarks { lowest }),
         TaskMessage::Commit => Message::Commit(wire::Commit {}),
         TaskMessage::Cancel => Message::Cancel(wire::Cancel {}),
     };
@@ -249,6 +250,7 @@ pub(crate) fn read_message(sent: wire::SendMessage) -> Result<(ExecutionId, Task
         Message::TriggerCheckpoint(sent) => TaskMessage::TriggerCheckpoint(CheckpointId(sent.checkpoint)),
         Message::CheckpointComplete(sent) => TaskMessage::CheckpointComplete(CheckpointId(sent.checkpoint)),
         Message::CheckpointAborted(sent) => TaskMessage::CheckpointAborted(CheckpointId(sent.checkpoint)),
+        Message::AlignWatermarks(sent) => TaskMessage::AlignWatermarks(sent.lowest),
         Message::Commit(_) => TaskMessage::Commit,
         Message::Cancel(_) => TaskMessage::Cancel,
     };

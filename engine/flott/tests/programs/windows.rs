@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use flott::prelude::*;
+use flott::runtime::source::GeneratorSource;
 
 use crate::support::environment;
 
@@ -111,4 +112,39 @@ fn what_comes_too_late_goes_to_the_side_output_and_is_counted() {
     assert_eq!(result.get(&late).unwrap(), [30]);
     assert_eq!(result.get(&windows).unwrap(), [10, 20, 1_500, 3_100]);
     assert_eq!(result.job().late_records, [("Window".to_owned(), 1)]);
+}
+
+#[test]
+fn a_source_waits_for_the_one_it_is_aligned_with() {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicI64, Ordering};
+
+    let env = environment(&[]);
+    env.set_parallelism(1).unwrap();
+    let aligned = || {
+        WatermarkStrategy::for_monotonous_timestamps()
+            .with_timestamp_assigner(|time: &i64, _| *time)
+            .with_watermark_alignment("both", Duration::from_secs(10))
+    };
+    // A hundred seconds of event time: in two seconds, and in four.
+    let fast = GeneratorSource::new(100_000, |n| n as i64).with_records_per_second(50_000.0);
+    let slow = GeneratorSource::new(100, |n| n as i64 * 1000).with_records_per_second(25.0);
+    let slow_time = Arc::new(AtomicI64::new(0));
+    let (slow_now, slow_seen) = (Arc::clone(&slow_time), slow_time);
+    env.from_source(slow, aligned(), "slow")
+        .map(move |time| {
+            slow_now.store(time, Ordering::SeqCst);
+            time
+        })
+        .discard();
+    let ahead = env
+        .from_source(fast, aligned(), "fast")
+        .filter(|time| *time == 99_999)
+        .map(move |time| time - slow_seen.load(Ordering::SeqCst))
+        .collect();
+    let ahead = env.execute("aligned").unwrap().get(&ahead).unwrap();
+    assert!(
+        ahead.len() == 1 && ahead[0] <= 12_000,
+        "the fast source ended {ahead:?} ms ahead of the slow one"
+    );
 }

@@ -101,6 +101,8 @@ pub struct ChainedOperator {
     pub managed_memory_weight: u32,
     /// Whether it has state.
     pub stateful: bool,
+    /// The group of sources that its watermarks are aligned with, if they are.
+    pub watermark_group: Option<String>,
     /// Where the user made it.
     pub origin: Origin,
 }

@@ -178,6 +178,7 @@ impl From<&ChainedOperator> for wire::ChainedOperator {
             input,
             managed_memory_weight: operator.managed_memory_weight,
             stateful: operator.stateful,
+            watermark_group: operator.watermark_group.clone(),
             origin: Some(wire::Origin { file: operator.origin.file.clone(), line: operator.origin.line }),
         }
     }
@@ -199,6 +200,7 @@ impl TryFrom<wire::ChainedOperator> for ChainedOperator {
             input,
             managed_memory_weight: operator.managed_memory_weight,
             stateful: operator.stateful,
+            watermark_group: operator.watermark_group,
             origin: Origin { file: origin.file, line: origin.line },
         })
     }

@@ -96,6 +96,7 @@ fn chained_operator(node: &PhysicalNode, input: Option<ChainInput>) -> ChainedOp
         input,
         managed_memory_weight: node.managed_memory_weight,
         stateful: node.stateful,
+        watermark_group: node.watermark_group.clone(),
         origin: node.origin.clone(),
     }
 }
@@ -136,6 +137,7 @@ fn add_enumerator(graph: &mut JobGraph, source: &PhysicalNode) {
         input: None,
         managed_memory_weight: 0,
         stateful: true,
+        watermark_group: None,
         origin: source.origin.clone(),
     };
     graph.vertices.push(JobVertex {

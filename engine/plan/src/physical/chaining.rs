@@ -78,6 +78,7 @@ mod tests {
             slot_sharing_group: "default".into(),
             chaining: Chaining::Always,
             stateful: false,
+            watermark_group: None,
             managed_memory_weight: 0,
         }
     }

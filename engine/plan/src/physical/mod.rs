@@ -27,6 +27,7 @@ pub(crate) struct PhysicalNode {
     pub slot_sharing_group: String,
     pub chaining: Chaining,
     pub stateful: bool,
+    pub watermark_group: Option<String>,
     pub managed_memory_weight: u32,
 }
 

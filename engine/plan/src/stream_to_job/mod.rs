@@ -67,6 +67,7 @@ impl StreamGraph {
                 slot_sharing_group: groups[*position].to_owned(),
                 chaining: node.chaining,
                 stateful: node.stateful,
+                watermark_group: node.watermark_group.clone(),
                 managed_memory_weight: node.managed_memory_weight,
             });
         }

@@ -66,6 +66,8 @@ pub trait ErasedOperator {
     /// See [`Operator::advance`].
     #[allow(private_interfaces, reason = "only chains call it")]
     fn advance(&mut self, emit: &mut Emit<'_, '_>, context: &mut OperatorContext<'_>) -> Outcome;
+    /// See [`Operator::align_watermarks`].
+    fn align_watermarks(&mut self, lowest: Timestamp);
     /// See [`Operator::next_timer`].
     fn next_timer(&self) -> Option<Timestamp>;
     /// See [`Operator::timer`].
@@ -178,6 +180,10 @@ impl<O: Operator> ErasedOperator for OneInput<O> {
         let progress = self.operator.advance(&mut self.collector, context)?;
         pass_on(&mut self.collector, emit);
         Ok(progress)
+    }
+
+    fn align_watermarks(&mut self, lowest: Timestamp) {
+        self.operator.align_watermarks(lowest);
     }
 
     fn next_timer(&self) -> Option<Timestamp> {
@@ -323,6 +329,8 @@ impl<O: TwoInputOperator> ErasedOperator for TwoInput<O> {
     fn advance(&mut self, _: &mut Emit<'_, '_>, _: &mut OperatorContext<'_>) -> Outcome {
         Ok(Progress::Done)
     }
+
+    fn align_watermarks(&mut self, _: Timestamp) {}
 
     fn next_timer(&self) -> Option<Timestamp> {
         None

@@ -10,10 +10,11 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use flott_core::Timestamp;
 use flott_core::ids::CheckpointId;
-use flott_core::time::NO_TIMESTAMP;
+use flott_core::time::{MAX_WATERMARK, NO_TIMESTAMP};
 use flott_state::OperatorList;
 
 use super::{ReadProgress, Source, SourceReader};
@@ -31,6 +32,8 @@ pub struct SourceReaderOperator<S: Source> {
     waiting: VecDeque<WaitingSplit<S>>,
     /// When the next waiting split has its turn.
     turn_ends: Timestamp,
+    /// The watermark beyond which nothing is read, if watermarks are aligned.
+    limit: Option<Timestamp>,
     opened: Option<Opened<S>>,
 }
 
@@ -48,7 +51,15 @@ impl<S: Source> SourceReaderOperator<S> {
     /// Reads the splits of `source`; records get timestamps and watermarks by `strategy`.
     pub fn new(source: Arc<S>, strategy: WatermarkStrategy<S::Out>) -> Self {
         let turn_ends = NO_TIMESTAMP;
-        Self { source, strategy, active: None, waiting: VecDeque::new(), turn_ends, opened: None }
+        Self {
+            source,
+            strategy,
+            active: None,
+            waiting: VecDeque::new(),
+            turn_ends,
+            limit: None,
+            opened: None,
+        }
     }
 
     /// How far all splits in hand have come.
@@ -71,6 +82,9 @@ impl<S: Source> SourceReaderOperator<S> {
         self.take_turns(now)?;
         let mut opened = self.opened.take().ok_or_else(not_opened)?;
         let progress = self.read(&mut opened, now, out);
+        let holds_back_others = self.holds_input() && !opened.clock.is_idle();
+        let watermark = if holds_back_others { self.furthest_behind(now) } else { MAX_WATERMARK };
+        context.info.metrics.watermark.store(watermark, Ordering::Relaxed);
         self.opened = Some(opened);
         progress
     }
@@ -89,6 +103,11 @@ impl<S: Source> SourceReaderOperator<S> {
             opened.reader.start(split)?;
             self.active = Some(stamper.unwrap_or_else(|| Stamper::new(&self.strategy)));
             self.turn_ends = now.saturating_add(opened.turn);
+        }
+        let ahead = self.furthest_behind(now);
+        if self.limit.is_some_and(|limit| ahead > limit) {
+            opened.clock.tick(ahead, now, out);
+            return Ok(Progress::Waiting);
         }
         let read = opened.reader.read(out)?;
         if self.active.as_mut().is_some_and(|stamper| stamper.stamp(out)) {
@@ -173,6 +192,13 @@ impl<S: Source> Operator for SourceReaderOperator<S> {
 
     fn holds_input(&self) -> bool {
         self.active.is_some() || !self.waiting.is_empty()
+    }
+
+    fn align_watermarks(&mut self, lowest: Timestamp) {
+        let drift = self.strategy.alignment().map(|alignment| alignment.max_drift);
+        self.limit = drift.map(|drift| {
+            lowest.saturating_add(Timestamp::try_from(drift.as_millis()).unwrap_or(Timestamp::MAX))
+        });
     }
 
     fn next_timer(&self) -> Option<Timestamp> {
@@ -314,6 +340,32 @@ mod tests {
         assert!(numbers.into_iter().eq((0..10_000).chain(50_000..60_000)));
         assert!(switches > 2, "{switches} turns");
         assert!(watermark > 9_000);
+    }
+
+    #[test]
+    fn an_aligned_reader_waits_for_the_group() {
+        let strategy = WatermarkStrategy::for_monotonous_timestamps()
+            .with_timestamp_assigner(|n: &i64, _| *n)
+            .with_watermark_alignment("all", Duration::from_millis(500));
+        let source = Arc::new(Numbers::new(100_000, |index| index as i64));
+        let mut harness = Harness::new(SourceReaderOperator::new(source, strategy));
+        let watermark = |harness: &Harness<SourceReaderOperator<Numbers>>| {
+            harness.info().metrics.watermark.load(Ordering::Relaxed)
+        };
+        harness.advance();
+        assert_eq!(watermark(&harness), MAX_WATERMARK, "without a split it holds nobody back");
+        harness.push(split(0, 100_000));
+        harness.operator_mut().align_watermarks(0);
+        while harness.advance() == Progress::More {}
+        // One batch beyond the limit, at which it notices.
+        assert_eq!((harness.take_output().len(), watermark(&harness)), (1024, 1022));
+        harness.operator_mut().align_watermarks(3_000);
+        while harness.advance() == Progress::More {}
+        assert_eq!(harness.take_output().len(), 3 * 1024);
+        harness.operator_mut().align_watermarks(MAX_WATERMARK);
+        harness.end();
+        assert_eq!(harness.take_output().len(), 100_000 - 4 * 1024);
+        assert_eq!(watermark(&harness), MAX_WATERMARK);
     }
 
     #[test]

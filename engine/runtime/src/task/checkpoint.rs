@@ -37,6 +37,12 @@ impl Subtask {
             TaskMessage::TriggerCheckpoint(checkpoint) => self.trigger(checkpoint),
             TaskMessage::CheckpointComplete(checkpoint) => self.checkpoint_complete(checkpoint, now)?,
             TaskMessage::CheckpointAborted(checkpoint) => self.abort_checkpoint(checkpoint),
+            TaskMessage::AlignWatermarks(lowest) => {
+                self.chain
+                    .links_mut()
+                    .iter_mut()
+                    .for_each(|link| link.operator_mut().align_watermarks(lowest));
+            }
             TaskMessage::Commit if self.phase == Phase::Drained => {
                 self.commit_ended(now)?;
                 self.phase = Phase::Committing;

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
+use flott_core::Timestamp;
 use flott_core::ids::CheckpointId;
 
 /// What a subtask is told.
@@ -14,6 +15,8 @@ pub enum TaskMessage {
     CheckpointComplete(CheckpointId),
     /// The checkpoint was given up.
     CheckpointAborted(CheckpointId),
+    /// The lowest watermark of the sources that the subtask's source is aligned with.
+    AlignWatermarks(Timestamp),
     /// The whole job has ended: commit.
     Commit,
     /// Stop.
@@ -34,6 +37,9 @@ impl Mailbox {
     /// Adds a message; wake the subtask afterwards.
     pub fn put(&self, message: TaskMessage) {
         let mut messages = self.messages.lock().unwrap_or_else(PoisonError::into_inner);
+        if matches!(message, TaskMessage::AlignWatermarks(_)) {
+            messages.retain(|old| !matches!(old, TaskMessage::AlignWatermarks(_)));
+        }
         if messages.len() >= BOUND {
             let old =
                 messages.iter().position(|old| !matches!(old, TaskMessage::Commit | TaskMessage::Cancel));
