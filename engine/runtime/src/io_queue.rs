@@ -99,15 +99,15 @@ impl<S> Loan<S> {
 
 impl<S> Drop for Loan<S> {
     fn drop(&mut self) {
+        // What was given back may be on loan again.
+        let Some(lent) = self.lent.take() else { return };
+        // The thread was never started, or a job has panicked.
         let mut queue = self.shared.queue();
-        if queue.lent.is_none() {
-            // The thread was never started, or a job has panicked.
-            queue.lent = self.lent.take();
-            queue.fail(Fault::Environment, "blocking work of the operator was broken off".to_owned());
-            self.shared.rests.notify_all();
-            drop(queue);
-            self.waker.wake();
-        }
+        queue.lent = Some(lent);
+        queue.fail(Fault::Environment, "blocking work of the operator was broken off".to_owned());
+        self.shared.rests.notify_all();
+        drop(queue);
+        self.waker.wake();
     }
 }
 
@@ -231,6 +231,23 @@ mod tests {
         go.send(()).unwrap();
         queue.close();
         assert!(queue.is_done(queue.last()).unwrap() && queue.has_room());
+    }
+
+    #[test]
+    fn a_queue_that_rests_between_jobs_goes_on() {
+        let mut queue = IoQueue::new(0_u64, &HarnessConfig::default().info(false));
+        for n in 0..20_000 {
+            let ticket = queue.submit(move |count| {
+                *count += 1;
+                if *count == n + 1 { Ok(()) } else { Err(OperatorError::new(Fault::Flott, "out of turn")) }
+            });
+            // Now and then the thread that worked is just about to rest.
+            if n % 3 == 0 {
+                until_done(&queue, ticket).unwrap();
+            }
+        }
+        until_done(&queue, queue.last()).unwrap();
+        queue.close();
     }
 
     #[test]

@@ -1,15 +1,18 @@
 //! Names who holds a slot.
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use flott_runtime::slot::{Held, SlotActivity};
 
 /// How long a subtask may hold its slot before that is reported; also how often slots are looked at.
 const LIMIT: Duration = Duration::from_millis(100);
 
-/// Reports again when the time has grown by this factor.
+/// Reports the same again when the time has grown by this factor.
 const GROWTH: u32 = 10;
+
+/// How long nothing else is reported of a slot.
+const SILENCE: Duration = Duration::from_secs(10);
 
 /// The slots that are looked after.
 #[derive(Default)]
@@ -19,19 +22,32 @@ pub(super) struct Watchdog {
 
 struct Watched {
     activity: Weak<SlotActivity>,
-    /// What was reported last: since when the slot was held, and for how long.
-    reported: (i64, Duration),
+    reported: Option<Reported>,
+}
+
+/// What was said of a slot last.
+struct Reported {
+    /// Since when it was held, in milliseconds since the epoch.
+    since_millis: i64,
+    /// For how long.
+    time: Duration,
+    at: Instant,
 }
 
 impl Watched {
     /// What is to be reported now.
     fn look(&mut self) -> Option<Held> {
         let held = self.activity.upgrade()?.held(LIMIT)?;
-        let (since, time) = self.reported;
-        if since == held.since_millis && held.time < time * GROWTH {
+        let is_new = match &self.reported {
+            None => true,
+            Some(last) if last.since_millis == held.since_millis => held.time >= last.time * GROWTH,
+            Some(last) => last.at.elapsed() >= SILENCE,
+        };
+        if !is_new {
             return None;
         }
-        self.reported = (held.since_millis, held.time);
+        self.reported =
+            Some(Reported { since_millis: held.since_millis, time: held.time, at: Instant::now() });
         Some(held)
     }
 }
@@ -55,7 +71,7 @@ impl Watchdog {
 
     /// Looks after one more slot.
     pub(super) fn watch(&self, activity: &Arc<SlotActivity>) {
-        let watched = Watched { activity: Arc::downgrade(activity), reported: (0, Duration::ZERO) };
+        let watched = Watched { activity: Arc::downgrade(activity), reported: None };
         self.slots.lock().unwrap_or_else(PoisonError::into_inner).push(watched);
     }
 
