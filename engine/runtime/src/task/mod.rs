@@ -185,6 +185,9 @@ pub enum RunOutcome {
 /// How often operators are asked how much memory they take.
 const MEMORY_INTERVAL: Duration = Duration::from_secs(1);
 
+/// That takes one part of so many of the time at most, if there is very much to look at.
+const MEMORY_SHARE: u32 = 100;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Running,
@@ -334,7 +337,8 @@ impl Subtask {
         let deadline = reading.instant + quantum;
         if reading.instant >= self.note_memory_at {
             self.chain.links().iter().for_each(Link::note_memory);
-            self.note_memory_at = reading.instant + MEMORY_INTERVAL;
+            let took = reading.instant.elapsed();
+            self.note_memory_at = reading.instant + MEMORY_INTERVAL.max(took * MEMORY_SHARE);
         }
         if woken {
             self.chain.wake();

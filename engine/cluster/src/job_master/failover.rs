@@ -1,0 +1,168 @@
+//! What happens when tasks fail or are lost, and when the job is told to stop.
+
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+use flott_core::config::{self, FailoverStrategy};
+use flott_core::ids::{Attempt, ExecutionId, SubtaskId};
+use flott_plan::ExchangeMode;
+use flott_plan::execution_graph::{ExecutionState, JobStatus, ResultPartition, restart_set};
+use flott_plan::restart_strategy::RestartDecision;
+use flott_runtime::task::{TaskFailure, TaskMessage};
+
+use super::{Doom, JobMaster, PendingRestart};
+
+impl JobMaster {
+    /// Whether somebody has yet to read what a subtask gave to a blocking exchange.
+    fn is_still_needed(&self, subtask: SubtaskId) -> bool {
+        let blocking = self.graph.outputs(subtask.vertex).filter(|edge| edge.mode == ExchangeMode::Blocking);
+        let mut readers = blocking.flat_map(|edge| {
+            let consumers = self.graph.consumers(edge.id, subtask.index).into_iter();
+            consumers.map(|index| SubtaskId { vertex: edge.target, index })
+        });
+        readers.any(|reader| !self.executions[&reader].has_ended())
+    }
+
+    pub(super) fn lost(&mut self, executions: &[ExecutionId], reason: &str) {
+        let mut lost = Vec::new();
+        for id in executions {
+            let is_needed = self.is_still_needed(id.subtask);
+            let Some(execution) = self.executions.get_mut(&id.subtask) else { continue };
+            if execution.attempt != id.attempt {
+                continue;
+            }
+            execution.partitions_lost = true;
+            if execution.is_active() {
+                let canceling = execution.state == ExecutionState::Canceling;
+                execution.state = if canceling { ExecutionState::Canceled } else { ExecutionState::Failed };
+                execution.canceling_since = None;
+                if !canceling {
+                    lost.push(id.subtask);
+                }
+            } else if execution.has_ended() && is_needed {
+                // It has ended, but what it gave is gone and has to be given again.
+                lost.push(id.subtask);
+            }
+        }
+        if let Some(first) = lost.first() {
+            let failure = TaskFailure {
+                operator: self.graph.vertex(first.vertex).name.clone(),
+                subtask: first.index,
+                fault: flott_runtime::error::Fault::Environment,
+                message: reason.to_owned(),
+                backtrace: None,
+            };
+            self.failed(&lost, failure);
+        }
+    }
+
+    pub(super) fn failed(&mut self, subtasks: &[SubtaskId], failure: TaskFailure) {
+        tracing::warn!(job = %self.job, error = %failure, backtrace = failure.backtrace, "a task failed");
+        self.give_up_checkpoint("a task failed");
+        self.report.failure = Some(failure.to_string());
+        if matches!(self.status, JobStatus::Failing | JobStatus::Cancelling) {
+            return;
+        }
+        let full = self.configuration.get(&config::FAILOVER_STRATEGY) == FailoverStrategy::Full;
+        let set: BTreeSet<SubtaskId> = if self.committing {
+            subtasks.iter().copied().collect()
+        } else if full {
+            self.graph.subtasks().collect()
+        } else {
+            let available = |partition: ResultPartition| {
+                let subtask =
+                    SubtaskId { vertex: self.graph.edge(partition.edge).source, index: partition.producer };
+                self.executions[&subtask].has_ended() && !self.executions[&subtask].partitions_lost
+            };
+            restart_set(&self.graph, &self.regions, subtasks, available).into_iter().collect()
+        };
+        let chance = f64::from(self.started.elapsed().subsec_nanos() % 1000) / 1000.0;
+        match self.restart_strategy.on_failure(self.started.elapsed(), chance) {
+            RestartDecision::Fail { reason } => {
+                self.become_status(JobStatus::Failing);
+                self.doom = Some(Doom { cause: failure.to_string(), backtrace: failure.backtrace, reason });
+                self.active().into_iter().for_each(|subtask| self.stop(subtask));
+            }
+            RestartDecision::Restart { delay } => {
+                self.restarts += 1;
+                if self.status == JobStatus::Running {
+                    self.become_status(JobStatus::Restarting);
+                }
+                let at = Instant::now() + delay;
+                let mut subtasks = set;
+                if let Some(earlier) = self.pending_restart.take() {
+                    subtasks.extend(earlier.subtasks);
+                }
+                for subtask in &subtasks {
+                    if self.executions[subtask].is_active() {
+                        self.stop(*subtask);
+                    }
+                }
+                self.pending_restart = Some(PendingRestart { subtasks, at });
+            }
+        }
+    }
+
+    /// It cannot end well, whatever is tried: the program is not what was submitted, say.
+    pub(super) fn cannot_run(&mut self, reason: String) {
+        if matches!(self.status, JobStatus::Failing | JobStatus::Cancelling) {
+            return;
+        }
+        self.become_status(JobStatus::Failing);
+        self.pending_restart = None;
+        self.report.failure = Some(reason.clone());
+        let why = "another attempt would end the same way".to_owned();
+        self.doom = Some(Doom { cause: reason, backtrace: None, reason: why });
+        self.active().into_iter().for_each(|subtask| self.stop(subtask));
+    }
+
+    pub(super) fn stop(&mut self, subtask: SubtaskId) {
+        if let Some(execution) = self.executions.get_mut(&subtask)
+            && execution.state.may_become(ExecutionState::Canceling)
+        {
+            execution.state = ExecutionState::Canceling;
+            execution.canceling_since = Some(Instant::now());
+        }
+        self.send(subtask, TaskMessage::Cancel);
+    }
+
+    pub(super) fn cancel(&mut self) {
+        if self.status.may_become(JobStatus::Cancelling) {
+            self.become_status(JobStatus::Cancelling);
+            self.pending_restart = None;
+            self.give_up_checkpoint("the job was cancelled");
+            self.active().into_iter().for_each(|subtask| self.stop(subtask));
+        }
+    }
+
+    pub(super) fn restart(&mut self) {
+        let Some(restart) = self.pending_restart.take() else { return };
+        for subtask in restart.subtasks {
+            if let Some(execution) = self.executions.get_mut(&subtask) {
+                execution.attempt = Attempt(execution.attempt.0 + 1);
+                execution.state = ExecutionState::Created;
+                execution.partitions_lost = false;
+            }
+        }
+        self.become_status(JobStatus::Running);
+        self.schedule();
+    }
+
+    pub(super) fn check_cancellation(&mut self, now: Instant) {
+        let timeout = self.configuration.get(&config::CANCELLATION_TIMEOUT);
+        let overdue: Vec<ExecutionId> = self
+            .executions
+            .iter()
+            .filter(|(_, e)| e.canceling_since.is_some_and(|since| since + timeout <= now))
+            .map(|(subtask, e)| ExecutionId { subtask: *subtask, attempt: e.attempt })
+            .collect();
+        for id in overdue {
+            let name = &self.graph.vertex(id.subtask.vertex).name;
+            tracing::error!(job = %self.job, task = %name, "a task did not stop in time; its worker is given up");
+            if let Some(execution) = self.executions.get_mut(&id.subtask) {
+                execution.canceling_since = None;
+            }
+            self.gateway.give_up_worker_of(id);
+        }
+    }
+}
