@@ -228,6 +228,11 @@ impl<O: Operator> Harness<O> {
         self.try_step().unwrap_or_else(|error| panic!("the operator failed: {error}"))
     }
 
+    /// Whether what was begun is through.
+    pub fn is_through(&self) -> bool {
+        self.current == Current::Nothing
+    }
+
     /// Steps until what was begun is through, and what the operator has left to other threads is done.
     ///
     /// # Errors
@@ -236,8 +241,7 @@ impl<O: Operator> Harness<O> {
         let deadline = Instant::now() + LONGEST_WAIT;
         loop {
             self.try_step()?;
-            let is_through = self.current == Current::Nothing;
-            if is_through && self.operator.is_prepared()? && self.operator.is_committed()? {
+            if self.is_through() && self.operator.is_prepared()? && self.operator.is_committed()? {
                 return Ok(());
             }
             assert!(Instant::now() < deadline, "the operator does not come to an end of it");

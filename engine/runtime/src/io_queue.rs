@@ -4,8 +4,7 @@
 //! a job has failed, the later ones are not begun.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::error::{Fault, OperatorError};
 use crate::operator::OperatorInfo;
@@ -14,10 +13,11 @@ use crate::slot::TaskWaker;
 /// Jobs that may wait; an operator that finds so many takes no more records.
 const MOST_WAITING: usize = 8;
 
-/// How long an operator that closes waits for the jobs it has submitted.
-const LONGEST_WAIT: Duration = Duration::from_secs(10);
-
-type Job<S> = Box<dyn FnOnce(&mut S) -> Result<(), OperatorError> + Send>;
+struct Job<S> {
+    work: Box<dyn FnOnce(&mut S) -> Result<(), OperatorError> + Send>,
+    /// It is done even if the operator closes first.
+    lasting: bool,
+}
 
 /// Names a job of a queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -47,8 +47,6 @@ pub struct IoQueue<S> {
 
 struct Shared<S> {
     queue: Mutex<Queue<S>>,
-    /// Notified when no thread works on the queue any more.
-    rests: Condvar,
 }
 
 struct Queue<S> {
@@ -80,12 +78,13 @@ impl<S> Loan<S> {
                 let mut queue = self.shared.queue();
                 let Some(job) = queue.jobs.pop_front() else {
                     queue.lent = self.lent.take();
-                    self.shared.rests.notify_all();
+                    drop(queue);
+                    self.waker.wake();
                     return;
                 };
                 job
             };
-            let outcome = job(lent);
+            let outcome = (job.work)(lent);
             let mut queue = self.shared.queue();
             queue.done += 1;
             if let Err(error) = outcome {
@@ -105,7 +104,6 @@ impl<S> Drop for Loan<S> {
         let mut queue = self.shared.queue();
         queue.lent = Some(lent);
         queue.fail(Fault::Environment, "blocking work of the operator was broken off".to_owned());
-        self.shared.rests.notify_all();
         drop(queue);
         self.waker.wake();
     }
@@ -122,19 +120,31 @@ impl<S: Send + 'static> IoQueue<S> {
     /// A queue without jobs, for the operator that `info` is of.
     pub fn new(lent: S, info: &OperatorInfo) -> Self {
         let queue = Queue { jobs: VecDeque::new(), lent: Some(lent), done: 0, failure: None };
-        let shared = Shared { queue: Mutex::new(queue), rests: Condvar::new() };
+        let shared = Shared { queue: Mutex::new(queue) };
         Self { shared: Arc::new(shared), io: info.io.clone(), waker: info.waker.clone(), submitted: 0 }
     }
 
-    /// Adds a job.
+    /// Adds a job; it is not done if the operator closes before its turn has come.
     pub fn submit(
         &mut self,
-        job: impl FnOnce(&mut S) -> Result<(), OperatorError> + Send + 'static,
+        work: impl FnOnce(&mut S) -> Result<(), OperatorError> + Send + 'static,
     ) -> Ticket {
+        self.add(Job { work: Box::new(work), lasting: false })
+    }
+
+    /// Adds a job that is done even if the operator closes first: a commit.
+    pub fn submit_lasting(
+        &mut self,
+        work: impl FnOnce(&mut S) -> Result<(), OperatorError> + Send + 'static,
+    ) -> Ticket {
+        self.add(Job { work: Box::new(work), lasting: true })
+    }
+
+    fn add(&mut self, job: Job<S>) -> Ticket {
         self.submitted += 1;
         let mut queue = self.shared.queue();
         if queue.failure.is_none() {
-            queue.jobs.push_back(Box::new(job));
+            queue.jobs.push_back(job);
             if let Some(lent) = queue.lent.take() {
                 let (shared, waker) = (Arc::clone(&self.shared), self.waker.clone());
                 let loan = Loan { shared, waker, lent: Some(lent) };
@@ -168,19 +178,15 @@ impl<S: Send + 'static> IoQueue<S> {
         queue.jobs.len() < MOST_WAITING || queue.failure.is_some()
     }
 
-    /// Waits, with a limit, until all jobs are done: afterwards another attempt may touch what they worked on.
+    /// The operator closes: what has not been begun is dropped, but for what is lasting.
     pub fn close(&mut self) {
-        let deadline = Instant::now() + LONGEST_WAIT;
-        let mut queue = self.shared.queue();
-        while queue.lent.is_none() {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                queue.jobs.clear();
-                return;
-            }
-            let waited = self.shared.rests.wait_timeout(queue, left);
-            queue = waited.unwrap_or_else(PoisonError::into_inner).0;
-        }
+        self.shared.queue().jobs.retain(|job| job.lasting);
+    }
+
+    /// Whether no thread works on it, so that another attempt may touch what the jobs work on. If not, the task is woken when that
+    /// may have changed.
+    pub fn rests(&self) -> bool {
+        self.shared.queue().lent.is_some()
     }
 }
 
@@ -190,6 +196,12 @@ mod tests {
 
     use super::*;
     use crate::harness::HarnessConfig;
+
+    fn until_it_rests<S: Send + 'static>(queue: &IoQueue<S>) {
+        while !queue.rests() {
+            std::thread::yield_now();
+        }
+    }
 
     fn until_done<S: Send + 'static>(queue: &IoQueue<S>, ticket: Ticket) -> Result<(), OperatorError> {
         while !queue.is_done(ticket)? {
@@ -216,11 +228,11 @@ mod tests {
         let never = queue.submit(move |_| sender.send(()).map_err(OperatorError::defect));
         assert_eq!(until_done(&queue, never).unwrap_err().to_string(), "no room");
         assert!(receiver.recv().is_err());
-        queue.close();
+        until_it_rests(&queue);
     }
 
     #[test]
-    fn it_is_full_while_a_job_takes_long_and_closes_when_all_are_done() {
+    fn it_is_full_while_a_job_takes_long_and_rests_when_all_are_done() {
         let mut queue = IoQueue::new((), &HarnessConfig::default().info(false));
         let (go, gone) = sync_channel::<()>(1);
         queue.submit(move |()| gone.recv().map_err(OperatorError::defect));
@@ -228,9 +240,34 @@ mod tests {
             queue.submit(|()| Ok(()));
         }
         assert!(!queue.is_done(queue.last()).unwrap());
+        assert!(!queue.rests());
         go.send(()).unwrap();
-        queue.close();
+        until_it_rests(&queue);
         assert!(queue.is_done(queue.last()).unwrap() && queue.has_room());
+    }
+
+    #[test]
+    fn what_is_lasting_is_done_although_it_closes() {
+        let mut queue = IoQueue::new(Vec::new(), &HarnessConfig::default().info(false));
+        let (go, gone) = sync_channel::<()>(1);
+        let (seen, saw) = sync_channel(1);
+        queue.submit(move |_| gone.recv().map_err(OperatorError::defect));
+        for n in 0..4 {
+            let work = move |numbers: &mut Vec<u32>| {
+                numbers.push(n);
+                Ok(())
+            };
+            if n % 2 == 0 {
+                queue.submit(work)
+            } else {
+                queue.submit_lasting(work)
+            };
+        }
+        queue.submit_lasting(move |numbers| seen.send(numbers.clone()).map_err(OperatorError::defect));
+        queue.close();
+        go.send(()).unwrap();
+        until_it_rests(&queue);
+        assert_eq!(saw.recv().unwrap(), [1, 3]);
     }
 
     #[test]
@@ -247,7 +284,6 @@ mod tests {
             }
         }
         until_done(&queue, queue.last()).unwrap();
-        queue.close();
     }
 
     #[test]
@@ -255,6 +291,6 @@ mod tests {
         let mut queue = IoQueue::new((), &HarnessConfig::default().info(false));
         let ticket = queue.submit(|()| panic!("a defect"));
         assert!(until_done(&queue, ticket).unwrap_err().to_string().contains("broken off"));
-        queue.close();
+        until_it_rests(&queue);
     }
 }

@@ -193,8 +193,14 @@ pub trait Operator: 'static {
         Ok(true)
     }
 
-    /// Called once, last, also after a failure or a cancellation: gives back what the operator holds outside.
+    /// Called once, last, also after a failure (of opening, too) or a cancellation: gives back what the operator holds outside.
     fn close(&mut self) {}
+
+    /// After [`close`](Self::close): whether nothing that the operator has left to other threads is done any more, so that another
+    /// attempt may touch the same files. If not, the task's waker is called when it may be. A task is not over before.
+    fn is_closed(&mut self) -> bool {
+        true
+    }
 }
 
 /// An operator with two inputs (a join). It is always the first of its chain.

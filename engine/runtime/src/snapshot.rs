@@ -7,7 +7,6 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use bytes::Bytes;
 use flott_core::ids::{CheckpointId, ExecutionId};
@@ -77,12 +76,17 @@ struct FileWriting {
     chunks: Option<SyncSender<Vec<u8>>>,
     waiting: VecDeque<Vec<u8>>,
     outcome: Arc<Outcome>,
-    /// Closed when the writing thread has ended.
-    ended: Receiver<()>,
 }
 
-/// How long a task that stops waits for its writing thread, which has only its last chunks to write.
-const LONGEST_WAIT: Duration = Duration::from_secs(10);
+/// A snapshot that nobody wants any more, while its thread writes the last chunks that it was given.
+pub(crate) struct AbandonedSnapshot(Arc<Outcome>);
+
+impl AbandonedSnapshot {
+    /// Whether the thread has ended. If not, it wakes the task when it has.
+    pub(crate) fn is_over(&self) -> bool {
+        self.0.done.load(Ordering::Acquire)
+    }
+}
 
 #[derive(Default)]
 struct Outcome {
@@ -145,14 +149,10 @@ impl SnapshotWriter {
         file.outcome.done.load(Ordering::Acquire)
     }
 
-    /// The task stops: what was begun is given up. When this returns nothing is written any more, so that whoever deletes the
-    /// job's checkpoints deletes all of them.
-    pub(crate) fn abandon(self) {
-        if let Some(FileWriting { chunks, ended, .. }) = self.file {
-            drop(chunks);
-            // An error says that the thread has ended, which is what is waited for.
-            let _ = ended.recv_timeout(LONGEST_WAIT);
-        }
+    /// The task stops: what was begun is given up. Once that is over nothing is written any more, so that whoever deletes the job's
+    /// checkpoints deletes all of them.
+    pub(crate) fn abandon(self) -> Option<AbandonedSnapshot> {
+        self.file.map(|file| AbandonedSnapshot(file.outcome))
     }
 
     /// The snapshot, or why it could not be written.
@@ -191,7 +191,6 @@ impl FileWriting {
         let path = directory.join(&format!("chk-{checkpoint}")).join(&name);
         let outcome = Arc::new(Outcome::default());
         let (sender, chunks) = sync_channel(QUEUED_CHUNKS);
-        let (ending, ended) = sync_channel::<()>(0);
         let (path_there, outcome_there, waker) = (path.clone(), Arc::clone(&outcome), waker.clone());
         io.spawn_blocking(move || {
             if let Err(error) = write_file(&path_there, &chunks, &waker) {
@@ -203,9 +202,8 @@ impl FileWriting {
             }
             outcome_there.done.store(true, Ordering::Release);
             waker.wake();
-            drop(ending);
         });
-        Self { path, chunks: Some(sender), waiting: VecDeque::new(), outcome, ended }
+        Self { path, chunks: Some(sender), waiting: VecDeque::new(), outcome }
     }
 
     fn push(&mut self) -> bool {

@@ -246,6 +246,11 @@ impl WatermarkClock {
         self.idle
     }
 
+    /// No records came, but not because there are none: idleness does not begin.
+    pub fn note_held_back(&mut self, now: Timestamp) {
+        self.active = Some(now);
+    }
+
     /// Records came.
     pub fn note_records(&mut self, now: Timestamp) {
         self.active = Some(now);

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use flott_core::Timestamp;
 use flott_core::ids::{SubtaskId, VertexId};
 use flott_core::time::NO_TIMESTAMP;
-use flott_plan::execution_graph::JobStatus;
+use flott_plan::execution_graph::{ExecutionState, JobStatus};
 use flott_plan::{JobGraph, OperatorKey};
 use flott_runtime::task::TaskMessage;
 
@@ -57,8 +57,11 @@ impl JobMaster {
         let groups = self.aligned.groups.iter();
         let lowest: Vec<(String, Vec<SubtaskId>, Timestamp)> = groups
             .filter_map(|(group, sources)| {
-                let (readers, watermarks): (Vec<_>, Vec<_>) =
-                    sources.iter().flat_map(|source| self.watermarks(*source)).unzip();
+                let mut all = Vec::new();
+                for source in sources {
+                    all.extend(self.watermarks(*source)?);
+                }
+                let (readers, watermarks): (Vec<_>, Vec<_>) = all.into_iter().unzip();
                 // Of one that has just begun nothing is known.
                 let known = watermarks.into_iter().filter(|watermark| *watermark != NO_TIMESTAMP);
                 Some((group.clone(), readers, known.min()?))
@@ -73,14 +76,17 @@ impl JobMaster {
         }
     }
 
-    /// How far the running readers of a source have come.
-    fn watermarks(&self, (vertex, key): (VertexId, OperatorKey)) -> Vec<(SubtaskId, Timestamp)> {
-        let subtasks = self.executions.iter().filter(|(subtask, execution)| {
-            subtask.vertex == vertex && execution.is_active() && !execution.has_ended()
-        });
-        subtasks
-            .filter_map(|(subtask, execution)| {
-                let (_, metrics) = execution.metrics.iter().find(|(of, _)| *of == key)?;
+    /// How far the readers of a source have come that have not ended; none while one of them is still to run again.
+    fn watermarks(&self, (vertex, key): (VertexId, OperatorKey)) -> Option<Vec<(SubtaskId, Timestamp)>> {
+        let readers = self
+            .executions
+            .iter()
+            .filter(|(subtask, execution)| subtask.vertex == vertex && !execution.has_ended());
+        readers
+            .map(|(subtask, execution)| {
+                // What there is of an earlier attempt is no longer so.
+                let metrics = execution.metrics.iter().filter(|_| execution.state == ExecutionState::Running);
+                let (_, metrics) = metrics.into_iter().find(|(of, _)| *of == key)?;
                 Some((*subtask, metrics.watermark.load(Ordering::Relaxed)))
             })
             .collect()

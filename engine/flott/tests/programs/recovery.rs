@@ -1,10 +1,12 @@
 //! Failures in the middle: what is committed is what an undisturbed run would have written.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use flott::prelude::*;
+use flott::runtime::operator::OperatorInfo;
+use flott::runtime::slot::TaskWaker;
 use flott::runtime::source::GeneratorSource;
 
 use crate::support::{counted, environment, lines_in, recovering};
@@ -158,4 +160,90 @@ fn a_failure_replays_nothing_of_another_pipeline() {
         numbers.sort_unstable();
         assert!(numbers.into_iter().eq(0..10_000));
     }
+}
+
+/// A sink that leaves its work to others: what it prepares, and its closing, takes many looks.
+#[derive(Clone, Default)]
+struct Patient {
+    written: Arc<Mutex<Vec<i64>>>,
+    /// Writers that have not been closed to the end.
+    alive: Arc<AtomicU64>,
+}
+
+struct PatientWriter {
+    sink: Patient,
+    waker: TaskWaker,
+    taken: Vec<i64>,
+    looks: u32,
+}
+
+impl Sink<i64> for Patient {
+    type Writer = PatientWriter;
+
+    fn writer(&self, info: &OperatorInfo) -> Result<PatientWriter, OperatorError> {
+        assert_eq!(self.alive.fetch_add(1, Ordering::SeqCst), 0, "the attempt before still writes");
+        Ok(PatientWriter { sink: self.clone(), waker: info.waker.clone(), taken: Vec::new(), looks: 0 })
+    }
+}
+
+impl PatientWriter {
+    fn look(&mut self) -> bool {
+        self.looks += 1;
+        if !self.looks.is_multiple_of(100) {
+            self.waker.wake();
+            return false;
+        }
+        true
+    }
+}
+
+impl SinkWriter<i64> for PatientWriter {
+    fn write(&mut self, record: i64, _time: Timestamp) -> Result<(), OperatorError> {
+        self.taken.push(record);
+        Ok(())
+    }
+
+    fn prepare_commit(&mut self) -> Result<Vec<Vec<u8>>, OperatorError> {
+        self.looks = 0;
+        Ok(Vec::new())
+    }
+
+    fn is_prepared(&mut self) -> Result<bool, OperatorError> {
+        let done = self.look();
+        if done {
+            self.sink.written.lock().unwrap().append(&mut self.taken);
+        }
+        Ok(done)
+    }
+
+    fn close(&mut self) {
+        self.looks = 0;
+    }
+
+    fn is_closed(&mut self) -> bool {
+        let done = self.look();
+        if done {
+            self.sink.alive.fetch_sub(1, Ordering::SeqCst);
+        }
+        done
+    }
+}
+
+#[test]
+fn what_a_sink_has_left_to_others_is_waited_for_at_the_end_and_before_the_next_attempt() {
+    let folder = tempfile::tempdir().unwrap();
+    let env = recovering_environment(folder.path(), &[]);
+    env.set_parallelism(1).unwrap();
+    let (sink, saboteur) = (Patient::default(), Saboteur::new(5, 400));
+    env.generate_sequence(1, 3_000)
+        .map(move |n| {
+            saboteur.pass();
+            n
+        })
+        .sink_to(sink.clone());
+    env.execute("patient").unwrap();
+    // Without commits, what was written before a failure is written again: but nothing is missing.
+    let written: std::collections::BTreeSet<i64> = sink.written.lock().unwrap().iter().copied().collect();
+    assert!(written.into_iter().eq(1..=3_000));
+    assert_eq!(sink.alive.load(Ordering::SeqCst), 0);
 }

@@ -112,6 +112,8 @@ pub trait ErasedOperator {
     -> Result<(), OperatorError>;
     /// See [`Operator::close`].
     fn close(&mut self);
+    /// See [`Operator::is_closed`].
+    fn is_closed(&mut self) -> bool;
     /// See [`Operator::is_ready`].
     fn is_ready(&self) -> bool;
     /// See [`Operator::holds_input`].
@@ -249,6 +251,10 @@ impl<O: Operator> ErasedOperator for OneInput<O> {
 
     fn close(&mut self) {
         self.operator.close();
+    }
+
+    fn is_closed(&mut self) -> bool {
+        self.operator.is_closed()
     }
 
     fn is_ready(&self) -> bool {
@@ -390,6 +396,10 @@ impl<O: TwoInputOperator> ErasedOperator for TwoInput<O> {
 
     fn close(&mut self) {
         self.operator.close();
+    }
+
+    fn is_closed(&mut self) -> bool {
+        true
     }
 
     fn is_ready(&self) -> bool {

@@ -90,6 +90,12 @@ pub trait SinkWriter<T>: 'static {
 
     /// Called once, last, also after a failure: gives up what was neither committed nor pre-committed.
     fn close(&mut self) {}
+
+    /// After [`close`](Self::close): whether other threads are through with what it has left to them, so that another attempt may write.
+    /// If not, the task's waker must be called once they are.
+    fn is_closed(&mut self) -> bool {
+        true
+    }
 }
 
 /// Pre-committed handles, each with the checkpoint it belongs to.
@@ -216,6 +222,10 @@ impl<T: Data, S: Sink<T>> Operator for SinkOperator<T, S> {
         if let Some(writer) = &mut self.writer {
             writer.close();
         }
+    }
+
+    fn is_closed(&mut self) -> bool {
+        self.writer.as_mut().is_none_or(SinkWriter::is_closed)
     }
 }
 

@@ -153,10 +153,9 @@ impl<T: Data> FileSink<T> {
         if parts.is_empty() {
             return Ok(());
         }
-        let committed = self.submit(move |_| commit(&parts))?;
-        if let Some(opened) = &mut self.opened {
-            opened.committed = committed;
-        }
+        let opened = self.opened.as_mut().ok_or_else(not_opened)?;
+        let work = move |_: &mut PartFile| commit(&parts).map_err(OperatorError::environment);
+        opened.committed = opened.files.submit_lasting(work);
         Ok(())
     }
 
@@ -191,8 +190,7 @@ impl<T: Data> FileSink<T> {
                 }
             }
         }
-        self.submit(move |_| commit(&complete))?;
-        Ok(())
+        self.begin_commit(complete)
     }
 }
 
@@ -241,17 +239,14 @@ impl<T: Data> Operator for FileSink<T> {
         context: &mut OperatorContext<'_>,
     ) -> Result<(), OperatorError> {
         let opened = self.opened.as_ref().ok_or_else(not_opened)?;
-        if !opened.files.is_done(opened.looked)? {
-            return Ok(());
-        }
-        while let Some((record, _)) = input.next() {
-            (self.encode)(&record, &mut self.buffer);
-            if self.buffer.len() >= BUFFER_BYTES {
-                self.write_out(context)?;
-                if !self.is_ready() {
-                    break;
-                }
+        opened.files.is_done(opened.looked)?;
+        while self.is_ready() {
+            // One buffer, then the queue is asked again.
+            while self.buffer.len() < BUFFER_BYTES {
+                let Some((record, _)) = input.next() else { return Ok(()) };
+                (self.encode)(&record, &mut self.buffer);
             }
+            self.write_out(context)?;
         }
         Ok(())
     }
@@ -336,6 +331,10 @@ impl<T: Data> Operator for FileSink<T> {
         if let Some(opened) = &mut self.opened {
             opened.files.close();
         }
+    }
+
+    fn is_closed(&mut self) -> bool {
+        self.opened.as_ref().is_none_or(|opened| opened.files.rests())
     }
 }
 
@@ -422,6 +421,36 @@ mod tests {
         let (numbers, hidden) = seen(folder.path());
         assert!(numbers.into_iter().eq(0..20));
         assert_eq!(hidden, 0);
+    }
+
+    #[test]
+    fn a_slow_disk_is_given_no_more_than_fits_the_queue() {
+        let folder = tempfile::tempdir().unwrap();
+        const RECORD: usize = 200_000;
+        let encode = |_: &u64, out: &mut Vec<u8>| out.resize(out.len() + RECORD, b'x');
+        let sink = FileSink::new(FsPath::local(folder.path()), Arc::new(encode), FileSinkOptions::default());
+        let mut harness = Harness::new(sink);
+        harness.settle().unwrap();
+        let (go, gone) = std::sync::mpsc::sync_channel::<()>(1);
+        let blocked = move |_: &mut PartFile| {
+            let _ = gone.recv();
+            Ok(())
+        };
+        harness.operator_mut().submit(blocked).unwrap();
+        // Each fills the buffer alone, and comes in a batch of its own.
+        let taken = (0..100).position(|n| {
+            harness.begin(vec![(n, 0)]);
+            harness.step();
+            !harness.is_through()
+        });
+        assert!(taken.is_some_and(|taken| taken < 10), "{taken:?} batches were taken");
+        go.send(()).unwrap();
+        harness.settle().unwrap();
+        let handles = end(&mut harness);
+        harness.commit(&handles);
+        harness.settle().unwrap();
+        let file = fs::read_dir(folder.path()).unwrap().next().unwrap().unwrap();
+        assert_eq!(fs::metadata(file.path()).unwrap().len(), RECORD as u64 * (taken.unwrap() as u64 + 1));
     }
 
     #[test]

@@ -68,6 +68,9 @@ impl<T: Data + Display> Operator for PrintSink<T> {
         _out: &mut Collector<()>,
         context: &mut OperatorContext<'_>,
     ) -> Result<(), OperatorError> {
+        if !self.is_ready() {
+            return Ok(());
+        }
         let mut lines = Vec::new();
         while let Some((record, _)) = input.next() {
             let written = if context.info.parallelism > 1 {
@@ -78,9 +81,11 @@ impl<T: Data + Display> Operator for PrintSink<T> {
             written.map_err(OperatorError::user)?;
         }
         let output = self.output()?;
-        let before = output.last();
-        output.submit(move |()| print(&lines));
-        output.is_done(before).map(|_| ())
+        output.is_done(output.last())?;
+        if !lines.is_empty() {
+            output.submit(move |()| print(&lines));
+        }
+        Ok(())
     }
 
     fn end(&mut self, _: &mut Collector<()>, _: &mut OperatorContext<'_>) -> Result<Progress, OperatorError> {
@@ -100,5 +105,12 @@ impl<T: Data + Display> Operator for PrintSink<T> {
     fn is_prepared(&mut self) -> Result<bool, OperatorError> {
         let prepared = self.prepared;
         self.output()?.is_done(prepared)
+    }
+
+    fn close(&mut self) {
+        // Who reads standard output may take for ever to read on: nobody waits for that.
+        if let Some(output) = &mut self.output {
+            output.close();
+        }
     }
 }

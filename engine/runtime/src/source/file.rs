@@ -211,7 +211,7 @@ impl OpenSplit {
                     let next = self.blocks.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
                     let Some(block) = next else {
                         file.is_done(file.last())?;
-                        return Ok(ReadProgress::Waiting);
+                        return Ok(ReadProgress::Fetching);
                     };
                     let is_last = block.is_none();
                     let used = self.lines.feed(block);

@@ -102,6 +102,8 @@ pub enum ReadProgress {
     More,
     /// Nothing now; the task's waker is called when there may be more.
     Waiting,
+    /// What comes next is being fetched; the task's waker is called when it is here. The source is not idle meanwhile.
+    Fetching,
     /// The split is read to its end.
     SplitFinished,
 }

@@ -30,10 +30,12 @@ pub struct SourceReaderOperator<S: Source> {
     active: Option<Stamper<S::Out>>,
     /// Splits that wait for their turn, with what stamps those that were begun.
     waiting: VecDeque<WaitingSplit<S>>,
-    /// When the next waiting split has its turn.
+    /// When the next waiting split has its turn. The turn of the one in hand begins when it has been fetched.
     turn_ends: Timestamp,
     /// The watermark beyond which nothing is read, if watermarks are aligned.
     limit: Option<Timestamp>,
+    /// Nothing is read because of that.
+    held_back: bool,
     opened: Option<Opened<S>>,
 }
 
@@ -58,6 +60,7 @@ impl<S: Source> SourceReaderOperator<S> {
             waiting: VecDeque::new(),
             turn_ends,
             limit: None,
+            held_back: false,
             opened: None,
         }
     }
@@ -102,14 +105,21 @@ impl<S: Source> SourceReaderOperator<S> {
             };
             opened.reader.start(split)?;
             self.active = Some(stamper.unwrap_or_else(|| Stamper::new(&self.strategy)));
-            self.turn_ends = now.saturating_add(opened.turn);
+            self.turn_ends = Timestamp::MAX;
         }
         let ahead = self.furthest_behind(now);
-        if self.limit.is_some_and(|limit| ahead > limit) {
+        self.held_back = self.limit.is_some_and(|limit| ahead > limit);
+        if self.held_back {
+            opened.clock.note_held_back(now);
             opened.clock.tick(ahead, now, out);
             return Ok(Progress::Waiting);
         }
         let read = opened.reader.read(out)?;
+        if read == ReadProgress::Fetching {
+            opened.clock.note_held_back(now);
+        } else if self.turn_ends == Timestamp::MAX {
+            self.turn_ends = now.saturating_add(opened.turn);
+        }
         if self.active.as_mut().is_some_and(|stamper| stamper.stamp(out)) {
             opened.clock.note_records(now);
         }
@@ -125,7 +135,7 @@ impl<S: Source> SourceReaderOperator<S> {
                 opened.clock.tick(watermark, now, out);
                 Progress::More
             }
-            ReadProgress::Waiting => {
+            ReadProgress::Waiting | ReadProgress::Fetching => {
                 opened.clock.tick(watermark, now, out);
                 Progress::Waiting
             }
@@ -203,8 +213,10 @@ impl<S: Source> Operator for SourceReaderOperator<S> {
 
     fn next_timer(&self) -> Option<Timestamp> {
         let opened = self.opened.as_ref()?;
-        let reader = self.active.as_ref().and_then(|_| opened.reader.next_timer());
-        let turn = (self.active.is_some() && !self.waiting.is_empty()).then_some(self.turn_ends);
+        let reads = self.active.is_some() && !self.held_back;
+        let reader = if reads { opened.reader.next_timer() } else { None };
+        let takes_turns = reads && !self.waiting.is_empty() && self.turn_ends < Timestamp::MAX;
+        let turn = takes_turns.then_some(self.turn_ends);
         [reader, turn, opened.clock.next_timer()].into_iter().flatten().min()
     }
 
@@ -346,8 +358,11 @@ mod tests {
     fn an_aligned_reader_waits_for_the_group() {
         let strategy = WatermarkStrategy::for_monotonous_timestamps()
             .with_timestamp_assigner(|n: &i64, _| *n)
+            .with_idleness(Duration::from_secs(1))
             .with_watermark_alignment("all", Duration::from_millis(500));
-        let source = Arc::new(Numbers::new(100_000, |index| index as i64));
+        // At this pace it wants to be called again and again.
+        let source = Numbers::new(100_000, |index| index as i64).with_records_per_second(1e9);
+        let source = Arc::new(source);
         let mut harness = Harness::new(SourceReaderOperator::new(source, strategy));
         let watermark = |harness: &Harness<SourceReaderOperator<Numbers>>| {
             harness.info().metrics.watermark.load(Ordering::Relaxed)
@@ -356,12 +371,23 @@ mod tests {
         assert_eq!(watermark(&harness), MAX_WATERMARK, "without a split it holds nobody back");
         harness.push(split(0, 100_000));
         harness.operator_mut().align_watermarks(0);
-        while harness.advance() == Progress::More {}
+        let until_held_back = |harness: &mut Harness<SourceReaderOperator<Numbers>>| {
+            let deadline = std::time::Instant::now() + Duration::from_secs(30);
+            harness.advance();
+            while !harness.operator().held_back {
+                assert!(std::time::Instant::now() < deadline);
+                harness.advance();
+            }
+        };
+        until_held_back(&mut harness);
         // One batch beyond the limit, at which it notices.
         assert_eq!((harness.take_output().len(), watermark(&harness)), (1024, 1022));
         harness.operator_mut().align_watermarks(3_000);
-        while harness.advance() == Progress::More {}
+        until_held_back(&mut harness);
         assert_eq!(harness.take_output().len(), 3 * 1024);
+        // Held back for long, it is not idle, and nothing wakes it before that could begin.
+        harness.set_processing_time(60_000);
+        assert_eq!((harness.take_idle(), harness.operator().next_timer()), (0, Some(61_000)));
         harness.operator_mut().align_watermarks(MAX_WATERMARK);
         harness.end();
         assert_eq!(harness.take_output().len(), 100_000 - 4 * 1024);

@@ -77,20 +77,11 @@ pub(super) fn assemble(spec: TaskSpec) -> Result<Subtask, TaskFailure> {
         gates.push((input.input, gate));
     }
 
-    let mut chain = Chain::new(links);
-    for index in (0..chain.links().len()).rev() {
-        let opened = chain.links_mut()[index].call(now(), |operator, context| {
-            operator.open(context)?;
-            context.state.finish_declarations(spec.context.allow_non_restored_state)?;
-            Ok(())
-        });
-        opened.map_err(|error| fail(&vertex.operators[index].name, error))?;
-    }
-    let has_inputs = !gates.is_empty();
-    let ended_before = spec.restore.ended.is_some();
+    let chain = Chain::new(links);
+    let unopened = chain.links().len();
     let last_watermark = vec![NO_TIMESTAMP; gates.len()];
     let name = format!("{} ({}/{})", vertex.name, subtask + 1, vertex.parallelism).into();
-    let mut subtask = Subtask {
+    Ok(Subtask {
         spec,
         chain,
         gates,
@@ -104,17 +95,35 @@ pub(super) fn assemble(spec: TaskSpec) -> Result<Subtask, TaskFailure> {
         phase: Phase::Running,
         name,
         note_memory_at: std::time::Instant::now(),
-    };
-    if ended_before {
-        subtask.pass_end_on();
-    } else if !has_inputs {
-        // Without inputs all input has come: the operator emits what it has in the steps of its end.
-        subtask.chain.head_mut().push(LinkElement::End);
-    }
-    Ok(subtask)
+        unopened,
+        final_handles: None,
+        closing: None,
+    })
 }
 
 impl Subtask {
+    /// Opens the operators, the last first.
+    pub(super) fn open(&mut self) -> Result<(), TaskFailure> {
+        let allow = self.spec.context.allow_non_restored_state;
+        while self.unopened > 0 {
+            // It counts from now on: whatever opening does, it is closed.
+            self.unopened -= 1;
+            let opened = self.chain.links_mut()[self.unopened].call(now(), |operator, context| {
+                operator.open(context)?;
+                context.state.finish_declarations(allow)?;
+                Ok(())
+            });
+            opened.map_err(|error| self.failure(self.unopened, error))?;
+        }
+        if self.spec.restore.ended.is_some() {
+            self.pass_end_on();
+        } else if self.gates.is_empty() {
+            // Without inputs all input has come: the operator emits what it has in the steps of its end.
+            self.chain.head_mut().push(LinkElement::End);
+        }
+        Ok(())
+    }
+
     /// An earlier attempt had ended: its consumers only need to know that.
     fn pass_end_on(&mut self) {
         for output in &mut self.outputs {

@@ -8,7 +8,7 @@ use super::{FinalHandles, Phase, Subtask, TaskEvent, TaskFailure, TaskMessage};
 use crate::chain::{BoxedOperator, Now};
 use crate::error::{Fault, OperatorError};
 use crate::exchange::output::Output;
-use crate::snapshot::SnapshotWriter;
+use crate::snapshot::{AbandonedSnapshot, SnapshotWriter};
 
 /// How long one step of writing a snapshot may hold up records, and how long records hold up the next.
 pub(super) const SNAPSHOT_STEP: Duration = Duration::from_millis(1);
@@ -85,11 +85,9 @@ impl Subtask {
         }
     }
 
-    /// The task stops: nothing may be written for it any more.
-    pub(super) fn abandon_snapshot(&mut self) {
-        if let Some(snapshot) = self.snapshot.take() {
-            snapshot.writer.abandon();
-        }
+    /// The task stops: what is being written is given up.
+    pub(super) fn abandon_snapshot(&mut self) -> Option<AbandonedSnapshot> {
+        self.snapshot.take().and_then(|snapshot| snapshot.writer.abandon())
     }
 
     fn abort_checkpoint(&mut self, checkpoint: CheckpointId) {
@@ -185,7 +183,15 @@ impl Subtask {
         checked.map_err(|error| self.failure(0, error))?;
         let handles = match &self.spec.restore.ended {
             Some(handles) => handles.clone(),
-            None => self.final_handles(now)?,
+            None => {
+                if self.final_handles.is_none() {
+                    self.final_handles = Some(self.final_handles(now)?);
+                }
+                if !self.all_operators(|operator| operator.is_prepared())? {
+                    return Ok(None);
+                }
+                self.final_handles.take().unwrap_or_default()
+            }
         };
         if handles.is_empty() {
             return Ok(Some(TaskEvent::Finished));

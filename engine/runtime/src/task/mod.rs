@@ -11,6 +11,7 @@ mod mailbox;
 mod panics;
 
 pub use mailbox::{Mailbox, TaskMessage};
+use panics::CaughtPanic;
 pub use panics::install_panic_hook;
 
 use std::collections::HashMap;
@@ -33,7 +34,7 @@ use crate::exchange::output::Output;
 use crate::metrics::OperatorMetrics;
 use crate::program::Program;
 use crate::slot::{TaskWaker, now};
-use crate::snapshot::{SnapshotTarget, StateHandle, SubtaskSnapshot};
+use crate::snapshot::{AbandonedSnapshot, SnapshotTarget, StateHandle, SubtaskSnapshot};
 use checkpoint::{SNAPSHOT_STEP, SnapshotInHand};
 
 /// What a subtask goes on from.
@@ -217,7 +218,23 @@ pub struct Subtask {
     name: Arc<str>,
     /// When the memory that operators take is looked at again.
     note_memory_at: Instant,
+    /// The operators before this one were never opened.
+    unopened: usize,
+    /// What is to be committed after the end, while it is being prepared.
+    final_handles: Option<FinalHandles>,
+    closing: Option<Closing>,
 }
+
+/// A subtask that is over, while something it has begun is still being done by other threads.
+struct Closing {
+    /// What is told in the end.
+    event: TaskEvent,
+    since: Instant,
+    snapshot: Option<AbandonedSnapshot>,
+}
+
+/// How long a subtask that is over waits for what it has begun. Whoever told it to stop waits as long as the cancellation timeout says.
+const LONGEST_CLOSE: Duration = Duration::from_secs(60);
 
 enum Turn {
     More,
@@ -230,12 +247,10 @@ impl Subtask {
     pub fn start(spec: TaskSpec) -> Option<Self> {
         let (execution, listener) = (spec.execution, Arc::clone(&spec.listener));
         let vertex_name = assemble::vertex_name(&spec);
-        let started = panics::caught(|| assemble::assemble(spec));
-        let failure = match started {
-            Ok(Ok(subtask)) => {
-                let metrics = subtask.chain.links().iter();
-                let metrics = metrics.map(|link| (*link.key(), Arc::clone(&link.info().metrics))).collect();
-                listener.event(execution, TaskEvent::Running { metrics });
+        let assembled = panics::caught(|| assemble::assemble(spec));
+        let failure = match assembled {
+            Ok(Ok(mut subtask)) => {
+                subtask.begin();
                 return Some(subtask);
             }
             Ok(Err(failure)) => failure,
@@ -251,6 +266,25 @@ impl Subtask {
         None
     }
 
+    /// Opens the operators; if that fails, the subtask is over.
+    fn begin(&mut self) {
+        let failure = match panics::caught(|| self.open()) {
+            Ok(Ok(())) => {
+                let metrics = self.chain.links().iter();
+                let metrics = metrics.map(|link| (*link.key(), Arc::clone(&link.info().metrics))).collect();
+                return self.tell(TaskEvent::Running { metrics });
+            }
+            Ok(Err(failure)) => failure,
+            Err(panic) => self.panicked(self.unopened, panic),
+        };
+        self.close(TaskEvent::Failed(failure));
+    }
+
+    fn panicked(&self, operator: usize, panic: CaughtPanic) -> TaskFailure {
+        let CaughtPanic { message, backtrace } = panic;
+        TaskFailure { message, backtrace, ..self.failure(operator, OperatorError::new(Fault::User, "")) }
+    }
+
     /// The vertex's name and the subtask's number.
     pub fn name(&self) -> Arc<str> {
         Arc::clone(&self.name)
@@ -263,27 +297,26 @@ impl Subtask {
 
     /// Runs the subtask for at most about `quantum`. `woken`: something it may have waited for has happened.
     pub fn run(&mut self, woken: bool, quantum: Duration) -> RunOutcome {
+        if self.closing.is_some() {
+            return self.try_close();
+        }
         let turn = panics::caught(|| self.turn(woken, quantum));
         let event = match turn {
             Ok(Ok(Turn::More)) => return RunOutcome::Continue { more: true, wake_at: None },
             Ok(Ok(Turn::Wait)) => return RunOutcome::Continue { more: false, wake_at: self.wake_at() },
             Ok(Ok(Turn::Over(event))) => event,
             Ok(Err(failure)) => TaskEvent::Failed(failure),
-            Err(panic) => TaskEvent::Failed(TaskFailure {
-                fault: Fault::User,
-                message: panic.message,
-                backtrace: panic.backtrace,
-                ..self.failure(self.chain.working(), OperatorError::new(Fault::User, ""))
-            }),
+            Err(panic) => TaskEvent::Failed(self.panicked(self.chain.working(), panic)),
         };
-        // Told last: another attempt may begin as soon as this one is known to be over.
-        self.close();
-        self.tell(event);
-        RunOutcome::Over
+        self.close(event);
+        self.try_close()
     }
 
     /// Sends what waits for a full batch; returns when the subtask wants a turn.
     pub fn flush_partial_batches(&mut self) -> Option<Instant> {
+        if let Some(closing) = &self.closing {
+            return Some(closing.since + LONGEST_CLOSE);
+        }
         for output in &mut self.outputs {
             if output.flush_at().is_some() {
                 output.flush();
@@ -316,9 +349,11 @@ impl Subtask {
         }
     }
 
-    fn close(&mut self) {
-        self.abandon_snapshot();
-        for link in self.chain.links_mut() {
+    /// The subtask is over, by `event`: it is told once nothing is done any more.
+    fn close(&mut self, event: TaskEvent) {
+        let snapshot = self.abandon_snapshot();
+        self.closing = Some(Closing { event, since: Instant::now(), snapshot });
+        for link in &mut self.chain.links_mut()[self.unopened..] {
             // Closing must not keep the other operators from closing.
             let _ = panics::caught(|| {
                 let _ = link.call(now(), |operator, _| {
@@ -330,6 +365,28 @@ impl Subtask {
         for (_, gate) in &mut self.gates {
             gate.release_held();
         }
+    }
+
+    /// Tells the last event if nothing is done any more: another attempt may begin as soon as this one is known to be over.
+    fn try_close(&mut self) -> RunOutcome {
+        let operators = &mut self.chain.links_mut()[self.unopened..];
+        // Who panics here will not say anything better later.
+        let mut is_closed =
+            |link: &mut Link| panics::caught(|| link.operator_mut().is_closed()).unwrap_or(true);
+        let mut done = operators.iter_mut().all(&mut is_closed);
+        let Some(closing) = &self.closing else { return RunOutcome::Over };
+        done &= closing.snapshot.as_ref().is_none_or(AbandonedSnapshot::is_over);
+        let give_up_at = closing.since + LONGEST_CLOSE;
+        if !done && Instant::now() < give_up_at {
+            return RunOutcome::Continue { more: false, wake_at: Some(give_up_at) };
+        }
+        if !done {
+            tracing::error!(subtask = %self.name, "what a subtask has begun is not over after {LONGEST_CLOSE:?}; nobody waits any more");
+        }
+        if let Some(closing) = self.closing.take() {
+            self.tell(closing.event);
+        }
+        RunOutcome::Over
     }
 
     fn turn(&mut self, woken: bool, quantum: Duration) -> Result<Turn, TaskFailure> {
