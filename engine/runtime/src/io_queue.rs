@@ -13,8 +13,10 @@ use crate::slot::TaskWaker;
 /// Jobs that may wait; an operator that finds so many takes no more records.
 const MOST_WAITING: usize = 8;
 
+type Work<S> = Box<dyn FnOnce(&mut S) -> Result<(), OperatorError> + Send>;
+
 struct Job<S> {
-    work: Box<dyn FnOnce(&mut S) -> Result<(), OperatorError> + Send>,
+    work: Work<S>,
     /// It is done even if the operator closes first.
     lasting: bool,
 }
