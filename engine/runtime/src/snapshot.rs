@@ -91,7 +91,33 @@ impl AbandonedSnapshot {
 #[derive(Default)]
 struct Outcome {
     done: AtomicBool,
-    error: Mutex<Option<String>>,
+    /// None: the thread has not come to its end, by itself.
+    written: Mutex<Option<Result<(), String>>>,
+}
+
+impl Outcome {
+    fn set(&self, written: Result<(), String>) {
+        *self.written.lock().unwrap_or_else(PoisonError::into_inner) = Some(written);
+    }
+
+    /// Why it was not written, if it was not.
+    fn error(&self) -> Option<String> {
+        let written = self.written.lock().unwrap_or_else(PoisonError::into_inner).take();
+        written.unwrap_or_else(|| Err("the thread that writes the snapshot was broken off".to_owned())).err()
+    }
+}
+
+/// Says that the thread is over, however it came to that.
+struct Ending {
+    outcome: Arc<Outcome>,
+    waker: TaskWaker,
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.outcome.done.store(true, Ordering::Release);
+        self.waker.wake();
+    }
 }
 
 /// The bytes handed over at a time.
@@ -158,9 +184,7 @@ impl SnapshotWriter {
     /// The snapshot, or why it could not be written.
     pub(crate) fn finish(self) -> Result<SubtaskSnapshot, String> {
         let Self { buffer, parts, file, .. } = self;
-        if let Some(file) = &file
-            && let Some(error) = file.outcome.error.lock().unwrap_or_else(PoisonError::into_inner).take()
-        {
+        if let Some(error) = file.as_ref().and_then(|file| file.outcome.error()) {
             return Err(error);
         }
         let buffer = Bytes::from(buffer);
@@ -192,16 +216,17 @@ impl FileWriting {
         let outcome = Arc::new(Outcome::default());
         let (sender, chunks) = sync_channel(QUEUED_CHUNKS);
         let (path_there, outcome_there, waker) = (path.clone(), Arc::clone(&outcome), waker.clone());
+        let ending = Ending { outcome: outcome_there, waker };
         io.spawn_blocking(move || {
-            if let Err(error) = write_file(&path_there, &chunks, &waker) {
-                *outcome_there.error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.to_string());
+            let Ending { outcome, waker } = &ending;
+            let written = write_file(&path_there, &chunks, waker);
+            if written.is_err() {
                 // What still comes goes nowhere: the checkpoint is declined once all of it has been taken.
                 while chunks.recv().is_ok() {
                     waker.wake();
                 }
             }
-            outcome_there.done.store(true, Ordering::Release);
-            waker.wake();
+            outcome.set(written.map_err(|error| error.to_string()));
         });
         Self { path, chunks: Some(sender), waiting: VecDeque::new(), outcome }
     }

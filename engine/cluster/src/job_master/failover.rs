@@ -142,6 +142,10 @@ impl JobMaster {
                 execution.attempt = Attempt(execution.attempt.0 + 1);
                 execution.state = ExecutionState::Created;
                 execution.partitions_lost = false;
+                if !self.committing {
+                    // They were the attempt's before.
+                    execution.handles.clear();
+                }
             }
         }
         self.become_status(JobStatus::Running);

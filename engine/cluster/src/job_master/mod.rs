@@ -319,7 +319,8 @@ impl JobMaster {
                 self.checkpoint_failed(checkpoint, &reason)
             }
             TaskEvent::Drained(handles) => {
-                if let Some(execution) = self.executions.get_mut(&id.subtask) {
+                let execution = self.executions.get_mut(&id.subtask);
+                if let Some(execution) = execution.filter(|e| e.state == ExecutionState::Drained) {
                     execution.handles = handles;
                 }
                 if self.bytes_to_commit() > MAX_COLLECTED_BYTES {

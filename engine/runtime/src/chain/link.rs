@@ -216,14 +216,14 @@ impl Link {
     pub(super) fn step(
         &mut self,
         downstream: &mut Downstream<'_>,
-        barriers: &mut Vec<CheckpointId>,
+        passed: &mut Option<CheckpointId>,
         now: Now,
     ) -> Result<(), OperatorError> {
         let firing = !matches!(self.current, Current::Nothing | Current::Batch);
         if firing && self.barrier_is_next() {
             // A barrier is taken between two steps of a firing: what has not fired is in the state.
             if let Some(LinkElement::Barrier(barrier)) = self.queue.pop_front() {
-                return self.take_barrier(barrier, downstream, barriers, now);
+                return self.take_barrier(barrier, downstream, passed, now);
             }
         }
         if self.current == Current::Nothing {
@@ -231,7 +231,7 @@ impl Link {
             if timer_is_due && !self.barrier_is_next() {
                 self.current = Current::Timer;
             } else if let Some(element) = self.queue.pop_front() {
-                return self.begin(element, downstream, barriers, now);
+                return self.begin(element, downstream, passed, now);
             } else {
                 return self.advance(downstream, now);
             }
@@ -243,7 +243,7 @@ impl Link {
         &mut self,
         element: LinkElement,
         downstream: &mut Downstream<'_>,
-        barriers: &mut Vec<CheckpointId>,
+        passed: &mut Option<CheckpointId>,
         now: Now,
     ) -> Result<(), OperatorError> {
         self.waiting = false;
@@ -266,7 +266,7 @@ impl Link {
                 downstream.control(self.routes(), || LinkElement::Idle, || Element::Idle);
                 Ok(())
             }
-            LinkElement::Barrier(barrier) => self.take_barrier(barrier, downstream, barriers, now),
+            LinkElement::Barrier(barrier) => self.take_barrier(barrier, downstream, passed, now),
             LinkElement::InputEnd(input) => {
                 self.current = Current::InputEnd(input);
                 self.go_on(downstream, now)
@@ -369,7 +369,7 @@ impl Link {
         &mut self,
         barrier: Barrier,
         downstream: &mut Downstream<'_>,
-        barriers: &mut Vec<CheckpointId>,
+        passed: &mut Option<CheckpointId>,
         now: Now,
     ) -> Result<(), OperatorError> {
         self.call(now, |operator, context| operator.prepare_snapshot(barrier.checkpoint, context))?;
@@ -378,7 +378,7 @@ impl Link {
             self.state.cancel_snapshot(earlier);
         }
         self.state.begin_snapshot(barrier.checkpoint)?;
-        barriers.push(barrier.checkpoint);
+        *passed = Some(barrier.checkpoint);
         self.checker.check(&self.info.name, Checked::Barrier(barrier.checkpoint))?;
         downstream.control(self.routes(), || LinkElement::Barrier(barrier), || Element::Barrier(barrier));
         Ok(())

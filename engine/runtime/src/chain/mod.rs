@@ -79,6 +79,11 @@ impl Chain {
         &mut self.links
     }
 
+    /// The operators alone.
+    pub(crate) fn into_links(self) -> Vec<Link> {
+        self.links
+    }
+
     /// The operator that takes the subtask's input.
     pub fn head_mut(&mut self) -> &mut Link {
         &mut self.links[0]
@@ -89,14 +94,14 @@ impl Chain {
         &self.links[0]
     }
 
-    /// Does one step of the operator furthest down that has something to do.
+    /// Does one step of the operator furthest down that has something to do; `barrier` becomes the one that it has passed, if it has.
     ///
     /// # Errors
     /// The operator's error, with its name.
     pub fn step(
         &mut self,
         outputs: &mut [Output],
-        barriers: &mut Vec<CheckpointId>,
+        barrier: &mut Option<CheckpointId>,
         now: Now,
     ) -> Result<ChainStep, (usize, OperatorError)> {
         let mut blocked = false;
@@ -109,7 +114,7 @@ impl Chain {
                 blocked = true;
                 continue;
             }
-            self.step_link(index, outputs, barriers, now).map_err(|error| (index, error))?;
+            self.step_link(index, outputs, barrier, now).map_err(|error| (index, error))?;
             return Ok(ChainStep::Worked);
         }
         Ok(if blocked { ChainStep::Blocked } else { ChainStep::Idle })
@@ -127,7 +132,7 @@ impl Chain {
         &mut self,
         index: usize,
         outputs: &mut [Output],
-        barriers: &mut Vec<CheckpointId>,
+        barrier: &mut Option<CheckpointId>,
         now: Now,
     ) -> Result<(), OperatorError> {
         self.working.position.store(index, Ordering::Relaxed);
@@ -136,7 +141,7 @@ impl Chain {
         let link = &mut before[index];
         let mut downstream =
             Downstream { first: index + 1, links: after, outputs, now: now.instant, failed: None };
-        link.step(&mut downstream, barriers, now)?;
+        link.step(&mut downstream, barrier, now)?;
         downstream.failed.map_or(Ok(()), Err)
     }
 

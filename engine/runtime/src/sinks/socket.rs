@@ -2,14 +2,16 @@
 
 use std::marker::PhantomData;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use flott_core::Data;
+use flott_core::ids::CheckpointId;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::task::AbortHandle;
 
 use super::Encode;
 use crate::collector::Collector;
@@ -33,15 +35,36 @@ pub struct SocketSink<T> {
 }
 
 struct Connection {
-    blocks: Sender<Vec<u8>>,
+    /// None: no more will come.
+    blocks: Option<Sender<Vec<u8>>>,
     shared: Arc<Shared>,
+    writing: AbortHandle,
+    /// Blocks that were handed over.
+    sent: u64,
+    /// Those of them before the last barrier.
+    prepared: u64,
 }
 
 #[derive(Default)]
 struct Shared {
-    /// Blocks that have not been written.
-    unwritten: AtomicUsize,
+    /// Blocks that were written.
+    written: AtomicU64,
+    /// Nothing is written any more.
+    over: AtomicBool,
     error: Mutex<Option<String>>,
+}
+
+/// Says that nothing is written any more, however it came to that.
+struct Ending {
+    shared: Arc<Shared>,
+    waker: TaskWaker,
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.shared.over.store(true, Ordering::Release);
+        self.waker.wake();
+    }
 }
 
 impl<T: Data> SocketSink<T> {
@@ -55,6 +78,13 @@ impl<T: Data> SocketSink<T> {
             connection.shared.error.lock().unwrap_or_else(PoisonError::into_inner).clone()
         });
         error.map_or(Ok(()), |error| Err(OperatorError::new(Fault::Environment, error)))
+    }
+
+    /// Whether so many blocks are written.
+    fn has_written(&self, blocks: u64) -> Result<bool, OperatorError> {
+        self.check()?;
+        let written = |connection: &Connection| connection.shared.written.load(Ordering::Acquire);
+        Ok(self.connection.as_ref().is_none_or(|connection| written(connection) >= blocks))
     }
 }
 
@@ -75,7 +105,7 @@ async fn write_blocks(
             Ok(written) => written.map_err(|e| error("write to", &e))?,
             Err(elapsed) => return Err(error("write to", &elapsed)),
         }
-        shared.unwritten.fetch_sub(1, Ordering::AcqRel);
+        shared.written.fetch_add(1, Ordering::AcqRel);
         waker.wake();
     }
     Ok(())
@@ -88,21 +118,24 @@ impl<T: Data> Operator for SocketSink<T> {
     fn open(&mut self, context: &mut OperatorContext<'_>) -> Result<(), OperatorError> {
         let (blocks, receiver) = channel(QUEUED_BLOCKS);
         let shared = Arc::new(Shared::default());
-        let (address, waker, there) = (self.address.clone(), context.info.waker.clone(), Arc::clone(&shared));
-        // It ends with the sender, which this operator owns.
-        context.info.io.spawn(async move {
-            if let Err(error) = write_blocks(&address, receiver, &there, &waker).await {
-                *there.error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
-                waker.wake();
+        let address = self.address.clone();
+        let ending = Ending { shared: Arc::clone(&shared), waker: context.info.waker.clone() };
+        // It ends with the sender, which this operator owns, or is aborted.
+        let writing = context.info.io.spawn(async move {
+            let Ending { shared, waker } = &ending;
+            if let Err(error) = write_blocks(&address, receiver, shared, waker).await {
+                *shared.error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
             }
         });
-        self.connection = Some(Connection { blocks, shared });
+        let writing = writing.abort_handle();
+        self.connection = Some(Connection { blocks: Some(blocks), shared, writing, sent: 0, prepared: 0 });
         Ok(())
     }
 
     fn is_ready(&self) -> bool {
-        let failed = self.check().is_err();
-        failed || self.connection.as_ref().is_none_or(|connection| connection.blocks.capacity() > 0)
+        let has_room = |blocks: &Sender<Vec<u8>>| blocks.capacity() > 0 || blocks.is_closed();
+        let blocks = self.connection.as_ref().and_then(|connection| connection.blocks.as_ref());
+        self.check().is_err() || blocks.is_none_or(has_room)
     }
 
     fn process(
@@ -112,14 +145,17 @@ impl<T: Data> Operator for SocketSink<T> {
         _context: &mut OperatorContext<'_>,
     ) -> Result<(), OperatorError> {
         self.check()?;
-        let Some(connection) = &self.connection else { return Ok(()) };
+        if !self.is_ready() {
+            return Ok(());
+        }
+        let Some(connection) = &mut self.connection else { return Ok(()) };
         let mut block = Vec::new();
         while let Some((record, _)) = input.next() {
             (self.encode)(&record, &mut block);
         }
         if !block.is_empty() {
-            connection.shared.unwritten.fetch_add(1, Ordering::AcqRel);
-            if connection.blocks.try_send(block).is_err() {
+            connection.sent += 1;
+            if connection.blocks.as_ref().is_none_or(|blocks| blocks.try_send(block).is_err()) {
                 let message =
                     format!("the connection to {} ended while records were written to it", self.address);
                 return Err(OperatorError::new(Fault::Environment, message));
@@ -129,12 +165,33 @@ impl<T: Data> Operator for SocketSink<T> {
     }
 
     fn end(&mut self, _: &mut Collector<()>, _: &mut OperatorContext<'_>) -> Result<Progress, OperatorError> {
-        self.check()?;
-        let unwritten = self.connection.as_ref().map_or(0, |c| c.shared.unwritten.load(Ordering::Acquire));
-        Ok(if unwritten == 0 { Progress::Done } else { Progress::Waiting })
+        let sent = self.connection.as_ref().map_or(0, |connection| connection.sent);
+        Ok(if self.has_written(sent)? { Progress::Done } else { Progress::Waiting })
+    }
+
+    fn prepare_snapshot(
+        &mut self,
+        _checkpoint: CheckpointId,
+        _context: &mut OperatorContext<'_>,
+    ) -> Result<(), OperatorError> {
+        if let Some(connection) = &mut self.connection {
+            connection.prepared = connection.sent;
+        }
+        Ok(())
+    }
+
+    fn is_prepared(&mut self) -> Result<bool, OperatorError> {
+        self.has_written(self.connection.as_ref().map_or(0, |connection| connection.prepared))
     }
 
     fn close(&mut self) {
-        self.connection = None;
+        if let Some(connection) = &mut self.connection {
+            connection.blocks = None;
+            connection.writing.abort();
+        }
+    }
+
+    fn is_closed(&mut self) -> bool {
+        self.connection.as_ref().is_none_or(|connection| connection.shared.over.load(Ordering::Acquire))
     }
 }

@@ -117,11 +117,13 @@ impl<S: Source> SourceReaderOperator<S> {
         let read = opened.reader.read(out)?;
         if read == ReadProgress::Fetching {
             opened.clock.note_held_back(now);
-        } else if self.turn_ends == Timestamp::MAX {
-            self.turn_ends = now.saturating_add(opened.turn);
         }
-        if self.active.as_mut().is_some_and(|stamper| stamper.stamp(out)) {
+        let has_records = self.active.as_mut().is_some_and(|stamper| stamper.stamp(out));
+        if has_records {
             opened.clock.note_records(now);
+        }
+        if self.turn_ends == Timestamp::MAX && (has_records || read != ReadProgress::Fetching) {
+            self.turn_ends = now.saturating_add(opened.turn);
         }
         let watermark = self.furthest_behind(now);
         Ok(match read {

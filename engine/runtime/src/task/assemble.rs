@@ -98,6 +98,7 @@ pub(super) fn assemble(spec: TaskSpec) -> Result<Subtask, TaskFailure> {
         unopened,
         final_handles: None,
         closing: None,
+        abandoned: Vec::new(),
     })
 }
 

@@ -8,7 +8,7 @@ use super::{FinalHandles, Phase, Subtask, TaskEvent, TaskFailure, TaskMessage};
 use crate::chain::{BoxedOperator, Now};
 use crate::error::{Fault, OperatorError};
 use crate::exchange::output::Output;
-use crate::snapshot::{AbandonedSnapshot, SnapshotWriter};
+use crate::snapshot::SnapshotWriter;
 
 /// How long one step of writing a snapshot may hold up records, and how long records hold up the next.
 pub(super) const SNAPSHOT_STEP: Duration = Duration::from_millis(1);
@@ -63,18 +63,21 @@ impl Subtask {
         }
     }
 
-    /// The barrier has passed `operators` more operators.
-    pub(super) fn note_barrier(&mut self, checkpoint: CheckpointId, operators: usize) {
-        if self.snapshot.as_ref().is_some_and(|snapshot| snapshot.writer.checkpoint() < checkpoint) {
+    /// The barrier has passed an operator. A snapshot begins with the head; of one that was given up before the barrier came to the
+    /// others nothing is left.
+    pub(super) fn note_barrier(&mut self, checkpoint: CheckpointId, operator: usize) {
+        if operator == 0 {
             self.give_up_snapshot();
+            let target = self.spec.context.snapshots.clone();
+            let writer = SnapshotWriter::new(self.spec.execution, checkpoint, target);
+            self.snapshot =
+                Some(SnapshotInHand { writer, barriers_passed: 1, operator: 0, operator_start: 0 });
+            return;
         }
-        let snapshot = self.snapshot.get_or_insert_with(|| SnapshotInHand {
-            writer: SnapshotWriter::new(self.spec.execution, checkpoint, self.spec.context.snapshots.clone()),
-            barriers_passed: 0,
-            operator: 0,
-            operator_start: 0,
-        });
-        snapshot.barriers_passed += operators;
+        match &mut self.snapshot {
+            Some(snapshot) if snapshot.writer.checkpoint() == checkpoint => snapshot.barriers_passed += 1,
+            _ => self.chain.links_mut()[operator].state_mut().cancel_snapshot(checkpoint),
+        }
     }
 
     fn give_up_snapshot(&mut self) {
@@ -82,12 +85,20 @@ impl Subtask {
             for link in self.chain.links_mut() {
                 link.state_mut().cancel_snapshot(snapshot.writer.checkpoint());
             }
+            self.abandon(snapshot);
         }
     }
 
     /// The task stops: what is being written is given up.
-    pub(super) fn abandon_snapshot(&mut self) -> Option<AbandonedSnapshot> {
-        self.snapshot.take().and_then(|snapshot| snapshot.writer.abandon())
+    pub(super) fn abandon_snapshot(&mut self) {
+        if let Some(snapshot) = self.snapshot.take() {
+            self.abandon(snapshot);
+        }
+    }
+
+    fn abandon(&mut self, snapshot: SnapshotInHand) {
+        self.abandoned.retain(|abandoned| !abandoned.is_over());
+        self.abandoned.extend(snapshot.writer.abandon());
     }
 
     fn abort_checkpoint(&mut self, checkpoint: CheckpointId) {

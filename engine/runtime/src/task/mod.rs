@@ -223,6 +223,8 @@ pub struct Subtask {
     /// What is to be committed after the end, while it is being prepared.
     final_handles: Option<FinalHandles>,
     closing: Option<Closing>,
+    /// Snapshots that were given up, and may still be in the writing.
+    abandoned: Vec<AbandonedSnapshot>,
 }
 
 /// A subtask that is over, while something it has begun is still being done by other threads.
@@ -230,10 +232,9 @@ struct Closing {
     /// What is told in the end.
     event: TaskEvent,
     since: Instant,
-    snapshot: Option<AbandonedSnapshot>,
 }
 
-/// How long a subtask that is over waits for what it has begun. Whoever told it to stop waits as long as the cancellation timeout says.
+/// How long a subtask that has failed or ended by itself waits for what it has begun.
 const LONGEST_CLOSE: Duration = Duration::from_secs(60);
 
 enum Turn {
@@ -351,8 +352,8 @@ impl Subtask {
 
     /// The subtask is over, by `event`: it is told once nothing is done any more.
     fn close(&mut self, event: TaskEvent) {
-        let snapshot = self.abandon_snapshot();
-        self.closing = Some(Closing { event, since: Instant::now(), snapshot });
+        self.abandon_snapshot();
+        self.closing = Some(Closing { event, since: Instant::now() });
         for link in &mut self.chain.links_mut()[self.unopened..] {
             // Closing must not keep the other operators from closing.
             let _ = panics::caught(|| {
@@ -373,20 +374,39 @@ impl Subtask {
         // Who panics here will not say anything better later.
         let mut is_closed =
             |link: &mut Link| panics::caught(|| link.operator_mut().is_closed()).unwrap_or(true);
-        let mut done = operators.iter_mut().all(&mut is_closed);
+        let operators_closed = operators.iter_mut().all(&mut is_closed);
+        let done = operators_closed && self.abandoned.iter().all(AbandonedSnapshot::is_over);
         let Some(closing) = &self.closing else { return RunOutcome::Over };
-        done &= closing.snapshot.as_ref().is_none_or(AbandonedSnapshot::is_over);
-        let give_up_at = closing.since + LONGEST_CLOSE;
-        if !done && Instant::now() < give_up_at {
-            return RunOutcome::Continue { more: false, wake_at: Some(give_up_at) };
+        // Who told it to stop gives up the whole worker after the cancellation timeout.
+        let give_up_at = match closing.event {
+            TaskEvent::Canceled => None,
+            _ => Some(closing.since + LONGEST_CLOSE),
+        };
+        if !done && give_up_at.is_none_or(|at| Instant::now() < at) {
+            return RunOutcome::Continue { more: false, wake_at: give_up_at };
         }
         if !done {
             tracing::error!(subtask = %self.name, "what a subtask has begun is not over after {LONGEST_CLOSE:?}; nobody waits any more");
         }
+        self.drop_operators();
         if let Some(closing) = self.closing.take() {
             self.tell(closing.event);
         }
         RunOutcome::Over
+    }
+
+    /// Drops what is the user's, before others hear that the subtask is over; who panics there ends nothing else.
+    fn drop_operators(&mut self) {
+        let chain = std::mem::replace(&mut self.chain, Chain::new(Vec::new()));
+        for link in chain.into_links() {
+            let _ = panics::caught(|| drop(link));
+        }
+        for output in self.outputs.drain(..) {
+            let _ = panics::caught(|| drop(output));
+        }
+        for gate in self.gates.drain(..) {
+            let _ = panics::caught(|| drop(gate));
+        }
     }
 
     fn turn(&mut self, woken: bool, quantum: Duration) -> Result<Turn, TaskFailure> {
@@ -458,11 +478,11 @@ impl Subtask {
         if (firing || self.chain.head().wants_input()) && self.read_gates(firing)? {
             return Ok(true);
         }
-        let mut barriers = Vec::new();
-        let step = self.chain.step(&mut self.outputs, &mut barriers, reading);
+        let mut barrier = None;
+        let step = self.chain.step(&mut self.outputs, &mut barrier, reading);
         let step = step.map_err(|(operator, error)| self.failure(operator, error))?;
-        if let Some(checkpoint) = barriers.first() {
-            self.note_barrier(*checkpoint, barriers.len());
+        if let Some(checkpoint) = barrier {
+            self.note_barrier(checkpoint, self.chain.working());
         }
         if !self.chain.head().holds_input() {
             for (_, gate) in &mut self.gates {
