@@ -247,3 +247,41 @@ fn what_a_sink_has_left_to_others_is_waited_for_at_the_end_and_before_the_next_a
     assert!(written.into_iter().eq(1..=3_000));
     assert_eq!(sink.alive.load(Ordering::SeqCst), 0);
 }
+
+#[test]
+fn checkpoints_that_are_given_up_halfway_through_a_chain_lose_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let (checkpoints, output) = (folder.path().join("checkpoints"), folder.path().join("out"));
+    // Nearly every checkpoint is given up while its barrier waits behind a batch that takes longer.
+    let impatient = [
+        ("execution.checkpointing.timeout", "15 ms"),
+        ("execution.checkpointing.tolerable-failed-checkpoints", "1000000"),
+    ];
+    let env = recovering_environment(&checkpoints, &impatient);
+    env.set_parallelism(1).unwrap();
+    let saboteur = Saboteur::new(6, 4_000);
+    env.generate_sequence(1, 20_000)
+        .map(|n| n)
+        .map(|n| {
+            let until = std::time::Instant::now() + Duration::from_micros(60);
+            while std::time::Instant::now() < until {
+                std::hint::spin_loop();
+            }
+            n
+        })
+        .map(move |n| {
+            saboteur.pass();
+            n
+        })
+        .write_files(
+            output.to_str().unwrap(),
+            |n, out| out.extend_from_slice(format!("{n}\n").as_bytes()),
+            FileSinkOptions { part_bytes: 4_000, ..FileSinkOptions::default() },
+        )
+        .unwrap();
+    let result = env.execute("impatient").unwrap();
+    assert!(result.job().restarts > 0);
+    let mut numbers: Vec<i64> = lines_in(&output).iter().map(|line| line.parse().unwrap()).collect();
+    numbers.sort_unstable();
+    assert!(numbers.into_iter().eq(1..=20_000));
+}
