@@ -5,6 +5,7 @@ mod cancel;
 mod data_sets;
 mod errors;
 mod examples;
+mod late_barriers;
 mod recovery;
 mod support;
 mod windows;

@@ -1,3 +1,5 @@
+//! State that is declared, written, and read again at another parallelism.
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;

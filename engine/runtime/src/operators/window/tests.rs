@@ -1,3 +1,5 @@
+//! Windows against an oracle: every record in its windows, whatever comes late.
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
