@@ -1,0 +1,1 @@
+//! Hadoop's RPC, its authentication, and the protocols of YARN and the NameNode that Flott speaks.

@@ -1,0 +1,1 @@
+//! Flott on YARN: submission, and the ApplicationMaster in one process with the JobManager.
