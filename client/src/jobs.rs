@@ -21,9 +21,9 @@ pub(crate) fn list(options: &ListOptions) -> Result<Ended, CommandError> {
     let configuration = options.settings.configuration()?;
     let address = options.master.address(&configuration);
     let list = block_on(async {
-        let cluster = reach(address, &configuration).await?;
-        let mut client = cluster.client.clone();
-        cluster.answer(client.list_jobs(ListJobsRequest {})).await
+        let cluster = reach(&address, &configuration).await?;
+        let mut client = cluster.rpc();
+        Ok(cluster.answer(client.list_jobs(ListJobsRequest {})).await?)
     })?;
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     say(&table(&list, options, i64::try_from(now.as_millis()).unwrap_or(i64::MAX)))?;
@@ -81,8 +81,8 @@ pub(crate) fn cancel(options: &CancelOptions) -> Result<Ended, CommandError> {
     let address = options.master.address(&configuration);
     let reference = reference(&options.job)?;
     block_on(async {
-        let cluster = reach(address, &configuration).await?;
-        let mut client = cluster.client.clone();
+        let cluster = reach(&address, &configuration).await?;
+        let mut client = cluster.rpc();
         let before = cluster.answer(client.cancel_job(reference.clone())).await?;
         if is_over(&before) {
             say(&format!("Job {} ({}) is over already: {}.\n", id_of(&before), before.name, before.status))?;
@@ -108,9 +108,9 @@ pub(crate) fn log_level(options: &LogLevelOptions) -> Result<Ended, CommandError
     let job = options.job.as_deref().map(reference).transpose()?.map(|reference| reference.job);
     let levels = options.levels.clone();
     let reply = block_on(async {
-        let cluster = reach(address, &configuration).await?;
-        let mut client = cluster.client.clone();
-        cluster.answer(client.set_log_level(LogLevelRequest { job, levels })).await
+        let cluster = reach(&address, &configuration).await?;
+        let mut client = cluster.rpc();
+        Ok(cluster.answer(client.set_log_level(LogLevelRequest { job, levels })).await?)
     })?;
     say(&format!("{} processes log {} from now on.\n", reply.processes, options.levels))?;
     Ok(Ended::Well)

@@ -35,7 +35,7 @@ pub(crate) fn job_manager(options: &ServiceOptions) -> Result<Ended, CommandErro
             // Who started it may not want to know.
             let _ = writeln!(io::stdout(), "JobManager listens on {address}");
         };
-        run_job_manager(configuration, secret, listening, terminated).await?;
+        run_job_manager(configuration, secret, None, listening, terminated).await?;
         Ok::<_, CommandError>(())
     })?;
     runtime.shutdown_background();

@@ -5,6 +5,7 @@
 //! [local cluster](local) both are in one process.
 
 pub mod checkpoint;
+pub mod client;
 pub mod gateway;
 pub mod job_manager;
 pub mod job_master;
@@ -16,6 +17,7 @@ mod outbox;
 pub mod program;
 pub mod program_file;
 pub mod program_store;
+pub mod resource_manager;
 pub mod result;
 mod rolled_file;
 pub mod rpc;

@@ -25,6 +25,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 use crate::program_store::{ProgramStore, StoreError};
+use crate::resource_manager::ResourceManagerDriver;
 use crate::rpc::MAX_MESSAGE_BYTES;
 use crate::rpc::control::job_manager_server::JobManagerServer;
 use crate::rpc::listen::{authenticated, bind};
@@ -53,13 +54,15 @@ pub enum JobManagerError {
     Serve(#[from] tonic::transport::Error),
 }
 
-/// Runs a JobManager until `shutdown`; `listening` is told where it listens. Jobs that run then are lost with it.
+/// Runs a JobManager until `shutdown`; `listening` is told where it listens. Jobs that run then are lost with it. With a
+/// `driver` it asks for the TaskManagers it needs; without, it has those that come.
 ///
 /// # Errors
 /// [`JobManagerError`] if the port is in use or the temporary folder cannot be made.
 pub async fn run_job_manager(
     configuration: Configuration,
     secret: Secret,
+    driver: Option<Arc<dyn ResourceManagerDriver>>,
     listening: impl FnOnce(SocketAddr),
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), JobManagerError> {
@@ -67,7 +70,7 @@ pub async fn run_job_manager(
     let listener = bind(&format!("{host}:{}", configuration.get(&config::JOB_MANAGER_PORT))).await?;
     let temp_dir = TempDir::create(&configuration)?;
     let io = tokio::runtime::Handle::current();
-    let task_managers = Arc::new(TaskManagers::new(io.clone()));
+    let task_managers = Arc::new(TaskManagers::new(&configuration, driver, io.clone()));
     let service = Service {
         session: LeaderSessionId::random(),
         heartbeat_timeout: configuration.get(&config::HEARTBEAT_TIMEOUT),

@@ -296,6 +296,7 @@ impl JobManager for Service {
         let registration = Registration {
             id,
             data_address: register.data_address,
+            resource_id: register.resource_id,
             slots: register.slots,
             managed_bytes: register.managed_bytes,
         };

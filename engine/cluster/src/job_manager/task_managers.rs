@@ -1,15 +1,18 @@
-//! The TaskManagers that have registered, their slots, and the jobs that wait for some.
+//! The TaskManagers that have registered, their slots, and the jobs that wait for some. Where TaskManagers can be had on demand, a
+//! [`ResourceManagerDriver`] is told how many are missing, and which have been idle for long.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use flott_core::config::{self, Configuration};
 use flott_core::ids::{TaskManagerId, WorkerId};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tonic::Status;
 
 use super::job_workers::JobWorkers;
+use crate::resource_manager::{Demand, ResourceManagerDriver};
 use crate::rpc::WireId;
 use crate::rpc::control::{SetLevels, StartWorker, StopWorker, TaskManagerOrder, task_manager_order};
 
@@ -36,6 +39,8 @@ pub(super) struct Grant {
 pub(super) struct Registration {
     pub(super) id: TaskManagerId,
     pub(super) data_address: String,
+    /// By which the system that started it knows it; empty: none did.
+    pub(super) resource_id: String,
     pub(super) slots: u32,
     pub(super) managed_bytes: u64,
 }
@@ -51,6 +56,10 @@ pub(super) struct Capacity {
 /// All TaskManagers.
 pub(super) struct TaskManagers {
     io: Handle,
+    driver: Option<Arc<dyn ResourceManagerDriver>>,
+    /// Of one that is started on demand.
+    slots_each: u32,
+    idle_timeout: Duration,
     state: Mutex<State>,
 }
 
@@ -59,11 +68,15 @@ struct State {
     members: BTreeMap<TaskManagerId, Member>,
     requests: VecDeque<Request>,
     next_request: u64,
+    /// What the driver was told last.
+    declared: Demand,
 }
 
 struct Member {
     registration: Registration,
     orders: Orders,
+    /// Since when it has had no worker.
+    idle_since: Option<Instant>,
     workers: HashMap<WorkerId, (u32, Arc<JobWorkers>)>,
 }
 
@@ -101,10 +114,75 @@ fn choose(free: &[(TaskManagerId, u32)], wanted: u32) -> Option<Vec<(TaskManager
     Some(chosen)
 }
 
+/// How many TaskManagers of `slots_each` slots are missing, so that those who wait for slots get them.
+fn missing(wanted: u32, free: u32, slots_each: u32) -> u32 {
+    wanted.saturating_sub(free).div_ceil(slots_each.max(1))
+}
+
+impl State {
+    fn demand(&self, slots_each: u32) -> Demand {
+        let wanted = self.requests.iter().map(|request| request.slots).sum();
+        let free = self.members.values().map(Member::free_slots).sum();
+        let resources = self.members.values().map(|member| member.registration.resource_id.clone());
+        let registered = resources.filter(|id| !id.is_empty()).collect();
+        Demand { missing: missing(wanted, free, slots_each), registered }
+    }
+}
+
 impl TaskManagers {
     /// None yet. Timers run on `io`.
-    pub(super) fn new(io: Handle) -> Self {
-        Self { io, state: Mutex::default() }
+    pub(super) fn new(
+        configuration: &Configuration,
+        driver: Option<Arc<dyn ResourceManagerDriver>>,
+        io: Handle,
+    ) -> Self {
+        Self {
+            io,
+            driver,
+            slots_each: configuration.get(&config::TASK_SLOTS),
+            idle_timeout: configuration.get(&config::TASK_MANAGER_TIMEOUT),
+            state: Mutex::default(),
+        }
+    }
+
+    /// Tells the driver what is wanted, if that has changed. It is told under the lock, so that the last word is the true one.
+    fn declare(&self) {
+        let Some(driver) = &self.driver else { return };
+        let mut state = self.state();
+        let demand = state.demand(self.slots_each);
+        if demand != state.declared {
+            state.declared = demand.clone();
+            driver.declare(demand);
+        }
+    }
+
+    /// Gives a TaskManager back that has had nothing to do for long.
+    fn release_if_idle(&self, id: TaskManagerId) {
+        let Some(driver) = &self.driver else { return };
+        let released = {
+            let mut state = self.state();
+            let is_idle = |member: &Member| {
+                member.idle_since.is_some_and(|since| since.elapsed() >= self.idle_timeout)
+                    && !member.registration.resource_id.is_empty()
+            };
+            if !state.members.get(&id).is_some_and(is_idle) {
+                return;
+            }
+            state.members.remove(&id)
+        };
+        let Some(member) = released else { return };
+        let Registration { resource_id, data_address, .. } = member.registration;
+        tracing::info!(task_manager = %id, resource_id, address = data_address, "a TaskManager is idle and given back");
+        driver.release(&resource_id);
+        self.declare();
+    }
+
+    /// Looks again when one that is idle now has been so for long.
+    fn watch_idle(self: &Arc<Self>, id: TaskManagerId) {
+        if self.driver.is_some() {
+            let pool = Arc::clone(self);
+            self.after(self.idle_timeout, move || pool.release_if_idle(id));
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -122,12 +200,14 @@ impl TaskManagers {
     }
 
     /// A TaskManager offers its slots.
-    pub(super) fn register(&self, registration: Registration, orders: Orders) {
+    pub(super) fn register(self: &Arc<Self>, registration: Registration, orders: Orders) {
         let id = registration.id;
         tracing::info!(task_manager = %id, slots = registration.slots, address = registration.data_address, "a TaskManager has registered");
-        let member = Member { registration, orders, workers: HashMap::new() };
+        let idle_since = Some(Instant::now());
+        let member = Member { registration, orders, idle_since, workers: HashMap::new() };
         self.state().members.insert(id, member);
         self.satisfy();
+        self.watch_idle(id);
     }
 
     /// A TaskManager is gone, with all its workers.
@@ -138,11 +218,24 @@ impl TaskManagers {
         for (worker, (_, job)) in member.workers {
             job.worker_lost(worker, &format!("TaskManager {id} at {address} is lost: {reason}"));
         }
+        self.declare();
     }
 
     /// A worker's process has ended; its slots are free.
-    pub(super) fn worker_ended(&self, id: TaskManagerId, worker: WorkerId, reason: &str, exited: bool) {
-        let ended = self.state().members.get_mut(&id).and_then(|member| member.workers.remove(&worker));
+    pub(super) fn worker_ended(
+        self: &Arc<Self>,
+        id: TaskManagerId,
+        worker: WorkerId,
+        reason: &str,
+        exited: bool,
+    ) {
+        let ended = self.state().members.get_mut(&id).and_then(|member| {
+            let ended = member.workers.remove(&worker);
+            if ended.is_some() && member.workers.is_empty() {
+                member.idle_since = Some(Instant::now());
+            }
+            ended
+        });
         if let Some((_, job)) = ended {
             if exited {
                 job.worker_exited(worker, reason);
@@ -150,6 +243,7 @@ impl TaskManagers {
                 job.worker_lost(worker, reason);
             }
             self.satisfy();
+            self.watch_idle(id);
         }
     }
 
@@ -183,16 +277,22 @@ impl TaskManagers {
         };
         let Some(request) = expired else { return };
         let Capacity { task_managers, slots, free_slots } = self.capacity();
+        let obstacle = self.driver.as_ref().and_then(|driver| driver.obstacle());
+        let remedy = obstacle.unwrap_or_else(|| {
+            "start more TaskManagers, cancel other jobs, or lower the parallelism".to_owned()
+        });
         request.job.no_slots(&format!(
-            "{} slots are needed, but in {} the cluster had no more than {free_slots} free of {slots} in {task_managers} TaskManagers: start more TaskManagers, cancel other jobs, or lower the parallelism",
+            "{} slots are needed, but in {} the cluster had no more than {free_slots} free of {slots} in {task_managers} TaskManagers: {remedy}",
             request.slots,
-            flott_core::config::ConfigValue::write(&timeout),
+            config::ConfigValue::write(&timeout),
         ));
+        self.declare();
     }
 
     /// A job wants nothing any more.
     pub(super) fn withdraw(&self, job: &Arc<JobWorkers>) {
         self.state().requests.retain(|request| !Arc::ptr_eq(&request.job, job));
+        self.declare();
     }
 
     /// Grants what can be granted, to who has waited longest first.
@@ -208,6 +308,7 @@ impl TaskManagers {
                 for (id, slots) in chosen {
                     let Some(member) = members.get_mut(&id) else { continue };
                     let worker = WorkerId::random();
+                    member.idle_since = None;
                     member.workers.insert(worker, (slots, Arc::clone(&request.job)));
                     let all = &member.registration;
                     grants.push(Grant {
@@ -223,6 +324,7 @@ impl TaskManagers {
             });
             granted
         };
+        self.declare();
         for (job, grants) in granted {
             job.granted(grants);
         }
@@ -275,6 +377,15 @@ mod tests {
         assert_eq!(choose(&free, 9), Some(vec![(id(2), 4), (id(3), 3), (id(1), 2)]));
         assert_eq!(choose(&free, 10), None);
         assert_eq!(choose(&[], 0), Some(vec![]));
+    }
+
+    #[test]
+    fn just_what_is_missing_is_asked_for() {
+        assert_eq!(missing(0, 0, 2), 0);
+        assert_eq!(missing(5, 0, 2), 3);
+        assert_eq!(missing(5, 1, 2), 2);
+        assert_eq!(missing(5, 5, 2), 0);
+        assert_eq!(missing(3, 9, 0), 0);
     }
 
     proptest! {

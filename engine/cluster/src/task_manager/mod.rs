@@ -94,6 +94,7 @@ pub fn run_task_manager(
     let session = Session {
         job_manager,
         data_address,
+        resource_id: configuration.get_optional(&config::RESOURCE_ID).unwrap_or_default(),
         slots: configuration.get(&config::TASK_SLOTS),
         managed_bytes: managed_bytes(&configuration) as u64,
         memory_bytes_per_slot: memory_bytes_per_slot(&configuration),

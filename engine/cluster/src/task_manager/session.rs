@@ -47,6 +47,8 @@ enum SessionError {
 pub(super) struct Session {
     pub(super) job_manager: String,
     pub(super) data_address: String,
+    /// By which the system that started it knows it.
+    pub(super) resource_id: String,
     pub(super) slots: u32,
     pub(super) managed_bytes: u64,
     /// What the workers may use for each of their slots.
@@ -93,6 +95,7 @@ impl Session {
             slots: self.slots,
             managed_bytes: self.managed_bytes,
             engine_version: VERSION.to_owned(),
+            resource_id: self.resource_id.clone(),
         };
         // There is room: the channel is new.
         let _ = messages.try_send(say(task_manager_message::Kind::Register(register)));

@@ -150,6 +150,8 @@ options! {
     HEARTBEAT_INTERVAL: Duration [10 * MILLISECOND..] = "heartbeat.interval", 10 * SECOND;
     /// After this time without a sign of life a TaskManager or worker is taken for lost.
     HEARTBEAT_TIMEOUT: Duration [100 * MILLISECOND..] = "heartbeat.timeout", 50 * SECOND;
+    /// After this time without work a TaskManager that was started on demand is given back.
+    TASK_MANAGER_TIMEOUT: Duration = "resourcemanager.taskmanager-timeout", 30 * SECOND;
     /// How long a job waits for the slots it needs.
     SLOT_REQUEST_TIMEOUT: Duration [10 * MILLISECOND..] = "slot.request.timeout", 5 * MINUTE;
 }
@@ -166,6 +168,8 @@ options! {
 "TaskManagers": {
     /// The host name or address under which others reach a TaskManager.
     TASK_MANAGER_HOST: String = "taskmanager.host", "localhost".to_owned();
+    /// By which name the system that started a TaskManager knows it; set by that system.
+    RESOURCE_ID: String = "taskmanager.resource-id";
     /// The address a TaskManager listens on.
     TASK_MANAGER_BIND_HOST: String = "taskmanager.bind-host", "localhost".to_owned();
     /// The port for data: one, or a range of which the first that is free is taken; 0: any that is free.

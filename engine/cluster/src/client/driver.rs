@@ -1,0 +1,343 @@
+//! Drives a program: starts it, submits what it executes, waits, and hands the outcome back to its `main`.
+
+use std::future::Future;
+use std::io;
+use std::path::PathBuf;
+use std::process::{Child, ExitStatus, Stdio};
+
+use flott_core::config::Configuration;
+use flott_core::ids::JobId;
+use tokio::io::AsyncReadExt;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio_stream::wrappers::ReceiverStream;
+
+use super::{Cluster, ClusterError};
+use crate::launch::{Launch, LaunchError, LaunchSocket, Launched, launch};
+use crate::program::{CONTROL_PROTOCOL, VERSION};
+use crate::program_file::{self, ProgramFileError};
+use crate::program_store::ContentHash;
+use crate::rpc::control::{
+    JobOutcome, JobOverview, JobReference, JobSpec, JobUpdate, ProgramChunk, ProgramRequest, Submission,
+    job_outcome,
+};
+use crate::rpc::launch::{
+    Driver as DriverRole, Executed, FromProgram, Plan, Start, ToProgram, from_program, start, to_program,
+};
+use crate::rpc::{CHUNK_BYTES, WireId, read_outcome};
+
+/// Pieces of a program on their way to the JobManager.
+const QUEUED_CHUNKS: usize = 4;
+
+/// A program that is to be started.
+#[derive(Debug, Clone)]
+pub struct Program {
+    /// The binary.
+    pub path: PathBuf,
+    /// Its arguments, its name first.
+    pub arguments: Vec<String>,
+    /// What it inherits.
+    pub configuration: Configuration,
+}
+
+/// Why a program was not driven to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum DriveError {
+    /// It is not one that can run here.
+    #[error(transparent)]
+    Program(#[from] ProgramFileError),
+    /// It does not start.
+    #[error("cannot start {path}: {source}", path = .path.display())]
+    Start {
+        /// Which.
+        path: PathBuf,
+        /// Why not.
+        source: LaunchError,
+    },
+    /// It cannot be read, or waited for.
+    #[error("{path}: {source}", path = .path.display())]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The cluster.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+    /// The JobManager went away while the job ran.
+    #[error(
+        "the JobManager at {address} is lost: {reason}; job {job} ended with it, unless flott list -a shows it there"
+    )]
+    Lost {
+        /// Where it was.
+        address: String,
+        /// The job.
+        job: JobId,
+        /// What is known.
+        reason: String,
+    },
+    /// What it answered makes no sense.
+    #[error(transparent)]
+    Wire(#[from] crate::rpc::WireError),
+    /// It has no job.
+    #[error("{path} ended without calling execute, so it has no job", path = .path.display())]
+    NeverExecuted {
+        /// Which.
+        path: PathBuf,
+    },
+}
+
+/// How a program ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Driven {
+    /// It and all its jobs have finished; detached: it has planned, and its job was submitted.
+    Finished,
+    /// A job failed or was cancelled; why.
+    JobFailed(String),
+    /// The program did not end well.
+    ProgramFailed(ExitStatus),
+    /// Somebody interrupted it; its job is cancelled.
+    Interrupted,
+}
+
+/// Hears how far a program is.
+pub trait DriverListener {
+    /// A job was submitted.
+    fn submitted(&mut self, job: JobId, detached: bool);
+    /// How far the job is; `over`: it has ended.
+    fn update(&mut self, job: &JobOverview, over: bool);
+    /// The job is being cancelled, since somebody interrupted the program.
+    fn interrupted(&mut self, job: JobId);
+}
+
+/// Starts a program in a role.
+///
+/// # Errors
+/// [`DriveError::Program`] if it is none, [`DriveError::Start`] if it does not start.
+pub fn start_program(
+    program: &Program,
+    role: start::Role,
+    output: Stdio,
+) -> Result<(Child, LaunchSocket), DriveError> {
+    program_file::check(&program.path)?;
+    let start = Start {
+        arguments: program.arguments.clone(),
+        configuration: program.configuration.entries().clone(),
+        role: Some(role),
+    };
+    let name = program.arguments.first().map(String::as_str).unwrap_or_default();
+    let launched = launch(Launch {
+        program: &program.path,
+        name: name.as_ref(),
+        arguments: Vec::new(),
+        start,
+        streams: [Stdio::inherit(), output, Stdio::inherit()],
+        folder: None,
+    });
+    let Launched { child, socket } =
+        launched.map_err(|source| DriveError::Start { path: program.path.clone(), source })?;
+    Ok((child, socket))
+}
+
+async fn wait(mut child: Child) -> io::Result<ExitStatus> {
+    tokio::task::spawn_blocking(move || child.wait()).await.map_err(io::Error::other)?
+}
+
+/// What comes from the program, on a thread that may block.
+fn listen(mut socket: LaunchSocket) -> mpsc::Receiver<Executed> {
+    let (sender, receiver) = mpsc::channel(1);
+    tokio::task::spawn_blocking(move || {
+        while let Ok((FromProgram { kind: Some(from_program::Kind::Executed(executed)) }, _)) =
+            socket.receive()
+        {
+            if sender.blocking_send(executed).is_err() {
+                return;
+            }
+        }
+    });
+    receiver
+}
+
+/// A program whose jobs run on a cluster.
+pub struct Driver {
+    /// Where they run.
+    pub cluster: Cluster,
+    /// The program.
+    pub program: Program,
+    /// Only submits its first job.
+    pub detached: bool,
+    /// The checkpoint its first job goes on from.
+    pub restore: Option<String>,
+}
+
+impl Driver {
+    /// Runs the program to its end, or until `interrupted`.
+    ///
+    /// # Errors
+    /// [`DriveError`]; the program is killed then.
+    pub async fn run(
+        &self,
+        listener: &mut dyn DriverListener,
+        interrupted: impl Future<Output = ()>,
+    ) -> Result<Driven, DriveError> {
+        tokio::pin!(interrupted);
+        let path = self.program.path.clone();
+        let mut hashing = Some(tokio::task::spawn_blocking(move || ContentHash::of_file(&path)));
+        let role =
+            if self.detached { start::Role::Plan(Plan {}) } else { start::Role::Driver(DriverRole {}) };
+        let (mut child, mut socket) = start_program(&self.program, role, Stdio::inherit())?;
+        let two = socket.try_clone();
+        let mut executes = listen(two.map_err(|source| self.io_error(source))?);
+        let (mut failure, mut hash) = (None, None);
+        loop {
+            let executed = tokio::select! {
+                executed = executes.recv() => executed,
+                () = &mut interrupted => {
+                    let _ = child.kill();
+                    return Ok(Driven::Interrupted);
+                }
+            };
+            let Some(executed) = executed else { break };
+            let outcome = async {
+                if let Some(hashing) = hashing.take() {
+                    hash = Some(self.hashed(hashing).await?);
+                }
+                let hash = hash.as_ref().map(ToString::to_string).unwrap_or_default();
+                let job = self.submit(executed, hash).await?;
+                listener.submitted(job, self.detached);
+                if self.detached {
+                    return Ok(None);
+                }
+                tokio::select! {
+                    outcome = self.watch(job, listener) => return outcome.map(Some),
+                    () = &mut interrupted => {}
+                }
+                listener.interrupted(job);
+                self.cancel(job, listener).await.map(|()| None)
+            };
+            match outcome.await {
+                Err(error) => {
+                    let _ = child.kill();
+                    return Err(error);
+                }
+                Ok(None) if !self.detached => {
+                    let _ = child.kill();
+                    return Ok(Driven::Interrupted);
+                }
+                Ok(None) => {}
+                Ok(Some((job, name, outcome))) => {
+                    if !matches!(outcome.kind, Some(job_outcome::Kind::Result(_))) {
+                        failure = read_outcome(outcome.clone(), job, &name).err();
+                    }
+                    // A program that has ended does not care.
+                    let _ = socket.send(&ToProgram { kind: Some(to_program::Kind::Outcome(outcome)) }, None);
+                }
+            }
+        }
+        let status = wait(child).await.map_err(|source| self.io_error(source))?;
+        match failure {
+            Some(failure) => Ok(Driven::JobFailed(failure.to_string())),
+            None if !status.success() => Ok(Driven::ProgramFailed(status)),
+            None if hash.is_none() => Err(DriveError::NeverExecuted { path: self.program.path.clone() }),
+            None => Ok(Driven::Finished),
+        }
+    }
+
+    fn io_error(&self, source: io::Error) -> DriveError {
+        DriveError::Io { path: self.program.path.clone(), source }
+    }
+
+    async fn hashed(&self, hashing: JoinHandle<io::Result<ContentHash>>) -> Result<ContentHash, DriveError> {
+        let hash = hashing.await.map_err(io::Error::other).and_then(|hash| hash);
+        hash.map_err(|source| self.io_error(source))
+    }
+
+    async fn submit(&self, executed: Executed, hash: String) -> Result<JobId, DriveError> {
+        let mut client = self.cluster.rpc();
+        let request = ProgramRequest { content_hash: hash.clone() };
+        if !self.cluster.answer(client.has_program(request)).await?.present {
+            self.upload(hash.clone()).await?;
+        }
+        let first = executed.execution == 0;
+        let folder = std::env::current_dir().map_err(|source| self.io_error(source))?;
+        let spec = JobSpec {
+            job: Vec::new(),
+            graph: executed.graph,
+            configuration: executed.configuration,
+            content_hash: hash,
+            arguments: self.program.arguments.clone(),
+            execution: executed.execution,
+            recorded: executed.recorded,
+            folder: folder.to_string_lossy().into_owned(),
+        };
+        let restore = self.restore.clone().filter(|_| first && executed.checkpoint.is_none());
+        let submission = Submission {
+            spec: Some(spec),
+            restore,
+            checkpoint: executed.checkpoint,
+            engine_version: VERSION.to_owned(),
+            control_protocol: Some(CONTROL_PROTOCOL.into()),
+        };
+        let reference = self.cluster.answer(client.submit(submission)).await?;
+        Ok(JobId::read(&reference.job)?)
+    }
+
+    async fn upload(&self, hash: String) -> Result<(), DriveError> {
+        let mut client = self.cluster.rpc();
+        let (chunks, queued) = mpsc::channel(QUEUED_CHUNKS);
+        let file = tokio::fs::File::open(&self.program.path).await;
+        let mut file = file.map_err(|source| self.io_error(source))?;
+        let reading = async move {
+            loop {
+                let mut data = Vec::with_capacity(CHUNK_BYTES);
+                if (&mut file).take(CHUNK_BYTES as u64).read_to_end(&mut data).await? == 0 {
+                    return Ok::<_, io::Error>(());
+                }
+                let chunk = ProgramChunk { content_hash: hash.clone(), data };
+                if chunks.send(chunk).await.is_err() {
+                    return Ok(());
+                }
+            }
+        };
+        let sending = client.upload_program(ReceiverStream::new(queued));
+        let (read, sent) = tokio::join!(reading, sending);
+        sent.map_err(|status| ClusterError::Refused {
+            address: self.cluster.address().to_owned(),
+            reason: status.message().to_owned(),
+        })?;
+        read.map_err(|source| self.io_error(source))
+    }
+
+    async fn watch(
+        &self,
+        job: JobId,
+        listener: &mut dyn DriverListener,
+    ) -> Result<(JobId, String, JobOutcome), DriveError> {
+        let mut client = self.cluster.rpc();
+        let lost = |reason: &str| DriveError::Lost {
+            address: self.cluster.address().to_owned(),
+            job,
+            reason: reason.to_owned(),
+        };
+        let mut updates = self.cluster.answer(client.watch_job(JobReference { job: job.write() })).await?;
+        let mut name = String::new();
+        loop {
+            let update = updates.message().await.map_err(|status| lost(status.message()))?;
+            let JobUpdate { overview, outcome } = update.ok_or_else(|| lost("it has ended"))?;
+            if let Some(overview) = overview {
+                listener.update(&overview, outcome.is_some());
+                name = overview.name;
+            }
+            if let Some(outcome) = outcome {
+                return Ok((job, name, outcome));
+            }
+        }
+    }
+
+    async fn cancel(&self, job: JobId, listener: &mut dyn DriverListener) -> Result<(), DriveError> {
+        let mut client = self.cluster.rpc();
+        self.cluster.answer(client.cancel_job(JobReference { job: job.write() })).await?;
+        self.watch(job, listener).await.map(drop)
+    }
+}

@@ -1,0 +1,25 @@
+//! Who gets a cluster its TaskManagers: nobody in a standalone cluster, which has those that come; YARN's ResourceManager elsewhere.
+
+use std::collections::BTreeSet;
+
+/// How many TaskManagers a cluster wants. It is declared anew whenever it changes, whole, so that a declaration that is lost or comes
+/// twice does no harm, and nobody counts requests.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Demand {
+    /// How many are wanted besides those that have registered.
+    pub missing: u32,
+    /// The resource ids of those that have registered.
+    pub registered: BTreeSet<String>,
+}
+
+/// Gets TaskManagers from a system that can start some. Nothing here blocks.
+pub trait ResourceManagerDriver: Send + Sync {
+    /// So many are wanted from now on. What was asked for and is not wanted any more is taken back.
+    fn declare(&self, demand: Demand);
+
+    /// A TaskManager has had nothing to do for a while: it may go.
+    fn release(&self, resource_id: &str);
+
+    /// Why TaskManagers that are missing have not come yet, for whoever waits for them; none: nothing is known.
+    fn obstacle(&self) -> Option<String>;
+}
