@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::io::{self, Write};
 
-use flott_cluster::job_manager::run_job_manager;
+use flott_cluster::job_manager::{JobManagerSetup, run_job_manager};
 use flott_cluster::logging;
 use flott_cluster::secret_file::{read_or_write_secret, read_secret};
 use flott_cluster::task_manager::run_task_manager;
@@ -35,7 +35,7 @@ pub(crate) fn job_manager(options: &ServiceOptions) -> Result<Ended, CommandErro
             // Who started it may not want to know.
             let _ = writeln!(io::stdout(), "JobManager listens on {address}");
         };
-        run_job_manager(configuration, secret, None, listening, terminated).await?;
+        run_job_manager(JobManagerSetup::standalone(configuration, secret), listening, terminated).await?;
         Ok::<_, CommandError>(())
     })?;
     runtime.shutdown_background();
@@ -53,6 +53,6 @@ pub(crate) fn task_manager(options: &ServiceOptions) -> Result<Ended, CommandErr
             Err(error) => tracing::error!(%error, "the TaskManager cannot hear signals"),
         }
     };
-    run_task_manager(configuration, secret, terminated)?;
+    run_task_manager(configuration, secret, &[], terminated)?;
     Ok(Ended::Well)
 }

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::SystemTime;
@@ -93,6 +93,14 @@ pub enum StoreError {
         /// What came.
         found: ContentHash,
     },
+    /// It is not called by its hash.
+    #[error("{path} cannot be taken as a program: {reason}", path = .path.display())]
+    Misnamed {
+        /// Where it is.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
     /// It is too large.
     #[error("the program has more than {MAX_PROGRAM_BYTES} bytes")]
     TooLarge,
@@ -119,6 +127,22 @@ impl ProgramStore {
     pub fn get(&self, hash: &ContentHash) -> Option<PathBuf> {
         let path = self.folder.join(&hash.0);
         path.exists().then_some(path)
+    }
+
+    /// Takes a program that is on this machine already, under a name that is its hash: another has checked its content. It stays where
+    /// it is.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`]; [`StoreError::Misnamed`] if its name is no hash.
+    pub fn adopt(&self, path: &Path) -> Result<ContentHash, StoreError> {
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let hash: ContentHash =
+            name.parse().map_err(|reason| StoreError::Misnamed { path: path.to_owned(), reason })?;
+        let linked = std::path::absolute(path).and_then(|path| symlink(path, self.folder.join(&hash.0)));
+        match linked {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(self.io_error(error)),
+            _ => Ok(hash),
+        }
     }
 
     /// Takes a program piece by piece.
@@ -232,6 +256,19 @@ mod tests {
         assert!(writer.finish().unwrap_err().to_string().contains("damaged or changed"));
         drop(store.write(hash_of(b"given up")).unwrap());
         assert_eq!(fs::read_dir(folder.path().join("programs")).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_program_that_is_there_is_taken_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = ProgramStore::create(folder.path().join("programs")).unwrap();
+        let path = folder.path().join(hash_of(b"here").to_string());
+        fs::write(&path, b"here").unwrap();
+        for _ in 0..2 {
+            let hash = store.adopt(&path).unwrap();
+            assert_eq!(fs::read(store.get(&hash).unwrap()).unwrap(), b"here");
+        }
+        assert!(matches!(store.adopt(folder.path()), Err(StoreError::Misnamed { .. })));
     }
 
     #[test]

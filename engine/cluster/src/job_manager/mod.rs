@@ -16,9 +16,10 @@ mod task_managers;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use flott_core::config::{self, Configuration};
+use flott_core::config::{self, Configuration, PortRange};
 use flott_core::ids::LeaderSessionId;
 use flott_runtime::net::handshake::Secret;
 use tokio::sync::mpsc;
@@ -28,7 +29,7 @@ use crate::program_store::{ProgramStore, StoreError};
 use crate::resource_manager::ResourceManagerDriver;
 use crate::rpc::MAX_MESSAGE_BYTES;
 use crate::rpc::control::job_manager_server::JobManagerServer;
-use crate::rpc::listen::{authenticated, bind};
+use crate::rpc::listen::{authenticated, bind_one_of};
 use crate::temp_dir::TempDir;
 use jobs::Jobs;
 use service::Service;
@@ -54,21 +55,54 @@ pub enum JobManagerError {
     Serve(#[from] tonic::transport::Error),
 }
 
-/// Runs a JobManager until `shutdown`; `listening` is told where it listens. Jobs that run then are lost with it. With a
-/// `driver` it asks for the TaskManagers it needs; without, it has those that come.
+/// What a JobManager is made of.
+pub struct JobManagerSetup {
+    /// Its configuration, which every job inherits.
+    pub configuration: Configuration,
+    /// What every connection has to prove.
+    pub secret: Secret,
+    /// The ports to listen on: the first that is free is taken.
+    pub ports: PortRange,
+    /// Asked for the TaskManagers that are missing; none: the cluster has those that come.
+    pub driver: Option<Arc<dyn ResourceManagerDriver>>,
+    /// Programs that are on this machine already, each called by its hash.
+    pub programs: Vec<PathBuf>,
+    /// Hears of clients who want the cluster to end; none: clients cannot end it.
+    pub stop: Option<mpsc::Sender<StopRequest>>,
+}
+
+impl JobManagerSetup {
+    /// That of a standalone cluster.
+    pub fn standalone(configuration: Configuration, secret: Secret) -> Self {
+        let port = u16::try_from(configuration.get(&config::JOB_MANAGER_PORT)).unwrap_or_default();
+        let ports = PortRange::one(port);
+        Self { configuration, secret, ports, driver: None, programs: Vec::new(), stop: None }
+    }
+}
+
+/// A client wants the cluster to end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StopRequest {
+    /// What went wrong, if that is why.
+    pub failure: Option<String>,
+}
+
+/// Runs a JobManager until `shutdown`; `listening` is told where it listens. Jobs that run then are lost with it.
 ///
 /// # Errors
-/// [`JobManagerError`] if the port is in use or the temporary folder cannot be made.
+/// [`JobManagerError`] if no port is free or the temporary folder cannot be made.
 pub async fn run_job_manager(
-    configuration: Configuration,
-    secret: Secret,
-    driver: Option<Arc<dyn ResourceManagerDriver>>,
+    setup: JobManagerSetup,
     listening: impl FnOnce(SocketAddr),
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), JobManagerError> {
-    let host = configuration.get(&config::JOB_MANAGER_BIND_HOST);
-    let listener = bind(&format!("{host}:{}", configuration.get(&config::JOB_MANAGER_PORT))).await?;
+    let JobManagerSetup { configuration, secret, ports, driver, programs, stop } = setup;
+    let listener = bind_one_of(&configuration.get(&config::JOB_MANAGER_BIND_HOST), &ports).await?;
     let temp_dir = TempDir::create(&configuration)?;
+    let store = ProgramStore::create(temp_dir.path().join("programs"))?;
+    for program in &programs {
+        store.adopt(program)?;
+    }
     let io = tokio::runtime::Handle::current();
     let task_managers = Arc::new(TaskManagers::new(&configuration, driver, io.clone()));
     let service = Service {
@@ -76,7 +110,8 @@ pub async fn run_job_manager(
         heartbeat_timeout: configuration.get(&config::HEARTBEAT_TIMEOUT),
         jobs: Arc::new(Jobs::new(configuration, Arc::clone(&task_managers), io.clone())),
         task_managers,
-        programs: Arc::new(ProgramStore::create(temp_dir.path().join("programs"))?),
+        programs: Arc::new(store),
+        stop,
         io: io.clone(),
     };
     let address = listener.local_addr()?;

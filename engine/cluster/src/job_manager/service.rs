@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
+use super::StopRequest;
 use super::job_workers::JobWorkers;
 use super::jobs::{Job, Jobs};
 use super::task_managers::{Registration, TaskManagers};
@@ -25,8 +26,9 @@ use crate::program_store::{ContentHash, ProgramStore};
 use crate::rpc::control::job_manager_server::JobManager;
 use crate::rpc::control::{
     self, HasProgramReply, JobList, JobOverview, JobReference, JobUpdate, ListJobsRequest, LogLevelReply,
-    LogLevelRequest, ProgramChunk, ProgramRequest, Registered, Submission, TaskManagerMessage,
-    TaskManagerOrder, WorkerMessage, WorkerOrder, task_manager_message, task_manager_order, worker_message,
+    LogLevelRequest, ProgramChunk, ProgramRequest, Registered, StopClusterReply, StopClusterRequest,
+    Submission, TaskManagerMessage, TaskManagerOrder, WorkerMessage, WorkerOrder, task_manager_message,
+    task_manager_order, worker_message,
 };
 use crate::rpc::{CHUNK_BYTES, WireError, WireId, read_event};
 
@@ -50,6 +52,7 @@ pub(super) struct Service {
     pub(super) jobs: Arc<Jobs>,
     pub(super) task_managers: Arc<TaskManagers>,
     pub(super) programs: Arc<ProgramStore>,
+    pub(super) stop: Option<mpsc::Sender<StopRequest>>,
     pub(super) io: Handle,
 }
 
@@ -304,6 +307,17 @@ impl JobManager for Service {
         let service = self.clone();
         self.io.spawn(async move { service.attend(id, messages).await });
         Ok(Response::new(ReceiverStream::new(stream)))
+    }
+
+    async fn stop_cluster(&self, request: Request<StopClusterRequest>) -> Answer<StopClusterReply> {
+        let Some(stop) = &self.stop else {
+            return Err(Status::unimplemented(
+                "a standalone cluster is ended where it was started, by scripts/stop-cluster",
+            ));
+        };
+        // That it is full means that somebody has said so already.
+        let _ = stop.try_send(StopRequest { failure: request.into_inner().failure });
+        Ok(Response::new(StopClusterReply {}))
     }
 
     async fn fetch_program(&self, request: Request<ProgramRequest>) -> Answer<Self::FetchProgramStream> {

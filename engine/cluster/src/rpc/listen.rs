@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use flott_core::config::PortRange;
 use flott_runtime::net::handshake::{Secret, prove_as_server};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
@@ -27,6 +28,21 @@ pub async fn bind(address: &str) -> io::Result<TcpListener> {
             if error.kind() == io::ErrorKind::AddrInUse { ": is another one running there?" } else { "" };
         io::Error::new(error.kind(), format!("cannot listen on {address}: {error}{hint}"))
     })
+}
+
+/// The same at the first port of `ports` that is free.
+///
+/// # Errors
+/// The last port's, if none is free; the message names it.
+pub async fn bind_one_of(host: &str, ports: &PortRange) -> io::Result<TcpListener> {
+    let mut last = None;
+    for port in ports.ports() {
+        match bind(&format!("{host}:{port}")).await {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => last = Some(error),
+            bound => return bound,
+        }
+    }
+    Err(last.unwrap_or_else(|| io::ErrorKind::InvalidInput.into()))
 }
 
 /// The connections of `listener` that have proved the secret; who has not is logged and dropped. Ends when the receiver is dropped.

@@ -12,6 +12,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::workers::Workers;
+use crate::rpc::listen::bind_one_of;
 
 /// Handshakes at a time; more connections wait in the system's queue.
 const HANDSHAKES: usize = 64;
@@ -22,19 +23,9 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// Takes the first free port of those that are configured.
 pub(super) async fn bind(configuration: &Configuration) -> io::Result<(TcpListener, u16)> {
     let host = configuration.get(&config::TASK_MANAGER_BIND_HOST);
-    let range = configuration.get(&config::DATA_PORT);
-    let mut last = None;
-    for port in range.ports() {
-        match crate::rpc::listen::bind(&format!("{host}:{port}")).await {
-            Ok(listener) => {
-                let port = listener.local_addr()?.port();
-                return Ok((listener, port));
-            }
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse => last = Some(error),
-            Err(error) => return Err(error),
-        }
-    }
-    Err(last.unwrap_or_else(|| io::ErrorKind::InvalidInput.into()))
+    let listener = bind_one_of(&host, &configuration.get(&config::DATA_PORT)).await?;
+    let port = listener.local_addr()?.port();
+    Ok((listener, port))
 }
 
 /// Serves the port for ever.

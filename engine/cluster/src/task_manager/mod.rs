@@ -21,6 +21,7 @@ pub use starter::{START_WORKER, become_worker};
 
 use std::future::Future;
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 use std::time::Duration;
@@ -62,7 +63,8 @@ pub enum TaskManagerError {
     Folder(#[from] flott_fs::FsError),
 }
 
-/// Runs a TaskManager on this thread until `shutdown`; then its workers are killed. While there is no JobManager it looks for one.
+/// Runs a TaskManager on this thread until `shutdown`; then its workers are killed. `programs` are on this machine already, each called
+/// by its hash; it fetches others. While there is no JobManager it looks for one.
 /// The thread must live as long as the process: workers die with it.
 ///
 /// # Errors
@@ -70,6 +72,7 @@ pub enum TaskManagerError {
 pub fn run_task_manager(
     configuration: Configuration,
     secret: Secret,
+    programs: &[PathBuf],
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), TaskManagerError> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -89,7 +92,11 @@ pub fn run_task_manager(
         configuration.get(&config::JOB_MANAGER_ADDRESS),
         configuration.get(&config::JOB_MANAGER_PORT)
     );
-    let programs = Programs::new(ProgramStore::create(temp_dir.path().join("programs"))?);
+    let store = ProgramStore::create(temp_dir.path().join("programs"))?;
+    for program in programs {
+        store.adopt(program)?;
+    }
+    let programs = Programs::new(store);
     let workers = Arc::new(Workers::new(configuration.clone(), temp_dir.path().to_owned(), starts, news));
     let session = Session {
         job_manager,

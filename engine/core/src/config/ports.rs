@@ -14,6 +14,11 @@ impl PortRange {
         Self(vec![(0, 0)])
     }
 
+    /// This port, or any free one if it is 0.
+    pub fn one(port: u16) -> Self {
+        Self(vec![(port, port)])
+    }
+
     /// The ports.
     pub fn ports(&self) -> impl Iterator<Item = u16> + '_ {
         self.0.iter().flat_map(|(first, last)| *first..=*last)

@@ -1,0 +1,98 @@
+//! How a container ended, in words.
+
+/// YARN's own exit statuses of containers.
+const INVALID: i32 = -1000;
+const ABORTED: i32 = -100;
+const DISKS_FAILED: i32 = -101;
+const PREEMPTED: i32 = -102;
+const KILLED_EXCEEDED_VMEM: i32 = -103;
+const KILLED_EXCEEDED_PMEM: i32 = -104;
+const KILLED_BY_APPLICATION_MASTER: i32 = -105;
+const KILLED_BY_RESOURCE_MANAGER: i32 = -106;
+const KILLED_AFTER_APPLICATION: i32 = -107;
+const KILLED_BY_CONTAINER_SCHEDULER: i32 = -108;
+const KILLED_FOR_EXCESS_LOGS: i32 = -109;
+const FORCE_KILLED: i32 = 137;
+const TERMINATED: i32 = 143;
+
+/// Says what became of a container: `status` and `diagnostics` are what YARN says.
+pub fn in_words(status: i32, diagnostics: &str) -> String {
+    let said = diagnostics.trim();
+    let with = |what: &str| if said.is_empty() { what.to_owned() } else { format!("{what}: {}", brief(said)) };
+    match status {
+        KILLED_EXCEEDED_PMEM => match memory_used(said, "physical memory") {
+            Some((used, of)) => format!("killed by YARN: used {used} of {of}"),
+            None => with("killed by YARN: used more memory than it has"),
+        },
+        KILLED_EXCEEDED_VMEM => match memory_used(said, "virtual memory") {
+            Some((used, of)) => format!("killed by YARN: used {used} of {of} of virtual memory"),
+            None => with("killed by YARN: used more virtual memory than it may"),
+        },
+        PREEMPTED => with("preempted by YARN for another queue or application"),
+        DISKS_FAILED => with("the disks of its node have failed"),
+        ABORTED => with("its node is lost, or YARN took it back before it was used"),
+        KILLED_BY_APPLICATION_MASTER => "stopped by the ApplicationMaster".to_owned(),
+        KILLED_BY_RESOURCE_MANAGER => with("killed by the ResourceManager"),
+        KILLED_AFTER_APPLICATION => "killed since the application is over".to_owned(),
+        KILLED_BY_CONTAINER_SCHEDULER => with("killed by its NodeManager, which needed the resources"),
+        KILLED_FOR_EXCESS_LOGS => with("killed by YARN: it wrote more logs than it may"),
+        INVALID => with("it never ran"),
+        FORCE_KILLED => with("killed by signal 9: somebody killed it, or its node had no memory left"),
+        TERMINATED => with("ended by signal 15"),
+        0 => "it has ended by itself".to_owned(),
+        status => with(&format!("exit status {status}")),
+    }
+}
+
+/// The first lines of what YARN says, which may be pages of a launch script's.
+fn brief(said: &str) -> String {
+    let lines = said.lines().map(str::trim).filter(|line| !line.is_empty()).take(6);
+    let mut text = lines.collect::<Vec<_>>().join(" | ");
+    if text.len() > 1000 {
+        let end = (0..=1000).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+        text.truncate(end);
+        text.push('…');
+    }
+    text
+}
+
+/// Finds `1.2 GB of 1.1 GB physical memory used`.
+fn memory_used(said: &str, kind: &str) -> Option<(String, String)> {
+    let before = &said[..said.find(&format!(" {kind} used"))?];
+    let words: Vec<&str> = before.split_whitespace().rev().take(5).collect();
+    let [of_unit, of, "of", used_unit, used] = words[..] else { return None };
+    let unit = |unit: &str| unit.replace("GB", "GiB").replace("MB", "MiB").replace("KB", "KiB");
+    Some((format!("{used} {}", unit(used_unit)), format!("{of} {}", unit(of_unit))))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn who_took_too_much_memory_is_told_the_numbers() {
+        let said = "[2026-11-20 12:00:00.123]Container [pid=4711,containerID=container_1_0001_01_000002] is running \
+                    121634816B beyond the 'PHYSICAL' memory limit. Current usage: 1.2 GB of 1.1 GB physical memory used; \
+                    2.9 GB of 2.3 GB virtual memory used. Killing container.";
+        assert_eq!(in_words(-104, said), "killed by YARN: used 1.2 GiB of 1.1 GiB");
+        assert_eq!(in_words(-103, said), "killed by YARN: used 2.9 GiB of 2.3 GiB of virtual memory");
+        assert_eq!(in_words(-104, ""), "killed by YARN: used more memory than it has");
+    }
+
+    #[test]
+    fn other_ends() {
+        assert_eq!(in_words(3, " \n"), "exit status 3");
+        assert_eq!(in_words(1, "Exception from container-launch.\n\nno such file"), "exit status 1: Exception from container-launch. | no such file");
+        assert_eq!(in_words(-105, "x"), "stopped by the ApplicationMaster");
+        assert!(in_words(5, &"é".repeat(2000)).len() < 1100);
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_yarn_says(status in any::<i32>(), said in "\\PC{0,200}( physical memory used)?\\PC{0,20}") {
+            prop_assert!(!in_words(status, &said).is_empty());
+        }
+    }
+}
