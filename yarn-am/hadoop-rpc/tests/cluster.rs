@@ -1,7 +1,9 @@
 //! The whole life of an ApplicationMaster on a real cluster: submit, register by token, get a container, start it, see it end, leave.
 //!
 //! It runs only where `HADOOP_CONF_DIR` names the configuration of a cluster, and says so otherwise. On a cluster with Kerberos the user is
-//! whoever has a ticket, or `KEYTAB` and `PRINCIPAL` say whom to be.
+//! whoever has a ticket, or `KEYTAB` and `PRINCIPAL` say whom to be. `PROTECTION` takes the place of `hadoop.rpc.protection`, for a cluster
+//! that offers several. `PROXIED` is for whom the user acts: a secure ResourceManager gives an unmanaged application's token only to a user whose
+//! name has no realm, which a proxied one's has not.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by a panic")]
 
 use std::time::Duration;
@@ -21,13 +23,21 @@ fn cluster() -> Option<Configuration> {
         eprintln!("skipped: HADOOP_CONF_DIR names no cluster");
         return None;
     }
-    Some(Configuration::from_env().unwrap())
+    let mut configuration = Configuration::from_env().unwrap();
+    if let Ok(protection) = std::env::var("PROTECTION") {
+        configuration.set("hadoop.rpc.protection", &protection);
+    }
+    Some(configuration)
 }
 
 fn user(configuration: &Configuration) -> User {
-    match (std::env::var("PRINCIPAL"), std::env::var("KEYTAB")) {
+    let user = match (std::env::var("PRINCIPAL"), std::env::var("KEYTAB")) {
         (Ok(principal), Ok(keytab)) => User::from_keytab(principal, keytab),
         _ => User::from_system(configuration).unwrap(),
+    };
+    match std::env::var("PROXIED") {
+        Ok(name) => user.proxying(&name),
+        _ => user,
     }
 }
 
@@ -188,7 +198,7 @@ async fn the_resource_manager_answers_its_clients() {
     let queue = queue.unwrap().unwrap();
     let mut names: Vec<_> = queue.child_queues.iter().map(QueueInfo::queue_name).collect();
     names.sort_unstable();
-    assert_eq!(names, ["default", "nightly", "streaming"]);
+    assert!(["default", "nightly", "streaming"].iter().all(|name| names.contains(name)), "{names:?}");
     assert!(labels.unwrap().is_empty() && on_nodes.unwrap().is_empty());
     assert!(!acls.unwrap().is_empty());
     let missing = yarn.get_queue_info("none", false).await;

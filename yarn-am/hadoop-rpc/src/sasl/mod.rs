@@ -11,9 +11,15 @@
 
 mod challenge;
 mod digest;
-#[path = "without_gssapi.rs"]
+#[cfg(feature = "kerberos")]
 mod gssapi;
+#[cfg(feature = "kerberos")]
+mod keytab;
 mod layer;
+#[cfg(not(feature = "kerberos"))]
+mod without_gssapi;
+#[cfg(not(feature = "kerberos"))]
+use without_gssapi as gssapi;
 
 use std::fmt;
 

@@ -78,6 +78,7 @@ fn protections_are_words() {
 }
 
 #[cfg(not(feature = "kerberos"))]
+#[cfg(not(feature = "kerberos"))]
 #[test]
 fn without_kerberos_the_error_says_how_to_build_with_it() {
     let target = Target::HostBased("nn@h".into());
