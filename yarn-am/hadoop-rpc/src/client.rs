@@ -270,3 +270,6 @@ impl Shared {
 fn random() -> u64 {
     getrandom::u64().unwrap_or(0)
 }
+
+#[cfg(test)]
+mod tests;

@@ -31,6 +31,8 @@ mod protocol;
 mod protocols;
 mod retry;
 mod sasl;
+#[cfg(test)]
+mod scripted;
 mod servers;
 mod settings;
 mod user;

@@ -14,7 +14,7 @@ use rc4::{Rc4, StreamCipher};
 use super::digest::md5;
 
 /// Wraps what is sent.
-pub(crate) trait Seal: Send {
+pub(crate) trait Seal: Send + Sync {
     /// Wraps one piece.
     ///
     /// # Errors
@@ -23,7 +23,7 @@ pub(crate) trait Seal: Send {
 }
 
 /// Unwraps what is received.
-pub(crate) trait Open: Send {
+pub(crate) trait Open: Send + Sync {
     /// Unwraps one piece.
     ///
     /// # Errors
