@@ -66,6 +66,8 @@ pub enum RpcError {
         server: String,
         /// What was wrong, and where it is known the remedy.
         reason: String,
+        /// The class of the server's exception, if it was the server that refused.
+        class: Option<String>,
     },
     /// The configuration says nothing usable about the server or the user.
     #[error("{reason}")]
@@ -159,7 +161,9 @@ impl RpcError {
     /// What the server's exception means to a caller; nothing for other failures. Looks into [`RpcError::GivenUp`].
     pub fn exception(&self) -> Option<RemoteException> {
         match self.root() {
-            RpcError::Remote { class, .. } => RemoteException::of_class(class),
+            RpcError::Remote { class, .. } | RpcError::Authentication { class: Some(class), .. } => {
+                RemoteException::of_class(class)
+            }
             _ => None,
         }
     }
@@ -185,7 +189,13 @@ impl RpcError {
     }
 
     pub(crate) fn authentication(server: &str, reason: impl Into<String>) -> RpcError {
-        RpcError::Authentication { server: server.into(), reason: reason.into() }
+        RpcError::Authentication { server: server.into(), reason: reason.into(), class: None }
+    }
+
+    /// The server refused the caller with an exception.
+    pub(crate) fn refused(server: &str, class: &str, message: &str) -> RpcError {
+        let reason = format!("{message} ({class})");
+        RpcError::Authentication { server: server.into(), reason, class: Some(class.into()) }
     }
 
     pub(crate) fn configuration(reason: impl Into<String>) -> RpcError {

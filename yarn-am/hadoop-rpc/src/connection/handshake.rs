@@ -265,7 +265,7 @@ impl Handshake<'_> {
                 Some(RemoteException::Standby | RemoteException::Retriable) => {
                     RpcError::Remote { server: server.into(), call: "authentication".into(), class, message }
                 }
-                _ => RpcError::authentication(server, format!("{message} ({class})")),
+                _ => RpcError::refused(server, &class, &message),
             }),
         }
     }

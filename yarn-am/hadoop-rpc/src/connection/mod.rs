@@ -199,7 +199,7 @@ impl Calls {
         }
         let fatal = match &response.outcome {
             Outcome::Failure { class, message, unauthorized, fatal: true } => Some(match unauthorized {
-                true => RpcError::authentication(&self.server, format!("{message} ({class})")),
+                true => RpcError::refused(&self.server, class, message),
                 false => RpcError::Remote {
                     server: self.server.clone(),
                     call: "the connection".into(),

@@ -261,9 +261,10 @@ impl ApplicationClient {
     pub async fn get_delegation_token(&self, renewer: &str) -> Result<Token, RpcError> {
         const METHOD: Method = Method::idempotent("getDelegationToken");
         let request = GetDelegationTokenRequest { renewer: renewer.into() };
-        // The Java class of the answer differs from the NameNode's, its bytes do not.
         let response: GetDelegationTokenResponse = self.rpc.call(&METHOD, &request).await?;
-        self.present(response.token, &METHOD).map(Token::from)
+        let token = self.present(response.token, &METHOD)?;
+        // It comes without a service; it is good for every ResourceManager of the group.
+        Ok(Token { service: self.rpc.servers().addresses.join(","), ..token.into() })
     }
 
     /// Prolongs a token's life and returns its new end, in milliseconds since the epoch.

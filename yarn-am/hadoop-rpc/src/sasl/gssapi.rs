@@ -13,7 +13,7 @@ use libgssapi::name::Name;
 use libgssapi::oid::{GSS_MECH_KRB5, GSS_NT_HOSTBASED_SERVICE, GSS_NT_KRB5_PRINCIPAL, OidSet};
 
 use super::layer::{Layer, Open, Seal};
-use super::{Protection, SaslError, Target, keytab, too_early};
+use super::{Protection, SaslError, Target, store, too_early};
 use crate::proto::common::RpcSasl;
 use crate::user::Login;
 
@@ -195,9 +195,12 @@ fn credentials(login: &Login) -> Result<Cred, SaslError> {
             File::open(keytab).map_err(|error| {
                 SaslError::new(format!("the keytab {} cannot be read: {error}", keytab.display()))
             })?;
-            keytab::acquire(principal, keytab).map_err(failed)
+            store::from_keytab(principal, keytab).map_err(failed)
         }
         Login::TicketCache { principal } => {
+            if let Some(cache) = std::env::var("KRB5CCNAME").ok().filter(|cache| is_file(cache)) {
+                return store::from_cache(principal.as_deref(), cache).map_err(failed);
+            }
             let name = match principal {
                 Some(principal) => {
                     Some(Name::new(principal.as_bytes(), Some(GSS_NT_KRB5_PRINCIPAL)).map_err(failed)?)
@@ -211,6 +214,11 @@ fn credentials(login: &Login) -> Result<Cred, SaslError> {
     }
 }
 
+/// Whether a ticket cache's name is that of a file, and not of a collection (`DIR:`, `KEYRING:`, `KCM:`) in which Kerberos chooses.
+fn is_file(cache: &str) -> bool {
+    cache.starts_with("FILE:") || cache.starts_with('/')
+}
+
 /// Kerberos' own words.
 fn text(error: Error) -> String {
     error.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
@@ -221,7 +229,8 @@ fn explain(error: Error, login: &Login, target: Option<&Target>) -> SaslError {
     let remedy = match (login, code(&error)) {
         (_, NO_REALM | KDC_UNREACHABLE | CLOCK_SKEW) => common_remedy(&error),
         (Login::Keytab { principal, keytab }, code) => Some(match code {
-            KEYTAB_EMPTY | KEYTAB_NO_MATCH | KEYTAB_NO_KEY => {
+            // Where no key fits, the library goes on to look for a ticket, and says that there is none.
+            KEYTAB_EMPTY | KEYTAB_NO_MATCH | KEYTAB_NO_KEY | NO_CACHE | EMPTY_CACHE | CACHE_NO_MATCH => {
                 format!(
                     "the keytab {} has no key of {principal}: klist -k shows whose it has",
                     keytab.display()

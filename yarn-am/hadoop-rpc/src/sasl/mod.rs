@@ -13,9 +13,9 @@ mod challenge;
 mod digest;
 #[cfg(feature = "kerberos")]
 mod gssapi;
-#[cfg(feature = "kerberos")]
-mod keytab;
 mod layer;
+#[cfg(feature = "kerberos")]
+mod store;
 #[cfg(not(feature = "kerberos"))]
 mod without_gssapi;
 #[cfg(not(feature = "kerberos"))]

@@ -1,11 +1,12 @@
-//! Tickets from a keytab, without touching any ticket cache on disk.
+//! Credentials from a named place: a keytab, or a ticket cache in a file.
 //!
-//! GSSAPI takes the keytab and the cache as a credential store, a call that `libgssapi` does not wrap. The cache is in this process's memory,
-//! one for each keytab and principal: the library shares it between connections and gets a new ticket there when half of its life is
-//! over.
-#![allow(unsafe_code, reason = "two calls of C, argued below")]
+//! GSSAPI takes such places as a credential store, a call that `libgssapi` does not wrap. Tickets got by a keytab go to a cache in this
+//! process's memory, one for each keytab and principal: the library shares it between connections and gets a new ticket there when half of its
+//! life is over. A file with tickets is named outright, too: to find the default one, MIT Kerberos 1.20 walks all caches, and a damaged one
+//! makes it use memory that was never set.
+#![allow(unsafe_code, reason = "calls of C, argued below")]
 
-use std::ffi::{CString, c_void};
+use std::ffi::{CStr, CString, c_void};
 use std::path::Path;
 use std::ptr;
 
@@ -20,43 +21,49 @@ use libgssapi_sys::{
 
 use super::digest::md5;
 
-/// A name that is given back when it goes out of scope.
-struct OwnedName(gss_name_t);
-
-impl Drop for OwnedName {
-    fn drop(&mut self) {
-        let mut minor = 0;
-        // SAFETY: the name came from gss_import_name, is released once, and a null name is allowed.
-        unsafe { gss_release_name(&mut minor, &mut self.0) };
-    }
-}
-
 /// Gets credentials for a principal by its keytab.
 ///
 /// # Errors
 /// What Kerberos says; a path or principal with a zero byte is a bad name.
-pub(super) fn acquire(principal: &str, keytab: &Path) -> Result<Cred, Error> {
-    let bad_name = |_| Error { major: MajorFlags::GSS_S_BAD_NAME, minor: 0 };
+pub(super) fn from_keytab(principal: &str, keytab: &Path) -> Result<Cred, Error> {
     let keytab = format!("FILE:{}", keytab.display());
     let cache: String = md5(&[principal.as_bytes(), b"\0", keytab.as_bytes()])
         .iter()
         .map(|byte| format!("{byte:02x}"))
         .collect();
-    let keytab = CString::new(keytab).map_err(bad_name)?;
-    let cache = CString::new(format!("MEMORY:hadoop-rpc-{cache}")).map_err(bad_name)?;
-    let name = import(principal)?;
+    let (keytab, cache) = (c_string(keytab)?, c_string(format!("MEMORY:hadoop-rpc-{cache}"))?);
+    acquire(Some(principal), &[(c"client_keytab", &keytab), (c"ccache", &cache)])
+}
 
-    let mut elements = [
-        gss_key_value_element_desc { key: c"client_keytab".as_ptr(), value: keytab.as_ptr() },
-        gss_key_value_element_desc { key: c"ccache".as_ptr(), value: cache.as_ptr() },
-    ];
-    let store = gss_key_value_set_desc { count: 2, elements: elements.as_mut_ptr() };
+/// Gets credentials from a ticket cache, those of a principal or whoever they are of.
+///
+/// # Errors
+/// What Kerberos says.
+pub(super) fn from_cache(principal: Option<&str>, cache: String) -> Result<Cred, Error> {
+    acquire(principal, &[(c"ccache", &c_string(cache)?)])
+}
+
+fn c_string(text: String) -> Result<CString, Error> {
+    CString::new(text).map_err(|_| Error { major: MajorFlags::GSS_S_BAD_NAME, minor: 0 })
+}
+
+fn acquire(principal: Option<&str>, places: &[(&CStr, &CStr)]) -> Result<Cred, Error> {
+    let element = |(key, value): &(&CStr, &CStr)| gss_key_value_element_desc {
+        key: key.as_ptr(),
+        value: value.as_ptr(),
+    };
+    let mut elements: Vec<_> = places.iter().map(element).collect();
+    let name = match principal {
+        Some(principal) => import(principal)?,
+        None => OwnedName(ptr::null_mut()),
+    };
+    let store = gss_key_value_set_desc { count: elements.len() as u32, elements: elements.as_mut_ptr() };
     let mut mechanism = oid(&GSS_MECH_KRB5);
     let mut mechanisms = gss_OID_set_desc { count: 1, elements: &mut mechanism };
     let mut credentials: gss_cred_id_t = ptr::null_mut();
     let mut minor = 0;
-    // SAFETY: every pointer is to a local that outlives the call, which keeps none of them; the strings end with a zero byte and the counts
-    // are those of the arrays. Outputs that are null are allowed by RFC 5588 and RFC 2744.
+    // SAFETY: every pointer is to a local or an argument that outlives the call, which keeps none of them; the strings end with a zero byte
+    // and the counts are those of the arrays. A null name means any, and null outputs are allowed (RFC 2744, RFC 5588).
     let major = unsafe {
         gss_acquire_cred_from(
             &mut minor,
@@ -75,6 +82,20 @@ pub(super) fn acquire(principal: &str, keytab: &Path) -> Result<Cred, Error> {
         Ok(unsafe { Cred::from_c(credentials) })
     } else {
         Err(Error { major: MajorFlags::from_bits_retain(major), minor })
+    }
+}
+
+/// A name that is given back when it goes out of scope.
+struct OwnedName(gss_name_t);
+
+impl Drop for OwnedName {
+    fn drop(&mut self) {
+        if self.0.is_null() {
+            return;
+        }
+        let mut minor = 0;
+        // SAFETY: the name came from gss_import_name and is released once.
+        unsafe { gss_release_name(&mut minor, &mut self.0) };
     }
 }
 
