@@ -5,9 +5,12 @@ use std::path::{Path, PathBuf};
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use flott_cluster::task_manager::START_WORKER;
-use flott_core::config::{self, Configuration};
+use flott_core::config::{self, Configuration, DeploymentTarget};
 
 use crate::CommandError;
+use crate::single_dash::with_two_dashes;
+use crate::target::{Target, Wanted};
+use crate::yarn_options::{YarnOptions, YarnSessionOptions, warn_of};
 
 /// Batch and stream programs on clusters.
 #[derive(Debug, Parser)]
@@ -38,6 +41,21 @@ Examples:
 
 Exit status: 0 finished, 1 failed, 2 wrong usage, 130 interrupted (Ctrl-C cancels the job of an attached program).")]
     Run(RunOptions),
+    /// Run a program on a cluster of its own, main included
+    #[command(after_help = "\
+Examples:
+  flott run-application -t yarn-application -p 4 target/release/wordcount --input hdfs:///books
+  flott run-application -t yarn-application -d -D yarn.application.queue=nightly target/release/clicks
+
+Exit status: that of the application, 0 succeeded, 1 failed or killed; detached: 0 when YARN has accepted it.")]
+    RunApplication(RunOptions),
+    /// Start a cluster on YARN that runs programs until it is stopped
+    #[command(after_help = "\
+Examples:
+  flott yarn-session -d -tm 2g -s 4
+  flott run -t yarn-session target/release/wordcount --input hdfs:///books
+  echo stop | flott yarn-session -id application_1732183200000_0007")]
+    YarnSession(YarnSessionOptions),
     /// Print the JobGraph of a program without running it
     #[command(after_help = "Example:\n  flott info --json -p 4 target/release/wordcount --input books")]
     Info(InfoOptions),
@@ -50,6 +68,12 @@ Exit status: 0 finished, 1 failed, 2 wrong usage, 130 interrupted (Ctrl-C cancel
     /// Change what a cluster's processes, or the workers of one job, log
     #[command(after_help = "Example:\n  flott log-level info,flott_cluster=debug")]
     LogLevel(LogLevelOptions),
+    /// Be the ApplicationMaster of the container this runs in
+    #[command(hide = true)]
+    ApplicationMaster,
+    /// Be a TaskManager in the container this runs in
+    #[command(hide = true)]
+    YarnTaskmanager,
     /// Run a JobManager until it is terminated
     Jobmanager(ServiceOptions),
     /// Run a TaskManager until it is terminated
@@ -104,15 +128,24 @@ pub(crate) struct Master {
     /// The JobManager, HOST:PORT; what jobmanager.rpc.address and jobmanager.rpc.port say, if not given
     #[arg(short = 'm', long = "jobmanager", value_name = "HOST:PORT")]
     pub(crate) master: Option<String>,
+    /// What it runs on: remote or yarn-session
+    #[arg(short = 't', long, value_name = "TARGET")]
+    pub(crate) target: Option<String>,
+    /// The cluster's application on YARN [also -yid]
+    #[arg(long = "yarnapplicationId", value_name = "ID")]
+    pub(crate) application_id: Option<String>,
 }
 
 impl Master {
-    /// Where the JobManager is.
-    pub(crate) fn address(&self, configuration: &Configuration) -> String {
-        self.master.clone().unwrap_or_else(|| {
-            let host = configuration.get(&config::JOB_MANAGER_ADDRESS);
-            format!("{host}:{}", configuration.get(&config::JOB_MANAGER_PORT))
-        })
+    /// Which cluster is meant.
+    pub(crate) fn target(&self, configuration: &Configuration) -> Result<Target, CommandError> {
+        let mut configuration = configuration.clone();
+        if let Some(id) = &self.application_id {
+            configuration.set(config::YARN_APPLICATION_ID.key, id)?;
+        }
+        let session = DeploymentTarget::YarnSession.as_str();
+        let target = self.target.as_deref().or(self.application_id.as_ref().map(|_| session));
+        Target::of(&Wanted { master: self.master.as_deref(), target }, &configuration)
     }
 }
 
@@ -127,13 +160,12 @@ pub(crate) struct Program {
 }
 
 impl Program {
-    /// The configuration with what the flags say.
-    pub(crate) fn configure(&self, settings: &Settings) -> Result<Configuration, CommandError> {
-        let mut configuration = settings.configuration()?;
+    /// Sets what the flags say.
+    pub(crate) fn configure(&self, configuration: &mut Configuration) -> Result<(), CommandError> {
         if let Some(parallelism) = self.parallelism {
             configuration.set(config::PARALLELISM.key, &parallelism.to_string())?;
         }
-        Ok(configuration)
+        Ok(())
     }
 
     /// The arguments as the program sees them, its name first.
@@ -150,7 +182,11 @@ impl Program {
 impl Arguments {
     /// The command line of this process; where it is wrong, the process ends.
     pub(crate) fn of_process() -> Self {
-        let parsed = Self::parse();
+        let mut table = Self::command();
+        // Arguments of subcommands are there once it is built.
+        table.build();
+        let line = std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
+        let parsed = Self::parse_from(with_two_dashes(line, &table));
         if let Some(flag) = parsed.unknown_flag() {
             let message = format!("unexpected argument '{flag}' found before the program");
             Self::command().error(ErrorKind::UnknownArgument, message).exit()
@@ -161,7 +197,7 @@ impl Arguments {
     /// All that follows the first word which is no flag belongs to the program, so an unknown flag looks like a program.
     fn unknown_flag(&self) -> Option<&str> {
         let program = match &self.command {
-            Command::Run(options) => &options.program,
+            Command::Run(options) | Command::RunApplication(options) => &options.program,
             Command::Info(options) => &options.program,
             _ => return None,
         };
@@ -171,19 +207,75 @@ impl Arguments {
 
 #[derive(Debug, Args)]
 pub(crate) struct RunOptions {
-    /// Where its jobs run: local, or a JobManager's HOST:PORT; what the configuration says, if not given
-    #[arg(short = 'm', long = "jobmanager", value_name = "local|HOST:PORT")]
+    /// Where its jobs run: local, yarn-cluster, or a JobManager's HOST:PORT; what the configuration says, if not given
+    #[arg(short = 'm', long = "jobmanager", value_name = "local|yarn-cluster|HOST:PORT")]
     pub(crate) master: Option<String>,
+    /// Where its jobs run: local, remote, yarn-session, yarn-per-job or yarn-application
+    #[arg(short = 't', long, visible_short_alias = 'e', alias = "executor", value_name = "TARGET")]
+    pub(crate) target: Option<String>,
     /// Do not wait for the job: print its id
     #[arg(short = 'd', long)]
     pub(crate) detached: bool,
     /// Go on from this checkpoint
-    #[arg(short = 's', long = "from-checkpoint", value_name = "CHECKPOINT")]
+    #[arg(short = 's', long = "from-checkpoint", alias = "fromSavepoint", value_name = "CHECKPOINT")]
     pub(crate) checkpoint: Option<String>,
+    /// Drop state of operators that the program no longer has
+    #[arg(short = 'n', long = "allow-non-restored-state", alias = "allowNonRestoredState")]
+    pub(crate) allow_non_restored_state: bool,
+    /// End the cluster that was started for this command when the command is interrupted [also -sae]
+    #[arg(long = "shutdownOnAttachedExit", alias = "shutdown-on-attached-exit")]
+    pub(crate) shutdown_on_attached_exit: bool,
+    /// Write how the program ended, and the figures of its jobs, into this file as JSON
+    #[arg(long, value_name = "FILE")]
+    pub(crate) report: Option<PathBuf>,
+    /// The id under which high availability keeps the cluster
+    #[arg(short = 'z', long = "zookeeperNamespace", value_name = "ID")]
+    pub(crate) cluster_id: Option<String>,
+    /// Means nothing here: a program has one main
+    #[arg(short = 'c', long = "class", value_name = "NAME", hide = true)]
+    pub(crate) class: Option<String>,
+    /// Means nothing here: a program is one binary
+    #[arg(short = 'C', long = "classpath", value_name = "URL", hide = true)]
+    pub(crate) classpath: Vec<String>,
+    /// What becomes of the checkpoint that the program goes on from; claim and no_claim are the same here
+    #[arg(long = "claimMode", alias = "restoreMode", value_name = "MODE", hide = true)]
+    pub(crate) claim_mode: Option<String>,
+    #[command(flatten)]
+    pub(crate) yarn: YarnOptions,
     #[command(flatten)]
     pub(crate) settings: Settings,
     #[command(flatten)]
     pub(crate) program: Program,
+}
+
+impl RunOptions {
+    /// Whether the command waits for nothing.
+    pub(crate) fn is_detached(&self) -> bool {
+        self.detached || self.yarn.detached
+    }
+
+    /// The configuration with what the options say. Options of Flink's that mean nothing here are warned of.
+    pub(crate) fn configuration(&self) -> Result<Configuration, CommandError> {
+        let mut configuration = self.settings.configuration()?;
+        self.yarn.configure(&mut configuration)?;
+        self.program.configure(&mut configuration)?;
+        if self.allow_non_restored_state {
+            configuration.set(config::ALLOW_NON_RESTORED_STATE.key, "true")?;
+        }
+        if self.shutdown_on_attached_exit {
+            configuration.set(config::SHUTDOWN_ON_ATTACHED_EXIT.key, "true")?;
+        }
+        if self.class.is_some() {
+            warn_of("-c", "a program has one main");
+        }
+        if !self.classpath.is_empty() {
+            warn_of("-C", "a program is one binary, with all it needs");
+        }
+        match self.claim_mode.as_deref().map(str::to_ascii_lowercase).as_deref() {
+            None | Some("claim" | "no_claim" | "no-claim") => Ok(configuration),
+            Some(other) => Err(format!("-cm {other}: one of claim no_claim is expected").into()),
+        }
+    }
 }
 
 #[derive(Debug, Args)]

@@ -6,12 +6,29 @@ use flott_cluster::client::Cluster;
 use flott_cluster::secret_file::read_secret;
 use flott_core::config::Configuration;
 
-use crate::CommandError;
+use crate::target::Target;
+use crate::{CommandError, yarn};
 
 /// Connects to the JobManager at `address`.
 pub(crate) async fn reach(address: &str, configuration: &Configuration) -> Result<Cluster, CommandError> {
     let secret = read_secret(configuration)?;
     Ok(Cluster::connect(address, &secret).await?)
+}
+
+/// Connects to the cluster that a command means which only asks.
+pub(crate) async fn reach_target(
+    target: &Target,
+    configuration: &Configuration,
+) -> Result<Cluster, CommandError> {
+    match target {
+        Target::Remote(address) => reach(address, configuration).await,
+        Target::YarnSession(id) => yarn::session_cluster(configuration, id).await,
+        Target::Local | Target::YarnPerJob | Target::YarnApplication => Err(format!(
+            "which cluster is meant? Give its JobManager's address (-m HOST:PORT), or a YARN application's id (-yid or {})",
+            yarn::SESSION_KEY
+        )
+        .into()),
+    }
 }
 
 /// Runs a command that talks to a cluster.

@@ -6,7 +6,7 @@ use flott_cluster::rpc::control::{JobList, JobOverview, JobReference, ListJobsRe
 use flott_core::ids::JobId;
 
 use crate::arguments::{CancelOptions, ListOptions, LogLevelOptions};
-use crate::cluster::{block_on, reach};
+use crate::cluster::{block_on, reach_target};
 use crate::output::say;
 use crate::progress::{duration, id_of, instant};
 use crate::{CommandError, Ended};
@@ -19,9 +19,9 @@ fn reference(job: &str) -> Result<JobReference, CommandError> {
 /// Lists jobs.
 pub(crate) fn list(options: &ListOptions) -> Result<Ended, CommandError> {
     let configuration = options.settings.configuration()?;
-    let address = options.master.address(&configuration);
+    let target = options.master.target(&configuration)?;
     let list = block_on(async {
-        let cluster = reach(&address, &configuration).await?;
+        let cluster = reach_target(&target, &configuration).await?;
         let mut client = cluster.rpc();
         Ok(cluster.answer(client.list_jobs(ListJobsRequest {})).await?)
     })?;
@@ -78,10 +78,10 @@ fn table(list: &JobList, options: &ListOptions, now: i64) -> String {
 /// Cancels a job, and waits until it is over.
 pub(crate) fn cancel(options: &CancelOptions) -> Result<Ended, CommandError> {
     let configuration = options.settings.configuration()?;
-    let address = options.master.address(&configuration);
+    let target = options.master.target(&configuration)?;
     let reference = reference(&options.job)?;
     block_on(async {
-        let cluster = reach(&address, &configuration).await?;
+        let cluster = reach_target(&target, &configuration).await?;
         let mut client = cluster.rpc();
         let before = cluster.answer(client.cancel_job(reference.clone())).await?;
         if is_over(&before) {
@@ -104,11 +104,11 @@ pub(crate) fn cancel(options: &CancelOptions) -> Result<Ended, CommandError> {
 /// Changes what is logged.
 pub(crate) fn log_level(options: &LogLevelOptions) -> Result<Ended, CommandError> {
     let configuration = options.settings.configuration()?;
-    let address = options.master.address(&configuration);
+    let target = options.master.target(&configuration)?;
     let job = options.job.as_deref().map(reference).transpose()?.map(|reference| reference.job);
     let levels = options.levels.clone();
     let reply = block_on(async {
-        let cluster = reach(&address, &configuration).await?;
+        let cluster = reach_target(&target, &configuration).await?;
         let mut client = cluster.rpc();
         Ok(cluster.answer(client.set_log_level(LogLevelRequest { job, levels })).await?)
     })?;

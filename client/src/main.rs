@@ -11,6 +11,11 @@ mod pages;
 mod progress;
 mod run;
 mod services;
+mod session_file;
+mod single_dash;
+mod target;
+mod yarn;
+mod yarn_options;
 
 use std::process::ExitCode;
 
@@ -44,12 +49,16 @@ type CommandError = Box<dyn std::error::Error + Send + Sync>;
 fn execute(arguments: Arguments) -> Result<Ended, CommandError> {
     match arguments.command {
         Command::Run(options) => run::run(&options),
+        Command::RunApplication(options) => run::run_application(&options),
+        Command::YarnSession(options) => yarn::session(&options),
         Command::Info(options) => run::info(&options),
         Command::List(options) => jobs::list(&options),
         Command::Cancel(options) => jobs::cancel(&options),
         Command::LogLevel(options) => jobs::log_level(&options),
         Command::Jobmanager(options) => services::job_manager(&options),
         Command::Taskmanager(options) => services::task_manager(&options),
+        Command::ApplicationMaster => services::application_master(),
+        Command::YarnTaskmanager => services::yarn_task_manager(),
         Command::StartWorker { task_manager, program } => Err(become_worker(task_manager, &program).into()),
         Command::Manual => pages::manual(),
         Command::Completions { shell } => pages::completions(shell),

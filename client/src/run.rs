@@ -6,30 +6,33 @@ use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::time::Instant;
 
-use flott_cluster::client::{DriveError, Driven, Driver, DriverListener, Program, start_program};
+use flott_cluster::client::{Cluster, DriveError, Driven, Driver, DriverListener, Program, start_program};
 use flott_cluster::launch::LaunchError;
 use flott_cluster::rpc::control::JobOverview;
 use flott_cluster::rpc::launch::{FromProgram, Local, Plan, from_program, start};
-use flott_core::config::Configuration;
+use flott_core::config::{Configuration, DeploymentTarget};
 use flott_core::ids::JobId;
 use flott_plan::JobGraph;
 
-use crate::arguments::{InfoOptions, Master, RunOptions};
+use crate::arguments::{InfoOptions, RunOptions};
 use crate::cluster::{block_on, reach};
 use crate::output::say;
 use crate::progress::Progress;
-use crate::{CommandError, Ended, arguments};
+use crate::target::{Target, Wanted};
+use crate::{CommandError, Ended, arguments, yarn};
 
 /// The program that the command line names. A name without a folder is a file here, not a command.
 fn program(line: &arguments::Program, configuration: Configuration) -> Result<Program, CommandError> {
     let path = std::path::absolute(line.path());
     let path = path.map_err(|error| format!("{}: {error}", line.path().display()))?;
-    Ok(Program { path, arguments: line.arguments().to_vec(), configuration })
+    Ok(Program { path, arguments: line.arguments().to_vec(), configuration, hash: None })
 }
 
 /// Prints the JobGraph of the program's first execute.
 pub(crate) fn info(options: &InfoOptions) -> Result<Ended, CommandError> {
-    let program = program(&options.program, options.program.configure(&options.settings)?)?;
+    let mut configuration = options.settings.configuration()?;
+    options.program.configure(&mut configuration)?;
+    let program = program(&options.program, configuration)?;
     // What the program prints is not what was asked for.
     let (mut child, mut socket) = start_program(&program, start::Role::Plan(Plan {}), Stdio::null())?;
     let executed = socket.receive::<FromProgram>();
@@ -48,16 +51,32 @@ pub(crate) fn info(options: &InfoOptions) -> Result<Ended, CommandError> {
 
 /// Runs the program.
 pub(crate) fn run(options: &RunOptions) -> Result<Ended, CommandError> {
-    let configuration = options.program.configure(&options.settings)?;
+    run_on(options, options.target.as_deref())
+}
+
+/// Runs the program, main included, in the cluster.
+pub(crate) fn run_application(options: &RunOptions) -> Result<Ended, CommandError> {
+    match &options.target {
+        None => run_on(options, Some(DeploymentTarget::YarnApplication.as_str())),
+        target => run_on(options, target.as_deref()),
+    }
+}
+
+fn run_on(options: &RunOptions, target: Option<&str>) -> Result<Ended, CommandError> {
+    let configuration = options.configuration()?;
+    let target = Target::of(&Wanted { master: options.master.as_deref(), target }, &configuration)?;
     let program = program(&options.program, configuration)?;
-    match options.master.as_deref() {
-        Some("local") => run_here(options, &program),
-        _ => block_on(run_on_cluster(options, program)),
+    match target {
+        Target::Local => run_here(options, &program),
+        Target::Remote(address) => block_on(run_on_cluster(options, program, &address)),
+        Target::YarnSession(id) => block_on(yarn::run_in_session(options, program, &id)),
+        Target::YarnPerJob => block_on(yarn::run_per_job(options, program)),
+        Target::YarnApplication => block_on(yarn::run_application(options, program)),
     }
 }
 
 fn run_here(options: &RunOptions, program: &Program) -> Result<Ended, CommandError> {
-    if options.detached {
+    if options.is_detached() {
         return Err("a program with local jobs cannot be detached: they run in it".into());
     }
     let role = start::Role::Local(Local { restore: options.checkpoint.clone() });
@@ -84,7 +103,7 @@ fn ended_with(path: &Path, status: ExitStatus) -> Ended {
 }
 
 /// Until somebody presses Ctrl-C or asks the command to end.
-fn interrupted() -> io::Result<impl Future<Output = ()>> {
+pub(crate) fn interrupted() -> io::Result<impl Future<Output = ()>> {
     use tokio::signal::unix::{SignalKind, signal};
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     Ok(async move {
@@ -95,21 +114,43 @@ fn interrupted() -> io::Result<impl Future<Output = ()>> {
     })
 }
 
-async fn run_on_cluster(options: &RunOptions, program: Program) -> Result<Ended, CommandError> {
-    let interrupted = interrupted()?;
-    let address = Master { master: options.master.clone() }.address(&program.configuration);
+async fn run_on_cluster(
+    options: &RunOptions,
+    program: Program,
+    address: &str,
+) -> Result<Ended, CommandError> {
     flott_cluster::program_file::check(&program.path)?;
-    let cluster = reach(&address, &program.configuration).await?;
+    let cluster = reach(address, &program.configuration).await?;
+    Ok(drive(options, program, cluster).await?.ended)
+}
+
+/// How a program went that was driven from here.
+pub(crate) struct Outcome {
+    pub(crate) how: Driven,
+    pub(crate) ended: Ended,
+}
+
+/// Runs the program here and its jobs on a cluster.
+pub(crate) async fn drive(
+    options: &RunOptions,
+    program: Program,
+    cluster: Cluster,
+) -> Result<Outcome, CommandError> {
+    let interrupted = interrupted()?;
     let path = program.path.clone();
-    let driver = Driver { cluster, program, detached: options.detached, restore: options.checkpoint.clone() };
     let progress = Progress::new(io::stderr().is_terminal());
-    match driver.run(&mut Shown { address, progress }, interrupted).await? {
-        Driven::Finished => Ok(Ended::Well),
+    let mut shown = Shown { address: cluster.address().to_owned(), progress };
+    let restore = options.checkpoint.clone();
+    let driver = Driver { cluster, program, detached: options.is_detached(), restore };
+    let how = driver.run(&mut shown, interrupted).await?;
+    let ended = match &how {
+        Driven::Finished => Ended::Well,
         // Its own main has said why, if it wanted to.
-        Driven::JobFailed(_) => Ok(Ended::Badly),
-        Driven::ProgramFailed(status) => Ok(ended_with(&path, status)),
-        Driven::Interrupted => Ok(Ended::Interrupted),
-    }
+        Driven::JobFailed(_) => Ended::Badly,
+        Driven::ProgramFailed(status) => ended_with(&path, *status),
+        Driven::Interrupted => Ended::Interrupted,
+    };
+    Ok(Outcome { how, ended })
 }
 
 /// Shows how far a job is.

@@ -7,6 +7,7 @@ use flott_cluster::job_manager::{JobManagerSetup, run_job_manager};
 use flott_cluster::logging;
 use flott_cluster::secret_file::{read_or_write_secret, read_secret};
 use flott_cluster::task_manager::run_task_manager;
+use flott_yarn::application_master::{run_application_master, run_container_task_manager};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::arguments::ServiceOptions;
@@ -47,12 +48,30 @@ pub(crate) fn task_manager(options: &ServiceOptions) -> Result<Ended, CommandErr
     let configuration = options.settings.configuration()?;
     logging::start(&configuration, &format!("taskmanager-{}.log", std::process::id()))?;
     let secret = read_secret(&configuration)?;
-    let terminated = async {
-        match terminated() {
-            Ok(terminated) => terminated.await,
-            Err(error) => tracing::error!(%error, "the TaskManager cannot hear signals"),
+    run_task_manager(configuration, secret, &[], until_terminated())?;
+    Ok(Ended::Well)
+}
+
+/// The same, for a future that cannot fail.
+async fn until_terminated() {
+    match terminated() {
+        Ok(terminated) => terminated.await,
+        Err(error) => {
+            tracing::error!(%error, "this process cannot hear signals");
+            std::future::pending().await
         }
-    };
-    run_task_manager(configuration, secret, &[], terminated)?;
+    }
+}
+
+/// Runs the ApplicationMaster of this container.
+pub(crate) fn application_master() -> Result<Ended, CommandError> {
+    // That it has unregistered is what YARN wants to know; how the application ended it knows by then.
+    run_application_master(until_terminated())?;
+    Ok(Ended::Well)
+}
+
+/// Runs a TaskManager in this container.
+pub(crate) fn yarn_task_manager() -> Result<Ended, CommandError> {
+    run_container_task_manager(until_terminated())?;
     Ok(Ended::Well)
 }

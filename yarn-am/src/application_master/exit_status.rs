@@ -18,7 +18,8 @@ const TERMINATED: i32 = 143;
 /// Says what became of a container: `status` and `diagnostics` are what YARN says.
 pub fn in_words(status: i32, diagnostics: &str) -> String {
     let said = diagnostics.trim();
-    let with = |what: &str| if said.is_empty() { what.to_owned() } else { format!("{what}: {}", brief(said)) };
+    let with =
+        |what: &str| if said.is_empty() { what.to_owned() } else { format!("{what}: {}", brief(said)) };
     match status {
         KILLED_EXCEEDED_PMEM => match memory_used(said, "physical memory") {
             Some((used, of)) => format!("killed by YARN: used {used} of {of}"),
@@ -84,7 +85,10 @@ mod tests {
     #[test]
     fn other_ends() {
         assert_eq!(in_words(3, " \n"), "exit status 3");
-        assert_eq!(in_words(1, "Exception from container-launch.\n\nno such file"), "exit status 1: Exception from container-launch. | no such file");
+        assert_eq!(
+            in_words(1, "Exception from container-launch.\n\nno such file"),
+            "exit status 1: Exception from container-launch. | no such file"
+        );
         assert_eq!(in_words(-105, "x"), "stopped by the ApplicationMaster");
         assert!(in_words(5, &"é".repeat(2000)).len() < 1100);
     }

@@ -38,6 +38,8 @@ pub struct Program {
     pub arguments: Vec<String>,
     /// What it inherits.
     pub configuration: Configuration,
+    /// The hash of the binary, where somebody knows it.
+    pub hash: Option<ContentHash>,
 }
 
 /// Why a program was not driven to its end.
@@ -182,8 +184,11 @@ impl Driver {
         interrupted: impl Future<Output = ()>,
     ) -> Result<Driven, DriveError> {
         tokio::pin!(interrupted);
-        let path = self.program.path.clone();
-        let mut hashing = Some(tokio::task::spawn_blocking(move || ContentHash::of_file(&path)));
+        let (path, known) = (self.program.path.clone(), self.program.hash.clone());
+        let mut hashing = Some(tokio::task::spawn_blocking(move || match known {
+            Some(hash) => Ok(hash),
+            None => ContentHash::of_file(&path),
+        }));
         let role =
             if self.detached { start::Role::Plan(Plan {}) } else { start::Role::Driver(DriverRole {}) };
         let (mut child, mut socket) = start_program(&self.program, role, Stdio::inherit())?;

@@ -82,6 +82,19 @@ choices! {
         /// The whole job.
         Full = "full",
     }
+    /// Where programs run.
+    DeploymentTarget {
+        /// On an embedded cluster in the program's own process.
+        Local = "local",
+        /// On a cluster whose JobManager runs already, at a known address.
+        Remote = "remote",
+        /// In a session on YARN.
+        YarnSession = "yarn-session",
+        /// On a cluster of its own on YARN; main runs where the command does.
+        YarnPerJob = "yarn-per-job" | "yarn-cluster",
+        /// On a cluster of its own on YARN, in which main runs too.
+        YarnApplication = "yarn-application",
+    }
     /// What happens when a task fails.
     RestartStrategyKind {
         /// The job fails.

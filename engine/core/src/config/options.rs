@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::choices::{
-    CheckpointMode, CheckpointRetention, FailoverStrategy, RestartStrategyKind, RuntimeMode, StateBackendKind,
+    CheckpointMode, CheckpointRetention, DeploymentTarget, FailoverStrategy, RestartStrategyKind,
+    RuntimeMode, StateBackendKind,
 };
 use super::option::{ConfigOption, NoDefault, OptionRow, Section, WithDefault, kind_within, read_within};
 use super::value::ConfigValue;
@@ -184,5 +185,73 @@ options! {
     MANAGED_FRACTION: f64 [0.0..=1.0] = "taskmanager.memory.managed.fraction", 0.4;
     /// Folders for temporary files, with ':', ';', ',' or '|' between; unset: the system's.
     TEMP_DIRS: Vec<PathBuf> = "io.tmp.dirs";
+}
+"Deployment": {
+    /// Where programs run: local, remote (a JobManager that runs), yarn-session, yarn-per-job or yarn-application.
+    EXECUTION_TARGET: DeploymentTarget = "execution.target";
+    /// Whether a cluster that was started for an attached command ends with it, also when the command is killed.
+    SHUTDOWN_ON_ATTACHED_EXIT: bool = "execution.shutdown-on-attached-exit", false;
+    /// The size of the JobManager's container, which in application mode holds the program's main, too.
+    JOB_MANAGER_MEMORY: MemorySize [mib(64)..] = "jobmanager.memory.process.size", mib(512);
+}
+"YARN": {
+    /// The queue; unset: the one that YARN takes.
+    YARN_QUEUE: String = "yarn.application.queue";
+    /// The application's name; unset: the program's, or 'Flott session'.
+    YARN_NAME: String = "yarn.application.name";
+    /// The application's type, by which tools find it.
+    YARN_TYPE: String = "yarn.application.type", "Flott".to_owned();
+    /// Tags of the application, with commas between.
+    YARN_TAGS: String = "yarn.tags";
+    /// The application's priority in its queue; unset: the queue's default.
+    YARN_PRIORITY: u32 = "yarn.application.priority";
+    /// The node label of all containers.
+    YARN_NODE_LABEL: String = "yarn.application.node-label";
+    /// The node label of TaskManagers' containers; unset: that of all.
+    YARN_TASK_MANAGER_NODE_LABEL: String = "yarn.taskmanager.node-label";
+    /// The application whose session is meant.
+    YARN_APPLICATION_ID: String = "yarn.application.id";
+    /// How many ApplicationMasters may be started one after the other; unset: 1, with high availability 2.
+    YARN_ATTEMPTS: u32 [1..] = "yarn.application-attempts";
+    /// Failures of ApplicationMasters that are older than this do not count.
+    YARN_ATTEMPTS_INTERVAL: Duration [MILLISECOND..] = "yarn.application-attempt-failures-validity-interval", 10 * SECOND;
+    /// The virtual cores of a TaskManager's container; unset: one a slot.
+    YARN_VCORES: u32 [1..] = "yarn.containers.vcores";
+    /// The virtual cores of the ApplicationMaster's container.
+    YARN_MASTER_VCORES: u32 [1..] = "yarn.appmaster.vcores", 1;
+    /// The port of the JobManager in an ApplicationMaster: one, or a range of which the first that is free is taken; 0: any.
+    YARN_MASTER_PORT: PortRange = "yarn.application-master.port", PortRange::any();
+    /// The folder below which runtime, programs and sessions' secrets are kept; unset: the user's home folder.
+    YARN_STAGING_DIR: String = "yarn.staging-directory";
+    /// Folders that hold the runtime already, as flott; the first that has it is used, and nothing is uploaded.
+    YARN_PROVIDED_DIRS: String = "yarn.provided.lib.dirs";
+    /// Files and folders that every container gets, with ';' between.
+    YARN_SHIP_FILES: String = "yarn.ship-files";
+    /// Archives that every container gets unpacked, with ';' between.
+    YARN_SHIP_ARCHIVES: String = "yarn.ship-archives";
+    /// The folder of the file by which later commands find the session; unset: the temporary folder.
+    YARN_PROPERTIES_DIR: PathBuf = "yarn.properties-file.location";
+    /// How often the ApplicationMaster tells YARN that it lives.
+    YARN_HEARTBEAT: Duration [10 * MILLISECOND..] = "yarn.heartbeat.interval", SECOND;
+    /// How often it does so while it waits for containers.
+    YARN_HEARTBEAT_WAITING: Duration [10 * MILLISECOND..] = "yarn.heartbeat.container-request-interval", 100 * MILLISECOND;
+    /// Who may see the application: users with commas between, a space, groups.
+    YARN_VIEW_ACLS: String = "yarn.view.acls";
+    /// Who may change it.
+    YARN_MODIFY_ACLS: String = "yarn.modify.acls";
+}
+"Kerberos": {
+    /// The keytab, for jobs that outlive tickets and tokens.
+    KERBEROS_KEYTAB: PathBuf = "security.kerberos.login.keytab";
+    /// The principal in the keytab.
+    KERBEROS_PRINCIPAL: String = "security.kerberos.login.principal";
+    /// Whether a ticket is used where there is no keytab.
+    KERBEROS_TICKET_CACHE: bool = "security.kerberos.login.use-ticket-cache", true;
+    /// File systems besides the default one whose tokens an application gets, with ';' between.
+    KERBEROS_FILE_SYSTEMS: String = "security.kerberos.access.hadoopFileSystems";
+    /// Whether the ApplicationMaster gets the keytab from here.
+    YARN_SHIP_KEYTAB: bool = "yarn.security.kerberos.ship-local-keytab", true;
+    /// Where the keytab is on every node, if it is not shipped.
+    YARN_LOCALIZED_KEYTAB: PathBuf = "yarn.security.kerberos.localized-keytab-path";
 }
 }

@@ -1,0 +1,108 @@
+//! Where a command's jobs run: what the command line, the configuration and a running session say.
+
+use flott_core::config::{self, Configuration, DeploymentTarget};
+
+use crate::CommandError;
+use crate::session_file::SessionFile;
+
+/// Where jobs run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Target {
+    /// In the program itself.
+    Local,
+    /// On the cluster of the JobManager at this address.
+    Remote(String),
+    /// In the session of this application.
+    YarnSession(String),
+    /// On a cluster of its own on YARN, main here.
+    YarnPerJob,
+    /// On a cluster of its own on YARN, main there.
+    YarnApplication,
+}
+
+/// What a command line says of it.
+#[derive(Debug, Default)]
+pub(crate) struct Wanted<'a> {
+    /// `-m`.
+    pub(crate) master: Option<&'a str>,
+    /// `-t`.
+    pub(crate) target: Option<&'a str>,
+}
+
+impl Target {
+    /// Decides. The command line comes first, then the configuration, then a session that this user has started from this machine.
+    ///
+    /// # Errors
+    /// In words, if the target is none or says not which session.
+    pub(crate) fn of(wanted: &Wanted<'_>, configuration: &Configuration) -> Result<Self, CommandError> {
+        use DeploymentTarget::{Local, Remote, YarnApplication, YarnPerJob, YarnSession};
+        let session_file = SessionFile::of(configuration);
+        let application = || configuration.get_optional(&config::YARN_APPLICATION_ID);
+        match wanted.master {
+            Some("local") => return Ok(Self::Local),
+            Some("yarn-cluster") if application().is_none() => return Ok(Self::YarnPerJob),
+            Some("yarn-cluster") | None => {}
+            Some(address) => return Ok(Self::Remote(address.to_owned())),
+        }
+        let target = match wanted.target {
+            Some(text) => Some(
+                config::ConfigValue::read(text)
+                    .map_err(|expected: String| format!("-t {text}: {expected}"))?,
+            ),
+            None => configuration.get_optional(&config::EXECUTION_TARGET),
+        };
+        let session = || application().or_else(|| session_file.read());
+        Ok(match target {
+            Some(Local) => Self::Local,
+            Some(YarnPerJob) => Self::YarnPerJob,
+            Some(YarnApplication) => Self::YarnApplication,
+            Some(YarnSession) => Self::YarnSession(session().ok_or_else(|| {
+                format!(
+                    "which session is meant? Set yarn.application.id (-yid), or start one with flott yarn-session, which leaves its id in {}",
+                    session_file.path().display()
+                )
+            })?),
+            Some(Remote) => Self::remote(configuration),
+            // An address that somebody set is meant more than a session that happens to be there.
+            None if configuration.is_set(&config::JOB_MANAGER_ADDRESS) => Self::remote(configuration),
+            None => session().map_or_else(|| Self::remote(configuration), Self::YarnSession),
+        })
+    }
+
+    fn remote(configuration: &Configuration) -> Self {
+        let host = configuration.get(&config::JOB_MANAGER_ADDRESS);
+        Self::Remote(format!("{host}:{}", configuration.get(&config::JOB_MANAGER_PORT)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_comes_before_the_configuration_and_that_before_a_session() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut configuration = Configuration::new();
+        configuration.set(config::YARN_PROPERTIES_DIR.key, folder.path().to_str().unwrap()).unwrap();
+        let of = |configuration: &Configuration, master, target| {
+            Target::of(&Wanted { master, target }, configuration).map_err(|error| error.to_string())
+        };
+        assert_eq!(of(&configuration, None, None), Ok(Target::Remote("localhost:6123".into())));
+        assert!(of(&configuration, None, Some("yarn-session")).unwrap_err().contains("which session"));
+        SessionFile::of(&configuration).write("application_1_0001").unwrap();
+        let session = Target::YarnSession("application_1_0001".into());
+        assert_eq!(of(&configuration, None, None), Ok(session.clone()));
+        assert_eq!(of(&configuration, Some("h:1"), None), Ok(Target::Remote("h:1".into())));
+        assert_eq!(of(&configuration, Some("local"), Some("yarn-session")), Ok(Target::Local));
+        assert_eq!(of(&configuration, Some("yarn-cluster"), None), Ok(Target::YarnPerJob));
+        assert_eq!(of(&configuration, None, Some("yarn-application")), Ok(Target::YarnApplication));
+        assert!(of(&configuration, None, Some("moon")).unwrap_err().contains("one of local remote"));
+        configuration.set(config::JOB_MANAGER_ADDRESS.key, "jm").unwrap();
+        assert_eq!(of(&configuration, None, None), Ok(Target::Remote("jm:6123".into())));
+        configuration.set(config::EXECUTION_TARGET.key, "yarn-session").unwrap();
+        assert_eq!(of(&configuration, None, None), Ok(session));
+        configuration.set(config::YARN_APPLICATION_ID.key, "application_1_0002").unwrap();
+        let named = Ok(Target::YarnSession("application_1_0002".into()));
+        assert_eq!(of(&configuration, Some("yarn-cluster"), None), named);
+    }
+}

@@ -1,0 +1,269 @@
+//! Commands on YARN: clusters for one program, sessions.
+
+use std::io::{self, BufRead, IsTerminal};
+
+use flott_cluster::client::{Cluster, Driven, Program};
+use flott_cluster::rpc::control::StopClusterRequest;
+use flott_core::config::{self, Configuration};
+use flott_yarn::deployment::{ApplicationEnd, DeployRequest, ProgramToRun, Yarn, YarnApplication};
+use flott_yarn::ids::{application_text, parse_application};
+use hadoop_rpc::proto::yarn::FinalApplicationStatus;
+
+use crate::arguments::RunOptions;
+use crate::cluster::block_on;
+use crate::output::say;
+use crate::run::{drive, interrupted};
+use crate::session_file::SessionFile;
+use crate::yarn_options::YarnSessionOptions;
+use crate::{CommandError, Ended};
+
+/// How long after its last job a cluster for one attached program waits for another: its main may plan for a while.
+const LINGER_MILLIS: u64 = 10_000;
+
+/// The name of a program, for lists of applications.
+fn name_of(program: &Program) -> String {
+    let name = program.path.file_name().unwrap_or_default();
+    name.to_string_lossy().into_owned()
+}
+
+fn ended(application: &str, end: &ApplicationEnd) -> Ended {
+    let word = match end.status {
+        FinalApplicationStatus::Succeeded => {
+            eprintln!("Application {application} has succeeded.");
+            return Ended::Well;
+        }
+        FinalApplicationStatus::Killed => "was killed",
+        FinalApplicationStatus::Failed => "has failed",
+        FinalApplicationStatus::Undefined | FinalApplicationStatus::Ended => "has ended without a status",
+    };
+    eprintln!("Application {application} {word}: {}", end.diagnostics);
+    Ended::Badly
+}
+
+/// Runs a program in a session.
+pub(crate) async fn run_in_session(
+    options: &RunOptions,
+    program: Program,
+    id: &str,
+) -> Result<Ended, CommandError> {
+    let yarn = Yarn::of_environment(&program.configuration)?;
+    let session = yarn.session(parse_application(id)?).await?;
+    let cluster = yarn.connect(&session).await?;
+    drive(options, program, cluster).await.map(|driven| driven.ended)
+}
+
+/// Runs a program here, its jobs on a cluster of its own.
+pub(crate) async fn run_per_job(options: &RunOptions, program: Program) -> Result<Ended, CommandError> {
+    flott_cluster::program_file::check(&program.path)?;
+    let detached = options.is_detached();
+    let yarn = Yarn::of_environment(&program.configuration)?;
+    let request = DeployRequest {
+        configuration: program.configuration.clone(),
+        name: name_of(&program),
+        program: None,
+        linger_millis: Some(if detached { 0 } else { LINGER_MILLIS }),
+        shared: false,
+    };
+    let application = yarn.deploy(&request).await?;
+    let name = application_text(&application.id);
+    eprintln!("Application {name} was submitted.");
+    let interrupted = interrupted()?;
+    tokio::pin!(interrupted);
+    let connected = tokio::select! {
+        connected = yarn.connect(&application) => connected,
+        () = &mut interrupted => {
+            yarn.kill(&application.id, "the command that started it was interrupted").await?;
+            return Ok(Ended::Interrupted);
+        }
+    };
+    let cluster = connected?;
+    let driven = drive(options, program, cluster.clone()).await;
+    let failure = match &driven {
+        Ok(driven) if detached && driven.ended == Ended::Well => return Ok(Ended::Well),
+        Ok(driven) => match (&driven.how, driven.ended) {
+            (Driven::JobFailed(reason), _) => Some(reason.clone()),
+            (Driven::ProgramFailed(status), _) => Some(format!("the program ended with {status}")),
+            (Driven::Interrupted, _) => {
+                yarn.kill(&application.id, "the command that started it was interrupted").await?;
+                return Ok(Ended::Interrupted);
+            }
+            (Driven::Finished, _) => None,
+        },
+        Err(error) => Some(error.to_string()),
+    };
+    let stop = StopClusterRequest { failure };
+    let stopped = cluster.answer(cluster.rpc().stop_cluster(stop)).await;
+    let driven = driven?;
+    stopped?;
+    let end = yarn.wait_for_end(&application.id).await?;
+    let ended = ended(&name, &end);
+    Ok(if driven.ended == Ended::Well { ended } else { driven.ended })
+}
+
+/// Runs a program on a cluster of its own, main included.
+pub(crate) async fn run_application(options: &RunOptions, program: Program) -> Result<Ended, CommandError> {
+    flott_cluster::program_file::check(&program.path)?;
+    let yarn = Yarn::of_environment(&program.configuration)?;
+    let request = DeployRequest {
+        configuration: program.configuration.clone(),
+        name: name_of(&program),
+        program: Some(ProgramToRun {
+            path: program.path.clone(),
+            arguments: program.arguments.clone(),
+            restore: options.checkpoint.clone(),
+        }),
+        linger_millis: None,
+        shared: false,
+    };
+    let application = yarn.deploy(&request).await?;
+    let name = application_text(&application.id);
+    if options.is_detached() {
+        say(&format!("{name}\n"))?;
+        return Ok(Ended::Well);
+    }
+    eprintln!("Application {name} was submitted.");
+    let interrupted = interrupted()?;
+    tokio::select! {
+        end = yarn.wait_for_end(&application.id) => Ok(ended(&name, &end?)),
+        () = interrupted => {
+            eprintln!("Interrupted: application {name} is killed.");
+            yarn.kill(&application.id, "the command that started it was interrupted").await?;
+            Ok(Ended::Interrupted)
+        }
+    }
+}
+
+/// Starts a session, or attaches to one.
+pub(crate) fn session(options: &YarnSessionOptions) -> Result<Ended, CommandError> {
+    let configuration = options.configuration()?;
+    block_on(async {
+        let yarn = Yarn::of_environment(&configuration)?;
+        if options.query {
+            return query(&yarn).await;
+        }
+        let file = SessionFile::of(&configuration);
+        let started = options.application_id.is_none();
+        let application = match &options.application_id {
+            Some(id) => yarn.session(parse_application(id)?).await?,
+            None => start_session(&yarn, configuration).await?,
+        };
+        let name = application_text(&application.id);
+        let cluster = yarn.connect(&application).await?;
+        if started {
+            if let Err(error) = file.write(&name) {
+                eprintln!(
+                    "flott: warning: {}: {error}; later commands need -yid {name}",
+                    file.path().display()
+                );
+            }
+            eprintln!(
+                "Session {name} runs; flott run -t yarn-session finds it. To end it: echo stop | flott yarn-session -id {name}"
+            );
+        }
+        if options.detached {
+            say(&format!("{name}\n"))?;
+            return Ok(Ended::Well);
+        }
+        let ended = attend(options, &yarn, &application, &cluster).await;
+        if !matches!(ended, Ok(Ended::Interrupted)) {
+            file.forget(&name);
+        }
+        ended
+    })
+}
+
+async fn start_session(yarn: &Yarn, configuration: Configuration) -> Result<YarnApplication, CommandError> {
+    let request = DeployRequest {
+        configuration,
+        name: "Flott session".to_owned(),
+        program: None,
+        linger_millis: None,
+        shared: true,
+    };
+    let application = yarn.deploy(&request).await?;
+    eprintln!("Application {} was submitted.", application_text(&application.id));
+    Ok(application)
+}
+
+/// Stays with a session until it ends, or somebody says stop.
+async fn attend(
+    options: &YarnSessionOptions,
+    yarn: &Yarn,
+    application: &YarnApplication,
+    cluster: &Cluster,
+) -> Result<Ended, CommandError> {
+    let name = application_text(&application.id);
+    if io::stdin().is_terminal() {
+        eprintln!("Type stop to end it, quit to leave it running.");
+    }
+    let interrupted = interrupted()?;
+    tokio::pin!(interrupted);
+    let word = tokio::select! {
+        word = tokio::task::spawn_blocking(said) => word?,
+        end = yarn.wait_for_end(&application.id) => return Ok(ended(&name, &end?)),
+        () = &mut interrupted => Said::Interrupted,
+    };
+    match word {
+        Said::Quit => return Ok(Ended::Well),
+        Said::Interrupted if !options.shutdown_on_attached_exit => return Ok(Ended::Interrupted),
+        Said::Stop | Said::Interrupted => {}
+    }
+    cluster.answer(cluster.rpc().stop_cluster(StopClusterRequest { failure: None })).await?;
+    let end = yarn.wait_for_end(&application.id).await?;
+    Ok(ended(&name, &end))
+}
+
+/// What somebody says to a session.
+enum Said {
+    Stop,
+    Quit,
+    Interrupted,
+}
+
+fn said() -> Said {
+    for line in io::stdin().lock().lines().map_while(Result::ok) {
+        match line.trim() {
+            "stop" => return Said::Stop,
+            "quit" => return Said::Quit,
+            _ => eprintln!("stop ends the session, quit leaves it running"),
+        }
+    }
+    // Nobody will say anything: it is waited for.
+    loop {
+        std::thread::park();
+    }
+}
+
+/// Shows what YARN has.
+async fn query(yarn: &Yarn) -> Result<Ended, CommandError> {
+    let nodes = yarn.client().get_cluster_nodes(&[hadoop_rpc::proto::yarn::NodeState::Running]).await?;
+    let mut text = format!("{} NodeManagers run\n", nodes.len());
+    for node in nodes {
+        let containers = node.num_containers();
+        let (all, used) = (node.capability.unwrap_or_default(), node.used.unwrap_or_default());
+        let id = node.node_id.as_ref().map(flott_yarn::ids::node_text).unwrap_or_default();
+        text.push_str(&format!(
+            "{id}: {} of {} MiB and {} of {} vcores in use, {} containers\n",
+            used.memory(),
+            all.memory(),
+            used.virtual_cores(),
+            all.virtual_cores(),
+            containers
+        ));
+    }
+    say(&text)?;
+    Ok(Ended::Well)
+}
+
+/// Which session a command means that only asks.
+pub(crate) async fn session_cluster(
+    configuration: &Configuration,
+    id: &str,
+) -> Result<Cluster, CommandError> {
+    let yarn = Yarn::of_environment(configuration)?;
+    let session = yarn.session(parse_application(id)?).await?;
+    Ok(yarn.connect(&session).await?)
+}
+
+/// The configuration key that names a session, for messages.
+pub(crate) const SESSION_KEY: &str = config::YARN_APPLICATION_ID.key;

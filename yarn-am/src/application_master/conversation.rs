@@ -1,0 +1,409 @@
+//! The conversation with YARN's ResourceManager: register, a heartbeat in its own rhythm, unregister.
+//!
+//! It owns the [`ContainerPool`] and is the only one to change it. Nothing here waits for a container to be launched, nor for the
+//! JobManager: YARN must hear from an ApplicationMaster whatever else happens.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use flott_core::config::{self, Configuration};
+use hadoop_rpc::proto::yarn::{
+    AllocateRequest, AllocateResponse, AmCommand, Container, ContainerId, FinalApplicationStatus,
+    FinishApplicationMasterRequest, NodeState, Priority, RegisterApplicationMasterRequest,
+    RegisterApplicationMasterResponse, Resource, ResourceBlacklistRequest, ResourceRequest,
+};
+use hadoop_rpc::{ApplicationMasterClient, RemoteException, RpcError};
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
+
+use super::container_pool::{Ask, ContainerPool};
+use super::driver::YarnDriver;
+use super::exit_status;
+use super::launcher::NodeTokens;
+use crate::ids::{container_text, node_text};
+
+/// The priority of TaskManagers' containers. YARN needs one for every request; there is one kind.
+const PRIORITY: i32 = 1;
+
+/// How often unregistering is asked for, which YARN carries out by and by.
+const FINISH_ATTEMPTS: u32 = 100;
+
+/// The pause between two of them.
+const FINISH_PAUSE: Duration = Duration::from_millis(50);
+
+/// Launches that may wait to be started.
+const QUEUED_LAUNCHES: usize = 4096;
+
+/// Why the conversation is over.
+#[derive(Debug, thiserror::Error)]
+pub enum ConversationError {
+    /// YARN has begun another attempt, or has ended the application.
+    #[error("YARN wants this ApplicationMaster to go: {0}")]
+    ShutDown(String),
+    /// A call that cannot be repeated any more.
+    #[error(transparent)]
+    Rpc(#[from] RpcError),
+}
+
+/// How an application ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FinalStatus {
+    /// In YARN's terms.
+    pub status: FinalApplicationStatus,
+    /// What people read first.
+    pub diagnostics: String,
+}
+
+/// What the containers of an application are like.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContainerProfile {
+    /// MiB.
+    pub memory: i64,
+    /// Virtual cores.
+    pub vcores: i32,
+    /// The label of their nodes.
+    pub label: Option<String>,
+}
+
+impl ContainerProfile {
+    /// A TaskManager's.
+    pub fn of_task_manager(configuration: &Configuration) -> Self {
+        let vcores = configuration
+            .get_optional(&config::YARN_VCORES)
+            .unwrap_or_else(|| configuration.get(&config::TASK_SLOTS));
+        let label = configuration
+            .get_optional(&config::YARN_TASK_MANAGER_NODE_LABEL)
+            .or_else(|| configuration.get_optional(&config::YARN_NODE_LABEL));
+        Self {
+            memory: mebibytes(configuration.get(&config::TASK_MANAGER_MEMORY).bytes()),
+            vcores: i32::try_from(vcores).unwrap_or(i32::MAX),
+            label,
+        }
+    }
+
+    /// The ApplicationMaster's.
+    pub fn of_application_master(configuration: &Configuration) -> Self {
+        let vcores = configuration.get(&config::YARN_MASTER_VCORES);
+        Self {
+            memory: mebibytes(configuration.get(&config::JOB_MANAGER_MEMORY).bytes()),
+            vcores: i32::try_from(vcores).unwrap_or(i32::MAX),
+            label: configuration.get_optional(&config::YARN_NODE_LABEL),
+        }
+    }
+
+    /// In YARN's terms.
+    pub fn resource(&self) -> Resource {
+        Resource { memory: Some(self.memory), virtual_cores: Some(self.vcores), ..Resource::default() }
+    }
+
+    /// A request for so many of them, anywhere.
+    pub fn request(&self, containers: u32, priority: i32) -> ResourceRequest {
+        ResourceRequest {
+            priority: Some(Priority { priority: Some(priority) }),
+            resource_name: Some("*".to_owned()),
+            capability: Some(self.resource()),
+            num_containers: Some(i32::try_from(containers).unwrap_or(i32::MAX)),
+            relax_locality: Some(true),
+            node_label_expression: self.label.clone(),
+            ..ResourceRequest::default()
+        }
+    }
+}
+
+/// Bytes in MiB, rounded up: what YARN counts.
+fn mebibytes(bytes: u64) -> i64 {
+    i64::try_from(bytes.div_ceil(1 << 20)).unwrap_or(i64::MAX)
+}
+
+/// A container that is to be launched.
+#[derive(Debug)]
+pub(crate) struct Launch {
+    pub(crate) name: String,
+    pub(crate) container: Container,
+}
+
+/// A container that was not launched, and why.
+pub(crate) type NotLaunched = (String, String);
+
+/// What an ApplicationMaster needs for the conversation.
+pub(crate) struct Setup {
+    pub(crate) client: ApplicationMasterClient,
+    pub(crate) registration: RegisterApplicationMasterRequest,
+    pub(crate) profile: ContainerProfile,
+    pub(crate) driver: Arc<YarnDriver>,
+    pub(crate) tokens: Arc<NodeTokens>,
+    /// How far the application is, from 0 to 1.
+    pub(crate) progress: watch::Receiver<f32>,
+    /// The pause between heartbeats, and while something is waited for.
+    pub(crate) intervals: (Duration, Duration),
+}
+
+/// The conversation.
+pub(crate) struct Conversation {
+    setup: Setup,
+    pool: ContainerPool,
+    /// Containers by name, as YARN gave them.
+    ids: BTreeMap<String, ContainerId>,
+    response_id: i32,
+    launches: mpsc::Sender<Launch>,
+    not_launched: mpsc::Receiver<NotLaunched>,
+    /// What the next heartbeat says first.
+    unsaid: Option<Ask>,
+}
+
+/// The other ends: what to launch, and where to say that it did not work.
+pub(crate) type LaunchQueue = (mpsc::Receiver<Launch>, mpsc::Sender<NotLaunched>);
+
+impl Conversation {
+    /// Registers with YARN.
+    pub(crate) async fn begin(setup: Setup) -> Result<(Self, LaunchQueue), ConversationError> {
+        let answer = setup.client.register(&setup.registration).await?;
+        let (launches, to_launch) = mpsc::channel(QUEUED_LAUNCHES);
+        let (failed, not_launched) = mpsc::channel(QUEUED_LAUNCHES);
+        let mut conversation = Self {
+            setup,
+            pool: ContainerPool::default(),
+            ids: BTreeMap::new(),
+            response_id: 0,
+            launches,
+            not_launched,
+            unsaid: None,
+        };
+        conversation.registered(answer);
+        Ok((conversation, (to_launch, failed)))
+    }
+
+    fn registered(&mut self, answer: RegisterApplicationMasterResponse) {
+        for token in answer.nm_tokens_from_previous_attempts {
+            self.keep_token(token.node_id, token.token);
+        }
+        for container in answer.containers_from_previous_attempts {
+            self.recover(container);
+        }
+    }
+
+    fn recover(&mut self, container: Container) {
+        let (Some(id), Some(node)) = (container.id, container.node_id) else { return };
+        let name = container_text(&id);
+        tracing::info!(
+            container = name,
+            node = node_text(&node),
+            "a container of an earlier attempt is there"
+        );
+        self.ids.insert(name.clone(), id);
+        self.pool.recovered(name, node_text(&node));
+    }
+
+    fn keep_token(
+        &self,
+        node: Option<hadoop_rpc::proto::yarn::NodeId>,
+        token: Option<hadoop_rpc::proto::common::Token>,
+    ) {
+        if let (Some(node), Some(token)) = (node, token) {
+            self.setup.tokens.put(node_text(&node), token);
+        }
+    }
+
+    /// Talks with YARN until `finish` says how the application ends, and unregisters.
+    pub(crate) async fn run(
+        mut self,
+        mut finish: oneshot::Receiver<FinalStatus>,
+    ) -> Result<(), ConversationError> {
+        let driver = Arc::clone(&self.setup.driver);
+        let mut next = Instant::now();
+        loop {
+            tokio::select! {
+                biased;
+                ended = &mut finish => {
+                    return match ended {
+                        Ok(status) => self.finish(status).await,
+                        // Who would have said is gone: so is this process, and YARN begins another attempt.
+                        Err(_) => Ok(()),
+                    };
+                }
+                Some((name, reason)) = self.not_launched.recv() => {
+                    tracing::warn!(container = name, reason, "a container was not launched");
+                    self.pool.not_launched(&name, reason);
+                    continue;
+                }
+                () = driver.changed() => {
+                    self.hear();
+                    // Somebody waits: YARN hears of it now.
+                    if !self.pool.is_waiting() {
+                        continue;
+                    }
+                }
+                () = tokio::time::sleep_until(next) => {}
+            }
+            self.hear();
+            self.heartbeat().await?;
+            let (idle, waiting) = self.setup.intervals;
+            next = Instant::now() + if self.pool.is_waiting() { waiting } else { idle };
+            self.setup.driver.explain(self.pool.obstacle());
+        }
+    }
+
+    /// Takes what the JobManager wants.
+    fn hear(&mut self) {
+        let (demand, release) = self.setup.driver.take();
+        if let Some(demand) = demand {
+            self.pool.declare(demand);
+        }
+        for name in release {
+            if self.pool.let_go(&name) {
+                tracing::info!(container = name, "a container is given back");
+            }
+        }
+    }
+
+    async fn heartbeat(&mut self) -> Result<(), ConversationError> {
+        let ask = match self.unsaid.take() {
+            Some(ask) => ask,
+            None => self.pool.ask(),
+        };
+        let request = self.request(&ask);
+        match self.setup.client.allocate(&request).await {
+            Ok(answer) => self.answered(answer).await,
+            Err(error) => match error.exception() {
+                Some(RemoteException::ApplicationMasterNotRegistered) => self.resync().await,
+                Some(RemoteException::ApplicationAttemptNotFound | RemoteException::ApplicationNotFound) => {
+                    Err(ConversationError::ShutDown(error.to_string()))
+                }
+                _ => {
+                    tracing::warn!(%error, "YARN does not answer; the jobs go on");
+                    // The same again: an answer that was lost on its way comes again.
+                    self.unsaid = Some(ask);
+                    Ok(())
+                }
+            },
+        }
+    }
+
+    fn request(&self, ask: &Ask) -> AllocateRequest {
+        if let Some(containers) = ask.containers {
+            tracing::info!(containers, "containers are asked for");
+        }
+        let release = ask.release.iter().filter_map(|name| self.ids.get(name).copied());
+        let hosts = ask.avoid.iter().map(|node| node.split(':').next().unwrap_or_default().to_owned());
+        AllocateRequest {
+            ask: ask
+                .containers
+                .map(|count| self.setup.profile.request(count, PRIORITY))
+                .into_iter()
+                .collect(),
+            release: release.collect(),
+            blacklist_request: (!ask.avoid.is_empty()).then(|| ResourceBlacklistRequest {
+                blacklist_additions: hosts.collect(),
+                blacklist_removals: Vec::new(),
+            }),
+            response_id: Some(self.response_id),
+            progress: Some(*self.setup.progress.borrow()),
+            ..AllocateRequest::default()
+        }
+    }
+
+    /// YARN was restarted and has forgotten everything that was not running.
+    async fn resync(&mut self) -> Result<(), ConversationError> {
+        tracing::warn!("YARN was restarted: registering again");
+        let answer = self.setup.client.register(&self.setup.registration).await;
+        match answer {
+            Ok(answer) => {
+                self.response_id = 0;
+                self.registered(answer);
+                self.unsaid = Some(self.pool.resync());
+                Ok(())
+            }
+            // It knows this ApplicationMaster already: an answer was lost.
+            Err(error) if error.exception() == Some(RemoteException::InvalidApplicationMasterRequest) => {
+                self.response_id = 0;
+                self.unsaid = Some(self.pool.resync());
+                Ok(())
+            }
+            Err(error) if error.exception() == Some(RemoteException::ApplicationAttemptNotFound) => {
+                Err(ConversationError::ShutDown(error.to_string()))
+            }
+            Err(error) => {
+                tracing::warn!(%error, "YARN does not take the registration yet");
+                Ok(())
+            }
+        }
+    }
+
+    async fn answered(&mut self, answer: AllocateResponse) -> Result<(), ConversationError> {
+        match answer.am_command.map(AmCommand::try_from) {
+            Some(Ok(AmCommand::Resync)) => return self.resync().await,
+            Some(Ok(AmCommand::Shutdown)) => {
+                return Err(ConversationError::ShutDown("its answer says so".to_owned()));
+            }
+            _ => {}
+        }
+        self.response_id = answer.response_id();
+        for token in answer.nm_tokens {
+            self.keep_token(token.node_id, token.token);
+        }
+        for container in answer.containers_from_previous_attempts {
+            self.recover(container);
+        }
+        // What has ended makes room for what is allocated with it.
+        for status in answer.completed_container_statuses {
+            let Some(id) = status.container_id else { continue };
+            let name = container_text(&id);
+            self.ids.remove(&name);
+            let reason = exit_status::in_words(status.exit_status(), status.diagnostics());
+            if self.pool.completed(&name, &reason) {
+                tracing::info!(container = name, reason, "a container has gone");
+            } else {
+                tracing::warn!(container = name, reason, "a container has ended");
+            }
+        }
+        for container in answer.allocated_containers {
+            self.allocated(container);
+        }
+        for node in answer.updated_nodes {
+            let state = node.node_state();
+            if let (Some(id), false) = (&node.node_id, state == NodeState::Running) {
+                let affected = self.pool.on_node(&node_text(id));
+                tracing::warn!(node = node_text(id), ?state, ?affected, "a node changes its state");
+            }
+        }
+        Ok(())
+    }
+
+    fn allocated(&mut self, container: Container) {
+        let (Some(id), Some(node)) = (container.id, &container.node_id) else { return };
+        let (name, node) = (container_text(&id), node_text(node));
+        self.ids.insert(name.clone(), id);
+        if !self.pool.allocated(name.clone(), node.clone()) {
+            tracing::info!(container = name, node, "a container that nobody needs any more goes back");
+            return;
+        }
+        tracing::info!(container = name, node, "a container is launched");
+        if let Err(error) = self.launches.try_send(Launch { name, container }) {
+            let (TrySendError::Full(launch) | TrySendError::Closed(launch)) = error;
+            self.pool.not_launched(&launch.name, "too many containers are being launched".to_owned());
+        }
+    }
+
+    async fn finish(self, status: FinalStatus) -> Result<(), ConversationError> {
+        let request = FinishApplicationMasterRequest {
+            diagnostics: Some(status.diagnostics),
+            tracking_url: self.setup.registration.tracking_url.clone(),
+            final_application_status: Some(status.status.into()),
+        };
+        for _ in 0..FINISH_ATTEMPTS {
+            match self.setup.client.finish(&request).await {
+                Ok(true) => return Ok(()),
+                Ok(false) => {}
+                Err(error) if error.exception() == Some(RemoteException::ApplicationMasterNotRegistered) => {
+                    self.setup.client.register(&self.setup.registration).await?;
+                }
+                Err(error) => return Err(error.into()),
+            }
+            tokio::time::sleep(FINISH_PAUSE).await;
+        }
+        tracing::warn!("YARN has not said that the application is unregistered");
+        Ok(())
+    }
+}

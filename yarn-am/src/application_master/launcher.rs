@@ -1,0 +1,104 @@
+//! Starts TaskManagers in containers.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use hadoop_rpc::proto::common::Token as WireToken;
+use hadoop_rpc::proto::yarn::{
+    ContainerLaunchContext, LocalResource, LocalResourceType, LocalResourceVisibility,
+    StringLocalResourceMap, StringStringMap, Url,
+};
+
+use super::environment::HADOOP_CONF;
+use crate::application::Resource;
+
+/// The name of the runtime in a container's folder.
+pub const RUNTIME: &str = "flott";
+
+/// What every container is launched with but for its command.
+pub(crate) fn launch_context(
+    resources: &[Resource],
+    tokens: Vec<u8>,
+    command: &str,
+    log_name: &str,
+) -> ContainerLaunchContext {
+    let variable =
+        |key: &str, value: &str| StringStringMap { key: Some(key.into()), value: Some(value.into()) };
+    ContainerLaunchContext {
+        local_resources: resources.iter().map(local_resource).collect(),
+        tokens: Some(tokens),
+        environment: vec![variable("HADOOP_CONF_DIR", &format!("$PWD/{HADOOP_CONF}"))],
+        command: vec![format!(
+            "exec ./{RUNTIME} {command} 1><LOG_DIR>/{log_name}.out 2><LOG_DIR>/{log_name}.err"
+        )],
+        ..ContainerLaunchContext::default()
+    }
+}
+
+fn local_resource(resource: &Resource) -> StringLocalResourceMap {
+    let visibility = if resource.public {
+        LocalResourceVisibility::Public
+    } else {
+        // Kept on a node for the user's next application.
+        LocalResourceVisibility::Private
+    };
+    let kind = if resource.archive { LocalResourceType::Archive } else { LocalResourceType::File };
+    let value = LocalResource {
+        resource: Some(url(&resource.url)),
+        size: Some(i64::try_from(resource.size).unwrap_or(i64::MAX)),
+        timestamp: Some(resource.modified),
+        r#type: Some(kind.into()),
+        visibility: Some(visibility.into()),
+        ..LocalResource::default()
+    };
+    StringLocalResourceMap { key: Some(resource.name.clone()), value: Some(value) }
+}
+
+/// A URL in the parts that YARN wants.
+fn url(text: &str) -> Url {
+    let (scheme, rest) = text.split_once("://").unwrap_or(("file", text));
+    let slash = rest.find('/').unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(slash);
+    let (host, port) = match authority.rsplit_once(':').map(|(host, port)| (host, port.parse::<i32>())) {
+        Some((host, Ok(port))) => (host, port),
+        // Left out it would mean 0.
+        _ => (authority, -1),
+    };
+    Url {
+        scheme: Some(scheme.to_owned()),
+        host: (!host.is_empty()).then(|| host.to_owned()),
+        port: Some(port),
+        file: Some(path.to_owned()),
+        user_info: None,
+    }
+}
+
+/// The NodeManagers' tokens, one a node.
+#[derive(Debug, Default)]
+pub(crate) struct NodeTokens(Mutex<HashMap<String, WireToken>>);
+
+impl NodeTokens {
+    pub(crate) fn put(&self, node: String, token: WireToken) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(node, token);
+    }
+
+    pub(crate) fn get(&self, node: &str) -> Option<WireToken> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(node).cloned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_in_parts() {
+        let parts = |text: &str| {
+            let url = url(text);
+            (url.scheme().to_owned(), url.host().to_owned(), url.port(), url.file().to_owned())
+        };
+        assert_eq!(parts("hdfs://nn:8020/a/b"), ("hdfs".into(), "nn".into(), 8020, "/a/b".into()));
+        assert_eq!(parts("hdfs://cluster/a"), ("hdfs".into(), "cluster".into(), -1, "/a".into()));
+        assert_eq!(parts("file:///a"), ("file".into(), String::new(), -1, "/a".into()));
+    }
+}

@@ -1,0 +1,94 @@
+//! Launches containers, several at a time, and says which could not be.
+
+use std::sync::Arc;
+
+use flott_core::config;
+use hadoop_rpc::ContainerManager;
+use hadoop_rpc::configuration::Configuration as HadoopConfiguration;
+use hadoop_rpc::proto::yarn::ContainerLaunchContext;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinSet;
+
+use super::conversation::{Launch, LaunchQueue, NotLaunched};
+use super::launcher::{NodeTokens, launch_context};
+use super::{Container, ContainerError, for_programs};
+use crate::application::Application;
+use crate::ids::node_text;
+
+/// Containers that are being launched at the same time.
+const AT_A_TIME: usize = 32;
+
+/// What launches containers.
+pub(crate) struct Launching {
+    hadoop: HadoopConfiguration,
+    context: ContainerLaunchContext,
+    tokens: Arc<NodeTokens>,
+}
+
+impl Launching {
+    /// For TaskManagers of the JobManager at `address`.
+    pub(crate) fn new(
+        container: &Container,
+        hadoop: &HadoopConfiguration,
+        address: &str,
+        tokens: Arc<NodeTokens>,
+    ) -> Result<Self, ContainerError> {
+        let (host, port) = address.rsplit_once(':').unwrap_or((address, ""));
+        let mut configuration = container.application.configuration()?;
+        configuration.set(config::JOB_MANAGER_ADDRESS.key, host)?;
+        configuration.set(config::JOB_MANAGER_PORT.key, port)?;
+        let task_manager = Application {
+            configuration: configuration.entries().clone(),
+            hadoop: container.application.hadoop.clone(),
+            secret: container.application.secret.clone(),
+            resources: container.application.resources.clone(),
+            // A TaskManager runs no main, ends when it is told to, and gets its tokens from here.
+            ..Application::default()
+        };
+        let mut credentials = for_programs(&container.credentials);
+        task_manager.put_into(&mut credentials)?;
+        let resources = &container.application.resources;
+        Ok(Self {
+            hadoop: hadoop.clone(),
+            context: launch_context(resources, credentials.write(), "yarn-taskmanager", "taskmanager"),
+            tokens,
+        })
+    }
+
+    /// Launches what comes until nothing does any more.
+    pub(crate) async fn run(self, (mut queue, failed): LaunchQueue) {
+        let launching = Arc::new(self);
+        let permits = Arc::new(Semaphore::new(AT_A_TIME));
+        let mut running = JoinSet::new();
+        while let Some(launch) = queue.recv().await {
+            while running.try_join_next().is_some() {}
+            let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
+            let (launching, failed) = (Arc::clone(&launching), failed.clone());
+            running.spawn(async move {
+                launching.launch(launch, &failed).await;
+                drop(permit);
+            });
+        }
+        while running.join_next().await.is_some() {}
+    }
+
+    async fn launch(&self, launch: Launch, failed: &mpsc::Sender<NotLaunched>) {
+        if let Err(reason) = self.start(&launch).await {
+            // The conversation is over when nobody hears it.
+            let _ = failed.send((launch.name, reason)).await;
+        }
+    }
+
+    async fn start(&self, launch: &Launch) -> Result<(), String> {
+        let node = launch.container.node_id.clone().unwrap_or_default();
+        let name = node_text(&node);
+        let token = self.tokens.get(&name).ok_or_else(|| format!("YARN gave no token for {name}"))?;
+        let manager =
+            ContainerManager::new(&self.hadoop, &node, token.into()).map_err(|error| error.to_string())?;
+        let container_token = launch.container.container_token.clone().unwrap_or_default();
+        match manager.start_container(container_token, self.context.clone()).await {
+            Ok(started) => started.map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+}

@@ -1,0 +1,335 @@
+//! The ApplicationMaster: the JobManager of a cluster on YARN, and what gets it containers, in one process.
+//!
+//! ```text
+//! JobManager ─ demand ─▸ YarnDriver ─▸ Conversation ◂─▸ ResourceManager
+//!                                         │ containers
+//!                                         ▾
+//!                                    launches ─▸ NodeManagers ─▸ TaskManagers ─▸ JobManager
+//! program's main ◂─ Driver ─▸ JobManager            (application mode)
+//! ```
+
+pub mod container_pool;
+mod conversation;
+mod driver;
+mod environment;
+mod exit_status;
+mod launcher;
+mod launching;
+mod work;
+
+pub use conversation::{ContainerProfile, ConversationError, FinalStatus};
+pub use environment::{ContainerEnvironment, EnvironmentError};
+pub use launcher::RUNTIME;
+pub(crate) use launcher::launch_context;
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use flott_cluster::job_manager::{JobManagerError, JobManagerSetup, StopRequest, run_job_manager};
+use flott_cluster::logging;
+use flott_cluster::task_manager::{TaskManagerError, run_task_manager};
+use flott_core::config::{self, ConfigError, Configuration};
+use hadoop_rpc::credentials::{Credentials, CredentialsError};
+use hadoop_rpc::proto::yarn::{FinalApplicationStatus, RegisterApplicationMasterRequest};
+use hadoop_rpc::{ApplicationMasterClient, RpcError, User};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::{JoinError, JoinSet};
+
+use crate::application::{Application, ApplicationError};
+use conversation::{Conversation, Setup};
+use driver::YarnDriver;
+use launcher::NodeTokens;
+use launching::Launching;
+use work::Work;
+
+/// The kind of the token by which the ResourceManager knows an ApplicationMaster. It is nobody else's.
+const MASTER_TOKEN: &str = "YARN_AM_RM_TOKEN";
+
+/// How long unregistering may take, of which the client waits for the end.
+const GOODBYE: Duration = Duration::from_secs(30);
+
+/// Wishes to end that may wait: the first one counts.
+const QUEUED_STOPS: usize = 1;
+
+/// Why an ApplicationMaster, or a TaskManager in a container, cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum ContainerError {
+    /// It is in no container.
+    #[error(transparent)]
+    Environment(#[from] EnvironmentError),
+    /// Its credentials.
+    #[error(transparent)]
+    Credentials(#[from] CredentialsError),
+    /// No credentials.
+    #[error("HADOOP_TOKEN_FILE_LOCATION is not set: is this process started by a NodeManager of YARN?")]
+    NoCredentials,
+    /// What it is part of.
+    #[error(transparent)]
+    Application(#[from] ApplicationError),
+    /// Flott's configuration.
+    #[error(transparent)]
+    Configuration(#[from] ConfigError),
+    /// Its log.
+    #[error(transparent)]
+    Logging(#[from] logging::LoggingError),
+    /// Its threads.
+    #[error("cannot start threads: {0}")]
+    Threads(std::io::Error),
+    /// Its JobManager.
+    #[error(transparent)]
+    JobManager(#[from] JobManagerError),
+    /// A TaskManager.
+    #[error(transparent)]
+    TaskManager(#[from] TaskManagerError),
+    /// YARN.
+    #[error("cannot talk with YARN: {0}")]
+    Yarn(#[from] RpcError),
+    /// YARN ends it.
+    #[error(transparent)]
+    Conversation(#[from] ConversationError),
+}
+
+/// What a process in a container begins with.
+struct Container {
+    environment: ContainerEnvironment,
+    credentials: Credentials,
+    application: Application,
+    configuration: Configuration,
+}
+
+impl Container {
+    /// Reads what YARN has laid out for this process, and leaves in the token file only what a user's program may have.
+    fn open(log: &str) -> Result<Self, ContainerError> {
+        let environment = ContainerEnvironment::of_process()?;
+        let credentials = Credentials::from_env()?.ok_or(ContainerError::NoCredentials)?;
+        let application = Application::of(&credentials)?;
+        let mut configuration = application.configuration()?;
+        configuration.set(config::LOG_DIR.key, &environment.log_dir.to_string_lossy())?;
+        configuration.set(config::TEMP_DIRS.key, &environment.local_dirs)?;
+        let own = std::env::current_dir().map_err(ContainerError::Threads)?;
+        environment::write_hadoop_configuration(&own, &application.hadoop)?;
+        for_programs(&credentials).write_file(&token_file()?)?;
+        logging::start(&configuration, log)?;
+        Ok(Self { environment, credentials, application, configuration })
+    }
+
+    /// Programs that YARN has brought, each called by its hash.
+    fn programs(&self) -> Vec<PathBuf> {
+        let names = self.application.resources.iter().map(|resource| PathBuf::from(&resource.name));
+        names.filter(|name| is_hash(name)).collect()
+    }
+}
+
+fn is_hash(path: &std::path::Path) -> bool {
+    path.to_str().is_some_and(|name| name.parse::<flott_cluster::program_store::ContentHash>().is_ok())
+}
+
+fn token_file() -> Result<PathBuf, ContainerError> {
+    std::env::var_os("HADOOP_TOKEN_FILE_LOCATION").map(PathBuf::from).ok_or(ContainerError::NoCredentials)
+}
+
+/// The part of an ApplicationMaster's credentials that TaskManagers and users' programs may have: tokens of file systems.
+fn for_programs(credentials: &Credentials) -> Credentials {
+    let mut kept = Credentials::default();
+    for (alias, token) in credentials.tokens() {
+        if token.kind != MASTER_TOKEN {
+            kept.insert(alias, token.clone());
+        }
+    }
+    kept
+}
+
+/// Runs an ApplicationMaster until its application is over, or `terminated`.
+///
+/// # Errors
+/// [`ContainerError`]; YARN begins another attempt then, if it may.
+pub fn run_application_master(
+    terminated: impl Future<Output = ()> + Send + 'static,
+) -> Result<FinalStatus, ContainerError> {
+    let mut container = Container::open("jobmanager.log")?;
+    let host = container.environment.host.clone();
+    container.configuration.set(config::JOB_MANAGER_ADDRESS.key, &host)?;
+    container.configuration.set(config::JOB_MANAGER_BIND_HOST.key, &host)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(ContainerError::Threads)?;
+    let status = runtime.block_on(serve(container, terminated));
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    status
+}
+
+async fn serve(
+    container: Container,
+    terminated: impl Future<Output = ()>,
+) -> Result<FinalStatus, ContainerError> {
+    let driver = Arc::new(YarnDriver::default());
+    let (stop, stopped) = mpsc::channel(QUEUED_STOPS);
+    let mut job_manager = JoinSet::new();
+    let port = start_job_manager(&container, &driver, stop, &mut job_manager).await?;
+    let address = format!("{}:{port}", container.environment.host);
+    let (progress, seen) = watch::channel(0.0);
+    let (finish, finished) = oneshot::channel();
+    let mut conversation = JoinSet::new();
+    converse(&container, port, driver, seen, finished, &mut conversation).await?;
+    tracing::info!(address, container = container.environment.name, "the ApplicationMaster is registered");
+    let work = Work {
+        address,
+        secret: container.application.secret()?,
+        application: container.application.clone(),
+        configuration: container.configuration.clone(),
+        progress,
+    };
+    let status = tokio::select! {
+        status = work.run(stopped) => status,
+        ended = conversation.join_next() => return Err(ended.map_or_else(over, |ended| match ended {
+            Ok(Err(error)) => error.into(),
+            Ok(Ok(())) => over(),
+            Err(error) => panicked(error),
+        })),
+        ended = job_manager.join_next() => return Err(ended.map_or_else(over, why_ended)),
+        // YARN ends the containers of an application that it kills, and begins another attempt otherwise.
+        () = terminated => return Err(over()),
+    };
+    tracing::info!(?status, "the application is over");
+    if let Some(staging) = &container.application.staging {
+        crate::staging::remove(staging).await;
+    }
+    let _ = finish.send(status.clone());
+    match tokio::time::timeout(GOODBYE, conversation.join_next()).await {
+        Ok(Some(Ok(Ok(())))) => {}
+        Ok(Some(Ok(Err(error)))) => tracing::warn!(%error, "the application could not be unregistered"),
+        _ => tracing::warn!("the application could not be unregistered in time"),
+    }
+    Ok(status)
+}
+
+/// Starts the JobManager as a task of `tasks`, and says on which port it listens.
+async fn start_job_manager(
+    container: &Container,
+    driver: &Arc<YarnDriver>,
+    stop: mpsc::Sender<StopRequest>,
+    tasks: &mut JoinSet<Result<(), JobManagerError>>,
+) -> Result<u16, ContainerError> {
+    let setup = JobManagerSetup {
+        configuration: container.configuration.clone(),
+        secret: container.application.secret()?,
+        ports: container.configuration.get(&config::YARN_MASTER_PORT),
+        driver: Some(Arc::clone(driver) as Arc<_>),
+        programs: container.programs(),
+        stop: Some(stop),
+    };
+    let (listening, address) = oneshot::channel();
+    let listening = |address| {
+        let _ = listening.send(address);
+    };
+    tasks.spawn(run_job_manager(setup, listening, std::future::pending()));
+    match address.await {
+        Ok(address) => Ok(address.port()),
+        // It has said why.
+        Err(_) => Err(tasks.join_next().await.map_or_else(over, why_ended)),
+    }
+}
+
+/// Registers with YARN, and goes on talking with it as a task of `tasks`.
+async fn converse(
+    container: &Container,
+    port: u16,
+    driver: Arc<YarnDriver>,
+    progress: watch::Receiver<f32>,
+    finished: oneshot::Receiver<FinalStatus>,
+    tasks: &mut JoinSet<Result<(), ConversationError>>,
+) -> Result<(), ContainerError> {
+    let (host, configuration) = (container.environment.host.clone(), &container.configuration);
+    let hadoop = hadoop_configuration(&container.application);
+    let tokens = Arc::new(NodeTokens::default());
+    let (conversation, queue) = Conversation::begin(Setup {
+        client: ApplicationMasterClient::new(&hadoop, user_of(container))?,
+        registration: RegisterApplicationMasterRequest {
+            host: Some(host.clone()),
+            rpc_port: Some(i32::from(port)),
+            tracking_url: Some(String::new()),
+        },
+        profile: ContainerProfile::of_task_manager(configuration),
+        driver,
+        tokens: Arc::clone(&tokens),
+        progress,
+        intervals: (
+            configuration.get(&config::YARN_HEARTBEAT),
+            configuration.get(&config::YARN_HEARTBEAT_WAITING),
+        ),
+    })
+    .await?;
+    let launching = Launching::new(container, &hadoop, &format!("{host}:{port}"), tokens)?;
+    tasks.spawn(async move {
+        let (ended, ()) = tokio::join!(conversation.run(finished), launching.run(queue));
+        ended
+    });
+    Ok(())
+}
+
+/// Who calls YARN: the token says it, and on a cluster that asks for nobody's proof the name does.
+fn user_of(container: &Container) -> User {
+    let user = User::simple(std::env::var("USER").unwrap_or_default());
+    user.add_credentials(&container.credentials);
+    user
+}
+
+fn over() -> ContainerError {
+    ConversationError::ShutDown("this process was told to end".to_owned()).into()
+}
+
+fn panicked(error: JoinError) -> ContainerError {
+    ContainerError::Threads(std::io::Error::other(error))
+}
+
+/// Why a JobManager is not there any more.
+fn why_ended(ended: Result<Result<(), JobManagerError>, JoinError>) -> ContainerError {
+    match ended {
+        Ok(Ok(())) => over(),
+        Ok(Err(error)) => error.into(),
+        Err(error) => panicked(error),
+    }
+}
+
+/// Hadoop's configuration, as the client had it.
+pub(crate) fn hadoop_configuration(application: &Application) -> hadoop_rpc::configuration::Configuration {
+    let mut hadoop = hadoop_rpc::configuration::Configuration::new();
+    for (name, value) in &application.hadoop {
+        hadoop.set(name, value);
+    }
+    hadoop
+}
+
+/// Runs a TaskManager in a container until `terminated`.
+///
+/// # Errors
+/// [`ContainerError`].
+pub fn run_container_task_manager(
+    terminated: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), ContainerError> {
+    let mut container = Container::open("taskmanager.log")?;
+    let ContainerEnvironment { host, name, .. } = container.environment.clone();
+    container.configuration.set(config::TASK_MANAGER_HOST.key, &host)?;
+    container.configuration.set(config::TASK_MANAGER_BIND_HOST.key, &host)?;
+    container.configuration.set(config::RESOURCE_ID.key, &name)?;
+    let secret = container.application.secret()?;
+    Ok(run_task_manager(container.configuration.clone(), secret, &container.programs(), terminated)?)
+}
+
+/// The status of an application whose jobs ended like this.
+fn final_status(failure: Option<String>, canceled: bool) -> FinalStatus {
+    match (failure, canceled) {
+        (Some(diagnostics), _) => FinalStatus { status: FinalApplicationStatus::Failed, diagnostics },
+        (None, true) => FinalStatus {
+            status: FinalApplicationStatus::Killed,
+            diagnostics: "a job was cancelled".to_owned(),
+        },
+        (None, false) => {
+            FinalStatus { status: FinalApplicationStatus::Succeeded, diagnostics: String::new() }
+        }
+    }
+}

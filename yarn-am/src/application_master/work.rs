@@ -1,0 +1,157 @@
+//! What an ApplicationMaster is there for: to run a program's `main`, or to serve clients until nobody needs it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use flott_cluster::client::{Cluster, Driven, Driver, DriverListener, Program};
+use flott_cluster::job_manager::StopRequest;
+use flott_cluster::rpc::control::{JobOverview, ListJobsRequest};
+use flott_core::config::Configuration;
+use flott_core::ids::JobId;
+use flott_runtime::net::handshake::Secret;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, MissedTickBehavior};
+
+use super::conversation::FinalStatus;
+use super::final_status;
+use crate::application::{Application, ApplicationProgram};
+
+/// How often the jobs are looked at.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// How long a cluster for one program waits for its first job, which the command has planned by then.
+const FIRST_JOB: Duration = Duration::from_secs(120);
+
+/// The work of an ApplicationMaster.
+pub(super) struct Work {
+    pub(super) address: String,
+    pub(super) secret: Secret,
+    pub(super) application: Application,
+    pub(super) configuration: Configuration,
+    pub(super) progress: watch::Sender<f32>,
+}
+
+impl Work {
+    /// Works until there is nothing left to do, or a client wants it to end.
+    pub(super) async fn run(self, mut stopped: mpsc::Receiver<StopRequest>) -> FinalStatus {
+        let cluster = match Cluster::connect(&self.address, &self.secret).await {
+            Ok(cluster) => cluster,
+            Err(error) => return final_status(Some(error.to_string()), false),
+        };
+        let stop = async {
+            match stopped.recv().await {
+                Some(StopRequest { failure }) => final_status(failure, false),
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            status = stop => status,
+            status = self.drive(&cluster) => status,
+            status = self.watch(&cluster) => status,
+        }
+    }
+
+    /// Runs the program's main, if there is one.
+    async fn drive(&self, cluster: &Cluster) -> FinalStatus {
+        let Some(program) = &self.application.program else { return std::future::pending().await };
+        let ApplicationProgram { content_hash, arguments, restore } = program.clone();
+        let hash = content_hash.parse().ok();
+        let driver = Driver {
+            cluster: cluster.clone(),
+            program: Program {
+                path: PathBuf::from(".").join(content_hash),
+                arguments,
+                configuration: self.configuration.clone(),
+                hash,
+            },
+            detached: false,
+            restore,
+        };
+        match driver.run(&mut Logged, std::future::pending()).await {
+            Ok(Driven::Finished) => final_status(None, false),
+            Ok(Driven::JobFailed(reason)) => final_status(Some(reason), false),
+            Ok(Driven::ProgramFailed(status)) => {
+                let name = program.arguments.first().map(String::as_str).unwrap_or_default();
+                final_status(Some(format!("{name} ended with {status}, as jobmanager.err says")), false)
+            }
+            Ok(Driven::Interrupted) => final_status(None, true),
+            Err(error) => final_status(Some(error.to_string()), false),
+        }
+    }
+
+    /// Follows the jobs; ends when none is left, where the cluster is there for them alone.
+    async fn watch(&self, cluster: &Cluster) -> FinalStatus {
+        let linger = self.application.linger_millis.map(Duration::from_millis);
+        let mut look = tokio::time::interval(LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (began, mut over_since) = (Instant::now(), None);
+        loop {
+            look.tick().await;
+            let mut client = cluster.rpc();
+            let Ok(list) = cluster.answer(client.list_jobs(ListJobsRequest {})).await else { continue };
+            self.progress.send_replace(progress(&list.jobs));
+            let Some(linger) = linger.filter(|_| self.application.program.is_none()) else { continue };
+            if list.jobs.is_empty() {
+                if began.elapsed() > FIRST_JOB {
+                    let reason = "no job was submitted: did the command that started this cluster end?";
+                    return final_status(Some(reason.to_owned()), false);
+                }
+            } else if list.jobs.iter().any(|job| !is_over(job)) {
+                over_since = None;
+            } else if over_since.get_or_insert_with(Instant::now).elapsed() >= linger {
+                let failed = list.jobs.iter().rev().find(|job| job.status == "FAILED");
+                let canceled = list.jobs.iter().any(|job| job.status == "CANCELED");
+                return final_status(failed.map(|job| job.failure.clone()), canceled);
+            }
+        }
+    }
+}
+
+fn is_over(job: &JobOverview) -> bool {
+    matches!(job.status.as_str(), "FINISHED" | "FAILED" | "CANCELED")
+}
+
+/// How far the jobs are, from 0 to 1: the part of their subtasks that has finished.
+fn progress(jobs: &[JobOverview]) -> f32 {
+    let (mut finished, mut all) = (0, 0);
+    for vertex in jobs.iter().flat_map(|job| &job.vertices) {
+        all += vertex.parallelism;
+        let ended = ["FINISHED", "DRAINED"].iter().filter_map(|state| vertex.subtasks.get(*state));
+        finished += ended.sum::<u32>();
+    }
+    if all == 0 { 0.0 } else { finished as f32 / all as f32 }
+}
+
+/// Says in the log what a command would show.
+struct Logged;
+
+impl DriverListener for Logged {
+    fn submitted(&mut self, job: JobId, _detached: bool) {
+        tracing::info!(%job, "the program's job was submitted");
+    }
+
+    fn update(&mut self, _job: &JobOverview, _over: bool) {}
+
+    fn interrupted(&mut self, job: JobId) {
+        tracing::info!(%job, "the program's job is cancelled");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use flott_cluster::rpc::control::VertexOverview;
+
+    use super::*;
+
+    #[test]
+    fn progress_is_what_has_finished() {
+        let vertex = |parallelism, finished| VertexOverview {
+            parallelism,
+            subtasks: [("FINISHED".to_owned(), finished)].into(),
+            ..VertexOverview::default()
+        };
+        let job = JobOverview { vertices: vec![vertex(2, 2), vertex(2, 1)], ..JobOverview::default() };
+        assert_eq!(progress(&[job]), 0.75);
+        assert_eq!(progress(&[]), 0.0);
+    }
+}

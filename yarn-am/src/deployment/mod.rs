@@ -1,0 +1,234 @@
+//! Clusters on YARN, from the client's side: started, found, followed, ended.
+
+pub mod checks;
+mod submission;
+
+pub use submission::{DeployRequest, ProgramToRun};
+
+use std::time::Duration;
+
+use flott_cluster::client::{Cluster, ClusterError};
+use flott_core::config::{self, Configuration};
+use flott_fs::{FsError, FsPath};
+use flott_runtime::net::handshake::Secret;
+use hadoop_rpc::configuration::{Configuration as HadoopConfiguration, ConfigurationError};
+use hadoop_rpc::proto::yarn::{
+    ApplicationId, ApplicationReport, FinalApplicationStatus, YarnApplicationState,
+};
+use hadoop_rpc::{ApplicationClient, RpcError, User};
+use tokio::time::Instant;
+
+use crate::application::ApplicationError;
+use crate::ids::application_text;
+use crate::staging::{Staging, StagingError};
+use checks::CheckError;
+
+/// The pauses between two looks at an application: they grow, since what has not happened soon happens late.
+const LOOKS: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(500));
+
+/// How long killing an application may take.
+const KILL_DEADLINE: Duration = Duration::from_secs(30);
+
+/// Why there is no cluster.
+#[derive(Debug, thiserror::Error)]
+pub enum DeployError {
+    /// Hadoop's configuration.
+    #[error(transparent)]
+    Hadoop(#[from] ConfigurationError),
+    /// YARN.
+    #[error("YARN: {0}")]
+    Yarn(#[from] RpcError),
+    /// It would not run.
+    #[error(transparent)]
+    Check(#[from] CheckError),
+    /// Its files.
+    #[error(transparent)]
+    Staging(#[from] StagingError),
+    /// Its description.
+    #[error(transparent)]
+    Application(#[from] ApplicationError),
+    /// A path.
+    #[error(transparent)]
+    Path(#[from] FsError),
+    /// The system gives no secret, or does not say where this command's own binary is.
+    #[error("{what}: {source}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// It has ended instead of running.
+    #[error("application {application} is {state}: {diagnostics}")]
+    Ended {
+        /// Its id.
+        application: String,
+        /// YARN's word for it.
+        state: &'static str,
+        /// What YARN says.
+        diagnostics: String,
+    },
+    /// Its JobManager.
+    #[error("the JobManager of application {application} cannot be reached: {source}")]
+    JobManager {
+        /// Its id.
+        application: String,
+        /// Why not.
+        source: ClusterError,
+    },
+    /// Not a thing of this configuration.
+    #[error("{0}")]
+    Unusable(String),
+}
+
+/// YARN, for clients.
+pub struct Yarn {
+    hadoop: HadoopConfiguration,
+    client: ApplicationClient,
+    staging: Staging,
+}
+
+/// An application that was submitted.
+#[derive(Debug, Clone)]
+pub struct YarnApplication {
+    /// Its id.
+    pub id: ApplicationId,
+    /// What connections to its JobManager prove.
+    pub secret: Secret,
+}
+
+/// How an application ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApplicationEnd {
+    /// YARN's word for it.
+    pub status: FinalApplicationStatus,
+    /// What it said.
+    pub diagnostics: String,
+}
+
+impl Yarn {
+    /// The YARN that `HADOOP_CONF_DIR` names.
+    ///
+    /// # Errors
+    /// [`DeployError`] that says what to set.
+    pub fn of_environment(configuration: &Configuration) -> Result<Self, DeployError> {
+        let hadoop = HadoopConfiguration::from_env()?;
+        let user = User::from_system(&hadoop)?;
+        let folder = match configuration.get_optional(&config::YARN_STAGING_DIR) {
+            Some(folder) => folder,
+            None => format!("hdfs:///user/{}", user.name()),
+        };
+        let folder: FsPath = folder.parse()?;
+        let client = ApplicationClient::new(&hadoop, user)?;
+        Ok(Self { hadoop, client, staging: Staging::below(&folder) })
+    }
+
+    /// Calls to the ResourceManager.
+    pub fn client(&self) -> &ApplicationClient {
+        &self.client
+    }
+
+    /// What YARN says of an application.
+    ///
+    /// # Errors
+    /// [`DeployError::Yarn`].
+    pub async fn report(&self, id: &ApplicationId) -> Result<ApplicationReport, DeployError> {
+        Ok(self.client.get_application_report(*id).await?)
+    }
+
+    /// Waits until an application runs, and connects to its JobManager.
+    ///
+    /// # Errors
+    /// [`DeployError::Ended`] if it ends instead.
+    pub async fn connect(&self, application: &YarnApplication) -> Result<Cluster, DeployError> {
+        let report = self.wait_until(&application.id, |report| {
+            report.yarn_application_state() == YarnApplicationState::Running && report.rpc_port() > 0
+        });
+        let report = report.await?;
+        let address = format!("{}:{}", report.host(), report.rpc_port());
+        let cluster = Cluster::connect(&address, &application.secret).await;
+        cluster.map_err(|source| DeployError::JobManager {
+            application: application_text(&application.id),
+            source,
+        })
+    }
+
+    async fn wait_until(
+        &self,
+        id: &ApplicationId,
+        arrived: impl Fn(&ApplicationReport) -> bool,
+    ) -> Result<ApplicationReport, DeployError> {
+        let mut pause = LOOKS.0;
+        loop {
+            let report = self.report(id).await?;
+            if arrived(&report) {
+                return Ok(report);
+            }
+            let state = match report.yarn_application_state() {
+                YarnApplicationState::Failed => "FAILED",
+                YarnApplicationState::Killed => "KILLED",
+                YarnApplicationState::Finished => "FINISHED",
+                _ => {
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(LOOKS.1);
+                    continue;
+                }
+            };
+            return Err(DeployError::Ended {
+                application: application_text(id),
+                state,
+                diagnostics: report.diagnostics().trim().to_owned(),
+            });
+        }
+    }
+
+    /// Waits for the end of an application; `running` is told once where its page is.
+    ///
+    /// # Errors
+    /// [`DeployError::Yarn`] if YARN does not answer for long.
+    pub async fn wait_for_end(&self, id: &ApplicationId) -> Result<ApplicationEnd, DeployError> {
+        let is_over = |report: &ApplicationReport| {
+            use YarnApplicationState::{Failed, Finished, Killed};
+            matches!(report.yarn_application_state(), Failed | Finished | Killed)
+        };
+        let report = self.wait_until(id, is_over).await?;
+        let status = match report.yarn_application_state() {
+            YarnApplicationState::Failed => FinalApplicationStatus::Failed,
+            YarnApplicationState::Killed => FinalApplicationStatus::Killed,
+            _ => report.final_application_status(),
+        };
+        Ok(ApplicationEnd { status, diagnostics: report.diagnostics().trim().to_owned() })
+    }
+
+    /// Kills an application, and waits until it is gone.
+    ///
+    /// # Errors
+    /// [`DeployError::Yarn`].
+    pub async fn kill(&self, id: &ApplicationId, reason: &str) -> Result<(), DeployError> {
+        let deadline = Instant::now() + KILL_DEADLINE;
+        while !self.client.force_kill_application(*id, reason).await? {
+            if Instant::now() > deadline {
+                let application = application_text(id);
+                return Err(DeployError::Unusable(format!(
+                    "application {application} does not end: see yarn application -status"
+                )));
+            }
+            tokio::time::sleep(LOOKS.0).await;
+        }
+        let staging = self.staging.folder_of(&application_text(id));
+        crate::staging::remove(&staging.to_string()).await;
+        Ok(())
+    }
+
+    /// A session that runs, by its application's id.
+    ///
+    /// # Errors
+    /// [`DeployError`] if there is none, or it is another user's.
+    pub async fn session(&self, id: ApplicationId) -> Result<YarnApplication, DeployError> {
+        let staging = self.staging.clone();
+        let name = application_text(&id);
+        let read = tokio::task::spawn_blocking(move || staging.secret_of(&name)).await;
+        let secret = read.map_err(|error| StagingError::Given(error.to_string()))??;
+        Ok(YarnApplication { id, secret })
+    }
+}

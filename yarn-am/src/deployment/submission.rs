@@ -1,0 +1,267 @@
+//! Submits an application: checks that it can run, has its files on the cluster, hands it to YARN.
+
+use std::path::{Path, PathBuf};
+
+use flott_core::config::{self, Configuration};
+use flott_runtime::net::handshake::Secret;
+use hadoop_rpc::credentials::Credentials;
+use hadoop_rpc::proto::yarn::{
+    ApplicationAccessType, ApplicationAclMap, ApplicationId, ApplicationSubmissionContext,
+    LogAggregationContext, NodeState, Priority, QueueInfo, Resource as ContainerSize,
+};
+
+use super::checks::{check_queue, check_sizes};
+use super::{DeployError, Yarn, YarnApplication};
+use crate::application::{Application, ApplicationProgram, Resource};
+use crate::application_master::{ContainerProfile, RUNTIME, launch_context};
+use crate::ids::application_text;
+use crate::staging::{Staging, StagingError};
+
+/// The priority of the request for the ApplicationMaster's container.
+const MASTER_PRIORITY: i32 = 0;
+
+/// What may be fetched while an application runs: files that are not written any more. YARN deletes what it has fetched.
+const ROLLED_LOGS: &str = r".*\.(log|out|err)\.[0-9]+";
+
+/// A cluster that is wanted.
+#[derive(Debug, Clone)]
+pub struct DeployRequest {
+    /// Flott's configuration of it.
+    pub configuration: Configuration,
+    /// Its name, where the configuration does not say.
+    pub name: String,
+    /// The program whose `main` runs in it.
+    pub program: Option<ProgramToRun>,
+    /// It ends so many milliseconds after the last of its jobs; none: when it is told to.
+    pub linger_millis: Option<u64>,
+    /// Other commands of the user may use it.
+    pub shared: bool,
+}
+
+/// A program whose `main` runs in the cluster.
+#[derive(Debug, Clone)]
+pub struct ProgramToRun {
+    /// The binary, on this machine.
+    pub path: PathBuf,
+    /// Its arguments, its name first.
+    pub arguments: Vec<String>,
+    /// The checkpoint it goes on from.
+    pub restore: Option<String>,
+}
+
+/// What was brought to the cluster's file system.
+struct Files {
+    resources: Vec<Resource>,
+    program: Option<ApplicationProgram>,
+}
+
+impl Yarn {
+    /// Submits an application for a cluster. What was uploaded before is not uploaded again; what goes wrong leaves nothing behind.
+    ///
+    /// # Errors
+    /// [`DeployError`] with what to change.
+    pub async fn deploy(&self, request: &DeployRequest) -> Result<YarnApplication, DeployError> {
+        let secret = Secret::random()
+            .map_err(|source| DeployError::System { what: "no secret can be made", source })?;
+        // Files do not depend on what YARN says, nor the other way round.
+        let (granted, files) = tokio::join!(self.admitted(&request.configuration), self.bring(request));
+        let (id, files) = (granted?, files?);
+        let name = application_text(&id);
+        let staging = if request.shared {
+            let (staging, name, secret) = (self.staging.clone(), name.clone(), secret.clone());
+            let left = blocking(move || staging.leave_secret(&name, &secret)).await?;
+            Some(left.to_string())
+        } else {
+            None
+        };
+        let submitted = self.submit(request, id, &secret, files, staging.clone()).await;
+        if submitted.is_err()
+            && let Some(staging) = &staging
+        {
+            crate::staging::remove(staging).await;
+        }
+        submitted.map(|()| YarnApplication { id, secret })
+    }
+
+    /// A new application's id, if YARN can run one like this.
+    async fn admitted(&self, configuration: &Configuration) -> Result<ApplicationId, DeployError> {
+        let master = ContainerProfile::of_application_master(configuration);
+        let task_manager = ContainerProfile::of_task_manager(configuration);
+        let queue = configuration.get_optional(&config::YARN_QUEUE);
+        let check = async {
+            match &queue {
+                None => Ok(None),
+                Some(queue) => {
+                    Ok::<_, DeployError>(Some((queue, self.client.get_queue_info(queue, false).await?)))
+                }
+            }
+        };
+        let nodes = [NodeState::Running];
+        let (new, nodes, found) =
+            tokio::join!(self.client.get_new_application(), self.client.get_cluster_nodes(&nodes), check);
+        let (new, nodes) = (new?, nodes?);
+        if let Some((queue, found)) = found? {
+            let known = match &found {
+                Some(_) => Vec::new(),
+                None => self.queues().await,
+            };
+            check_queue(queue, found.as_ref(), &known)?;
+        }
+        let maximum: ContainerSize = new.maximum_capability.clone().unwrap_or_default();
+        check_sizes(&master, &task_manager, &maximum, &nodes)?;
+        new.application_id.ok_or_else(|| DeployError::Unusable("YARN gave no application id".to_owned()))
+    }
+
+    /// The queues that take applications, for an error message.
+    async fn queues(&self) -> Vec<String> {
+        fn leaves(queue: &QueueInfo, names: &mut Vec<String>) {
+            if queue.child_queues.is_empty() {
+                names.push(queue.queue_name().to_owned());
+            }
+            queue.child_queues.iter().for_each(|child| leaves(child, names));
+        }
+        let mut names = Vec::new();
+        if let Ok(Some(root)) = self.client.get_queue_info("root", true).await {
+            leaves(&root, &mut names);
+        }
+        names
+    }
+
+    /// Brings the runtime, the program and what is to be shipped to the cluster's file system.
+    async fn bring(&self, request: &DeployRequest) -> Result<Files, DeployError> {
+        let staging = self.staging.clone();
+        let program = request.program.clone();
+        let ship = shipped(&request.configuration);
+        Ok(blocking(move || {
+            let own = std::env::current_exe()
+                .map_err(|source| StagingError::Local { path: PathBuf::from("flott"), source })?;
+            let (runtime, _) = staging.provide(&own, Some(RUNTIME))?;
+            let mut resources = vec![runtime];
+            for (path, archive) in ship {
+                ship_to(&staging, &path, archive, &mut resources)?;
+            }
+            let program = match program {
+                None => None,
+                Some(ProgramToRun { path, arguments, restore }) => {
+                    let (resource, hash) = staging.provide(&path, None)?;
+                    resources.push(resource);
+                    Some(ApplicationProgram { content_hash: hash.to_string(), arguments, restore })
+                }
+            };
+            Ok(Files { resources, program })
+        })
+        .await?)
+    }
+
+    async fn submit(
+        &self,
+        request: &DeployRequest,
+        id: ApplicationId,
+        secret: &Secret,
+        files: Files,
+        staging: Option<String>,
+    ) -> Result<(), DeployError> {
+        let configuration = &request.configuration;
+        let application = Application {
+            configuration: configuration.entries().clone(),
+            hadoop: self.hadoop.entries().into_iter().collect(),
+            secret: secret.as_bytes().to_vec(),
+            resources: files.resources.clone(),
+            program: files.program,
+            linger_millis: request.linger_millis,
+            staging,
+            keytab: None,
+        };
+        let mut credentials = Credentials::default();
+        application.put_into(&mut credentials)?;
+        let mut launch =
+            launch_context(&files.resources, credentials.write(), "application-master", "jobmanager");
+        launch.application_acls = acls(configuration);
+        let master = ContainerProfile::of_application_master(configuration);
+        let tags = configuration.get_optional(&config::YARN_TAGS).unwrap_or_default();
+        let interval = configuration.get(&config::YARN_ATTEMPTS_INTERVAL).as_millis();
+        let context = ApplicationSubmissionContext {
+            application_id: Some(id),
+            application_name: Some(
+                configuration.get_optional(&config::YARN_NAME).unwrap_or_else(|| request.name.clone()),
+            ),
+            queue: configuration.get_optional(&config::YARN_QUEUE),
+            priority: configuration
+                .get_optional(&config::YARN_PRIORITY)
+                .map(|priority| Priority { priority: Some(i32::try_from(priority).unwrap_or(i32::MAX)) }),
+            am_container_spec: Some(launch),
+            max_app_attempts: Some(
+                configuration.get_optional(&config::YARN_ATTEMPTS).map_or(1, |attempts| attempts as i32),
+            ),
+            attempt_failures_validity_interval: Some(i64::try_from(interval).unwrap_or(i64::MAX)),
+            keep_containers_across_application_attempts: Some(true),
+            resource: Some(master.resource()),
+            am_container_resource_request: vec![master.request(1, MASTER_PRIORITY)],
+            node_label_expression: configuration.get_optional(&config::YARN_NODE_LABEL),
+            application_type: Some(configuration.get(&config::YARN_TYPE)),
+            application_tags: tags
+                .split(',')
+                .map(|tag| tag.trim().to_owned())
+                .filter(|tag| !tag.is_empty())
+                .collect(),
+            log_aggregation_context: Some(LogAggregationContext {
+                rolled_logs_include_pattern: Some(ROLLED_LOGS.to_owned()),
+                rolled_logs_exclude_pattern: Some(String::new()),
+                ..LogAggregationContext::default()
+            }),
+            ..ApplicationSubmissionContext::default()
+        };
+        Ok(self.client.submit_application(context).await?)
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StagingError> + Send + 'static,
+) -> Result<T, StagingError> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| StagingError::Given(error.to_string()))?
+}
+
+/// What is to be shipped, and whether it is unpacked.
+fn shipped(configuration: &Configuration) -> Vec<(PathBuf, bool)> {
+    let list = |text: Option<String>, archive| {
+        let paths = text.unwrap_or_default();
+        let paths = paths.split(';').map(str::trim).filter(|path| !path.is_empty());
+        paths.map(|path| (PathBuf::from(path), archive)).collect::<Vec<_>>()
+    };
+    let files = list(configuration.get_optional(&config::YARN_SHIP_FILES), false);
+    let archives = list(configuration.get_optional(&config::YARN_SHIP_ARCHIVES), true);
+    [files, archives].concat()
+}
+
+/// Ships a file, or a folder with all that is in it under its own name.
+fn ship_to(
+    staging: &Staging,
+    path: &Path,
+    archive: bool,
+    resources: &mut Vec<Resource>,
+) -> Result<(), StagingError> {
+    let unreadable = |source| StagingError::Local { path: path.to_owned(), source };
+    let mut waiting =
+        vec![(path.to_owned(), path.file_name().unwrap_or_default().to_string_lossy().into_owned())];
+    while let Some((path, name)) = waiting.pop() {
+        if path.is_dir() && !archive {
+            for entry in std::fs::read_dir(&path).map_err(unreadable)? {
+                let entry = entry.map_err(unreadable)?;
+                waiting.push((entry.path(), format!("{name}/{}", entry.file_name().to_string_lossy())));
+            }
+        } else {
+            let (resource, _) = staging.provide(&path, Some(&name))?;
+            resources.push(Resource { archive, ..resource });
+        }
+    }
+    Ok(())
+}
+
+fn acls(configuration: &Configuration) -> Vec<ApplicationAclMap> {
+    let acl = |kind: ApplicationAccessType, who: Option<String>| {
+        who.map(|acl| ApplicationAclMap { access_type: Some(kind.into()), acl: Some(acl) })
+    };
+    let view = acl(ApplicationAccessType::ViewApp, configuration.get_optional(&config::YARN_VIEW_ACLS));
+    let modify = acl(ApplicationAccessType::ModifyApp, configuration.get_optional(&config::YARN_MODIFY_ACLS));
+    view.into_iter().chain(modify).collect()
+}

@@ -1,0 +1,193 @@
+//! Files of applications on the cluster's file system: runtime and programs, kept by the hash of their content so that each is uploaded
+//! once; and what an application keeps while it lives.
+//!
+//! Below the staging folder, which only the user may enter:
+//!
+//! ```text
+//! .flott/cache/SHA-256        a runtime or a program
+//! .flott/APPLICATION/secret   what a session's clients prove, while it lives
+//! ```
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+
+use flott_cluster::program_store::ContentHash;
+use flott_fs::{FsError, FsErrorKind, FsPath, for_path};
+use flott_runtime::net::handshake::Secret;
+
+use crate::application::Resource;
+
+/// What is copied at a time.
+const PIECE_BYTES: usize = 1 << 20;
+
+/// Why a file is not there.
+#[derive(Debug, thiserror::Error)]
+pub enum StagingError {
+    /// A local file.
+    #[error("cannot read {path}: {source}", path = .path.display())]
+    Local {
+        /// Which.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// A file of the cluster.
+    #[error(transparent)]
+    File(#[from] FsError),
+    /// A secret that is none.
+    #[error("{path} holds no secret of a session")]
+    NoSecret {
+        /// Where it was looked for.
+        path: FsPath,
+    },
+    /// The task that did it.
+    #[error("copying a file was given up: {0}")]
+    Given(String),
+}
+
+/// The folder of a user's applications.
+#[derive(Debug, Clone)]
+pub struct Staging {
+    root: FsPath,
+}
+
+impl Staging {
+    /// Below a folder of the cluster's file system.
+    pub fn below(folder: &FsPath) -> Self {
+        Self { root: folder.join(".flott") }
+    }
+
+    /// The folder of an application.
+    pub fn folder_of(&self, application: &str) -> FsPath {
+        self.root.join(application)
+    }
+
+    /// Has a local file on the cluster, and says how YARN gets it from there. It is read to the end for its hash, and sent only if
+    /// nobody has sent it before. `name`: under which containers see it; none: by its hash. Blocks.
+    ///
+    /// # Errors
+    /// [`StagingError`] that names the file.
+    pub fn provide(&self, local: &Path, name: Option<&str>) -> Result<(Resource, ContentHash), StagingError> {
+        let unreadable = |source| StagingError::Local { path: local.to_owned(), source };
+        let hash = ContentHash::of_file(local).map_err(unreadable)?;
+        let cache = self.root.join("cache");
+        let path = cache.join(&hash.to_string());
+        let fs = for_path(&path)?;
+        let status = match fs.status(&path) {
+            Err(error) if error.kind() == FsErrorKind::NotFound => {
+                fs.create_dirs(&cache)?;
+                self.upload(local, &path)?;
+                fs.status(&path)?
+            }
+            found => found?,
+        };
+        let resource = Resource {
+            name: name.map_or_else(|| hash.to_string(), str::to_owned),
+            url: path.to_string(),
+            size: status.length,
+            modified: status.modified,
+            public: false,
+            archive: false,
+        };
+        Ok((resource, hash))
+    }
+
+    fn upload(&self, local: &Path, path: &FsPath) -> Result<(), StagingError> {
+        let unreadable = |source| StagingError::Local { path: local.to_owned(), source };
+        let fs = for_path(path)?;
+        let mut file = File::open(local).map_err(unreadable)?;
+        let unique = flott_core::ids::JobId::random();
+        let draft = path.with_name(&format!(".{}.{unique}", path.name()));
+        let mut copy = || {
+            let mut out = fs.create(&draft)?;
+            let mut piece = vec![0; PIECE_BYTES];
+            loop {
+                match file.read(&mut piece).map_err(unreadable)? {
+                    0 => break,
+                    count => {
+                        out.write_all(&piece[..count]).map_err(|error| FsError::io("write", &draft, error))?
+                    }
+                }
+            }
+            out.close()?;
+            match fs.rename_new(&draft, path) {
+                // Another command was faster with the same.
+                Err(error) if error.kind() == FsErrorKind::AlreadyExists => Ok(fs.delete(&draft)?),
+                renamed => Ok(renamed?),
+            }
+        };
+        let copied = copy();
+        if copied.is_err() {
+            let _ = fs.delete(&draft);
+        }
+        copied
+    }
+
+    /// Leaves a session's secret where its user's other commands find it. Blocks.
+    ///
+    /// # Errors
+    /// [`StagingError`].
+    pub fn leave_secret(&self, application: &str, secret: &Secret) -> Result<FsPath, StagingError> {
+        let folder = self.folder_of(application);
+        let fs = for_path(&folder)?;
+        fs.create_dirs(&folder)?;
+        fs.write_atomically(&folder.join("secret"), secret.as_bytes())?;
+        Ok(folder)
+    }
+
+    /// A session's secret. Blocks.
+    ///
+    /// # Errors
+    /// [`StagingError`]; not found: there is no such session, or it is another user's.
+    pub fn secret_of(&self, application: &str) -> Result<Secret, StagingError> {
+        let path = self.folder_of(application).join("secret");
+        let bytes = for_path(&path)?.read(&path)?;
+        Secret::from_bytes(&bytes).ok_or(StagingError::NoSecret { path })
+    }
+}
+
+/// Removes an application's folder. That it cannot be is logged: the application has ended all the same.
+pub(crate) async fn remove(folder: &str) {
+    let folder = folder.to_owned();
+    let removed = tokio::task::spawn_blocking(move || {
+        let path: FsPath = folder.parse()?;
+        for_path(&path)?.delete_dir(&path)
+    });
+    match removed.await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!(%error, "the staging folder could not be removed"),
+        Err(error) => tracing::warn!(%error, "the staging folder could not be removed"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_uploaded_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let staging = Staging::below(&FsPath::local(&folder.path().join("home")));
+        let local = folder.path().join("program");
+        std::fs::write(&local, b"a program").unwrap();
+        let (first, hash) = staging.provide(&local, None).unwrap();
+        let (again, _) = staging.provide(&local, Some("flott")).unwrap();
+        assert_eq!((first.name.as_str(), again.name.as_str()), (hash.to_string().as_str(), "flott"));
+        assert_eq!((&first.url, first.size, first.modified), (&again.url, 9, again.modified));
+        std::fs::write(&local, b"another").unwrap();
+        staging.provide(&local, None).unwrap();
+        let cache = folder.path().join("home/.flott/cache");
+        assert_eq!(std::fs::read_dir(cache).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn a_secret_is_left_and_found() {
+        let folder = tempfile::tempdir().unwrap();
+        let staging = Staging::below(&FsPath::local(folder.path()));
+        let secret = Secret::random().unwrap();
+        staging.leave_secret("application_1_0001", &secret).unwrap();
+        assert!(staging.secret_of("application_1_0001").unwrap() == secret);
+        assert!(staging.secret_of("application_1_0002").is_err());
+    }
+}
