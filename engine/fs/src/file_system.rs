@@ -122,6 +122,16 @@ pub trait FileSystem: Send + Sync {
     /// [`FsError`] that names the folder; also if it holds a name that no [`FsPath`] can say.
     fn list(&self, path: &FsPath) -> Result<Vec<FileStatus>, FsError>;
 
+    /// The hosts that have the bytes of a range of a file, those with most of them first: where it is best read. None, where that
+    /// makes no difference or is not known.
+    ///
+    /// # Errors
+    /// [`FsError`] that names the file.
+    fn locations(&self, path: &FsPath, offset: u64, length: u64) -> Result<Vec<String>, FsError> {
+        let _ = (path, offset, length);
+        Ok(Vec::new())
+    }
+
     /// The path of a folder without links, so that one folder has one. Without links, that is the path itself.
     ///
     /// # Errors

@@ -24,6 +24,8 @@
 
 mod error;
 mod file_system;
+#[cfg(feature = "hdfs")]
+mod hdfs;
 mod listing;
 mod local;
 mod path;
@@ -32,6 +34,8 @@ pub mod text;
 
 pub use error::{FsError, FsErrorKind};
 pub use file_system::{Access, FileReader, FileStatus, FileSystem, FileWriter};
+#[cfg(feature = "hdfs")]
+pub use hdfs::HdfsFileSystem;
 pub use listing::is_visible;
 pub use local::LocalFileSystem;
 pub use path::FsPath;

@@ -1,6 +1,7 @@
 //! Which file system serves which scheme.
 //!
-//! Local files are always there; a crate that knows another file system registers it once, before paths of its scheme are used.
+//! Local files are always there, and HDFS with the feature `hdfs`; a crate that knows another file system registers it once, before
+//! paths of its scheme are used.
 
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
@@ -15,7 +16,12 @@ fn registered() -> &'static Registered {
     static FILE_SYSTEMS: OnceLock<Registered> = OnceLock::new();
     FILE_SYSTEMS.get_or_init(|| {
         let local: Arc<dyn FileSystem> = Arc::new(LocalFileSystem);
-        RwLock::new(vec![("file".to_owned(), local)])
+        let all = vec![
+            ("file".to_owned(), local),
+            #[cfg(feature = "hdfs")]
+            ("hdfs".to_owned(), Arc::new(crate::hdfs::HdfsFileSystem::new())),
+        ];
+        RwLock::new(all)
     })
 }
 
