@@ -9,6 +9,7 @@ mod jobs;
 mod output;
 mod pages;
 mod progress;
+mod report;
 mod run;
 mod services;
 mod session_file;

@@ -6,9 +6,10 @@ use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::time::Instant;
 
+use flott_cluster::client::report::JobSummaries;
 use flott_cluster::client::{Cluster, DriveError, Driven, Driver, DriverListener, Program, start_program};
 use flott_cluster::launch::LaunchError;
-use flott_cluster::rpc::control::JobOverview;
+use flott_cluster::rpc::control::{JobOutcome, JobOverview};
 use flott_cluster::rpc::launch::{FromProgram, Local, Plan, from_program, start};
 use flott_core::config::{Configuration, DeploymentTarget};
 use flott_core::ids::JobId;
@@ -18,6 +19,7 @@ use crate::arguments::{InfoOptions, RunOptions};
 use crate::cluster::{block_on, reach};
 use crate::output::say;
 use crate::progress::Progress;
+use crate::report::Report;
 use crate::target::{Target, Wanted};
 use crate::{CommandError, Ended, arguments, yarn};
 
@@ -63,15 +65,28 @@ pub(crate) fn run_application(options: &RunOptions) -> Result<Ended, CommandErro
 }
 
 fn run_on(options: &RunOptions, target: Option<&str>) -> Result<Ended, CommandError> {
+    let Some(path) = &options.report else { return run_and_note(options, target, &mut Report::default()) };
+    let mut report = Report::begun(&options.program);
+    let ended = run_and_note(options, target, &mut report);
+    report.write(path, &ended)?;
+    ended
+}
+
+fn run_and_note(
+    options: &RunOptions,
+    target: Option<&str>,
+    report: &mut Report,
+) -> Result<Ended, CommandError> {
     let configuration = options.configuration()?;
     let target = Target::of(&Wanted { master: options.master.as_deref(), target }, &configuration)?;
     let program = program(&options.program, configuration)?;
+    report.target = target.name();
     match target {
         Target::Local => run_here(options, &program),
-        Target::Remote(address) => block_on(run_on_cluster(options, program, &address)),
-        Target::YarnSession(id) => block_on(yarn::run_in_session(options, program, &id)),
-        Target::YarnPerJob => block_on(yarn::run_per_job(options, program)),
-        Target::YarnApplication => block_on(yarn::run_application(options, program)),
+        Target::Remote(address) => block_on(run_on_cluster(options, program, &address, report)),
+        Target::YarnSession(id) => block_on(yarn::run_in_session(options, program, &id, report)),
+        Target::YarnPerJob => block_on(yarn::run_per_job(options, program, report)),
+        Target::YarnApplication => block_on(yarn::run_application(options, program, report)),
     }
 }
 
@@ -118,10 +133,11 @@ async fn run_on_cluster(
     options: &RunOptions,
     program: Program,
     address: &str,
+    report: &mut Report,
 ) -> Result<Ended, CommandError> {
     flott_cluster::program_file::check(&program.path)?;
     let cluster = reach(address, &program.configuration).await?;
-    Ok(drive(options, program, cluster).await?.ended)
+    Ok(drive(options, program, cluster, report).await?.ended)
 }
 
 /// How a program went that was driven from here.
@@ -135,11 +151,12 @@ pub(crate) async fn drive(
     options: &RunOptions,
     program: Program,
     cluster: Cluster,
+    report: &mut Report,
 ) -> Result<Outcome, CommandError> {
     let interrupted = interrupted()?;
     let path = program.path.clone();
     let progress = Progress::new(io::stderr().is_terminal());
-    let mut shown = Shown { address: cluster.address().to_owned(), progress };
+    let mut shown = Shown { address: cluster.address().to_owned(), progress, jobs: &mut report.jobs };
     let restore = options.checkpoint.clone();
     let driver = Driver { cluster, program, detached: options.is_detached(), restore };
     let how = driver.run(&mut shown, interrupted).await?;
@@ -154,12 +171,13 @@ pub(crate) async fn drive(
 }
 
 /// Shows how far a job is.
-struct Shown {
+struct Shown<'a> {
     address: String,
     progress: Progress,
+    jobs: &'a mut JobSummaries,
 }
 
-impl DriverListener for Shown {
+impl DriverListener for Shown<'_> {
     fn submitted(&mut self, job: JobId, detached: bool) {
         if detached {
             // Whoever asked for it to run has it run, whether or not the id can be printed.
@@ -169,9 +187,10 @@ impl DriverListener for Shown {
         }
     }
 
-    fn update(&mut self, job: &JobOverview, over: bool) {
+    fn update(&mut self, job: &JobOverview, outcome: Option<&JobOutcome>) {
+        self.jobs.note(job, outcome);
         let mut text = self.progress.update(job, Instant::now());
-        if over {
+        if outcome.is_some() {
             text.push_str(&self.progress.clear());
         }
         let _ = io::stderr().write_all(text.as_bytes());

@@ -69,6 +69,18 @@ impl Target {
         })
     }
 
+    /// The word for it.
+    pub(crate) fn name(&self) -> &'static str {
+        let target = match self {
+            Self::Local => DeploymentTarget::Local,
+            Self::Remote(_) => DeploymentTarget::Remote,
+            Self::YarnSession(_) => DeploymentTarget::YarnSession,
+            Self::YarnPerJob => DeploymentTarget::YarnPerJob,
+            Self::YarnApplication => DeploymentTarget::YarnApplication,
+        };
+        target.as_str()
+    }
+
     fn remote(configuration: &Configuration) -> Self {
         let host = configuration.get(&config::JOB_MANAGER_ADDRESS);
         Self::Remote(format!("{host}:{}", configuration.get(&config::JOB_MANAGER_PORT)))

@@ -12,6 +12,7 @@ use hadoop_rpc::proto::yarn::FinalApplicationStatus;
 use crate::arguments::RunOptions;
 use crate::cluster::block_on;
 use crate::output::say;
+use crate::report::Report;
 use crate::run::{drive, interrupted};
 use crate::session_file::SessionFile;
 use crate::yarn_options::YarnSessionOptions;
@@ -45,15 +46,21 @@ pub(crate) async fn run_in_session(
     options: &RunOptions,
     program: Program,
     id: &str,
+    report: &mut Report,
 ) -> Result<Ended, CommandError> {
     let yarn = Yarn::of_environment(&program.configuration)?;
     let session = yarn.session(parse_application(id)?).await?;
     let cluster = yarn.connect(&session).await?;
-    drive(options, program, cluster).await.map(|driven| driven.ended)
+    report.application = Some(id.to_owned());
+    drive(options, program, cluster, report).await.map(|driven| driven.ended)
 }
 
 /// Runs a program here, its jobs on a cluster of its own.
-pub(crate) async fn run_per_job(options: &RunOptions, program: Program) -> Result<Ended, CommandError> {
+pub(crate) async fn run_per_job(
+    options: &RunOptions,
+    program: Program,
+    report: &mut Report,
+) -> Result<Ended, CommandError> {
     flott_cluster::program_file::check(&program.path)?;
     let detached = options.is_detached();
     let yarn = Yarn::of_environment(&program.configuration)?;
@@ -63,9 +70,11 @@ pub(crate) async fn run_per_job(options: &RunOptions, program: Program) -> Resul
         program: None,
         linger_millis: Some(if detached { 0 } else { LINGER_MILLIS }),
         shared: false,
+        report: false,
     };
     let application = yarn.deploy(&request).await?;
     let name = application_text(&application.id);
+    report.application = Some(name.clone());
     eprintln!("Application {name} was submitted.");
     let interrupted = interrupted()?;
     tokio::pin!(interrupted);
@@ -77,7 +86,7 @@ pub(crate) async fn run_per_job(options: &RunOptions, program: Program) -> Resul
         }
     };
     let cluster = connected?;
-    let driven = drive(options, program, cluster.clone()).await;
+    let driven = drive(options, program, cluster.clone(), report).await;
     let failure = match &driven {
         Ok(driven) if detached && driven.ended == Ended::Well => return Ok(Ended::Well),
         Ok(driven) => match (&driven.how, driven.ended) {
@@ -101,7 +110,11 @@ pub(crate) async fn run_per_job(options: &RunOptions, program: Program) -> Resul
 }
 
 /// Runs a program on a cluster of its own, main included.
-pub(crate) async fn run_application(options: &RunOptions, program: Program) -> Result<Ended, CommandError> {
+pub(crate) async fn run_application(
+    options: &RunOptions,
+    program: Program,
+    report: &mut Report,
+) -> Result<Ended, CommandError> {
     flott_cluster::program_file::check(&program.path)?;
     let yarn = Yarn::of_environment(&program.configuration)?;
     let request = DeployRequest {
@@ -114,9 +127,11 @@ pub(crate) async fn run_application(options: &RunOptions, program: Program) -> R
         }),
         linger_millis: None,
         shared: false,
+        report: options.report.is_some() && !options.is_detached(),
     };
     let application = yarn.deploy(&request).await?;
     let name = application_text(&application.id);
+    report.application = Some(name.clone());
     if options.is_detached() {
         say(&format!("{name}\n"))?;
         return Ok(Ended::Well);
@@ -124,7 +139,14 @@ pub(crate) async fn run_application(options: &RunOptions, program: Program) -> R
     eprintln!("Application {name} was submitted.");
     let interrupted = interrupted()?;
     tokio::select! {
-        end = yarn.wait_for_end(&application.id) => Ok(ended(&name, &end?)),
+        end = yarn.wait_for_end(&application.id) => {
+            let end = end?;
+            if request.report {
+                report.jobs = yarn.take_report(&application.id).await?.unwrap_or_default();
+            }
+            report.reason.clone_from(&end.diagnostics);
+            Ok(ended(&name, &end))
+        }
         () = interrupted => {
             eprintln!("Interrupted: application {name} is killed.");
             yarn.kill(&application.id, "the command that started it was interrupted").await?;
@@ -179,6 +201,7 @@ async fn start_session(yarn: &Yarn, configuration: Configuration) -> Result<Yarn
         program: None,
         linger_millis: None,
         shared: true,
+        report: false,
     };
     let application = yarn.deploy(&request).await?;
     eprintln!("Application {} was submitted.", application_text(&application.id));

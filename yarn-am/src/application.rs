@@ -105,6 +105,9 @@ pub struct Application {
     /// What is to be removed when it is over.
     #[prost(string, optional, tag = "7")]
     pub staging: Option<String>,
+    /// Whether the command waits for a summary of the jobs in the staging folder. It removes the folder then.
+    #[prost(bool, tag = "9")]
+    pub report: bool,
     /// The keytab by which it gets new tokens, and the principal in it.
     #[prost(bytes = "vec", optional, tag = "8")]
     pub keytab: Option<Vec<u8>>,

@@ -6,17 +6,23 @@
 //! ```text
 //! .flott/cache/SHA-256        a runtime or a program
 //! .flott/APPLICATION/secret   what a session's clients prove, while it lives
+//! .flott/APPLICATION/report   what an ApplicationMaster leaves for the command that waits for it
 //! ```
 
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
+use flott_cluster::client::report::JobSummaries;
 use flott_cluster::program_store::ContentHash;
 use flott_fs::{FsError, FsErrorKind, FsPath, for_path};
 use flott_runtime::net::handshake::Secret;
 
 use crate::application::Resource;
+
+/// The name of what an ApplicationMaster leaves for its command.
+const REPORT: &str = "report";
 
 /// What is copied at a time.
 const PIECE_BYTES: usize = 1 << 20;
@@ -136,6 +142,37 @@ impl Staging {
         Ok(folder)
     }
 
+    /// The summary that an ApplicationMaster has left; none: it did not come so far. Blocks.
+    ///
+    /// # Errors
+    /// [`StagingError`].
+    pub fn report_of(&self, application: &str) -> Result<Option<JobSummaries>, StagingError> {
+        let path = self.folder_of(application).join(REPORT);
+        let fs = for_path(&path)?;
+        if !fs.exists(&path)? {
+            return Ok(None);
+        }
+        let malformed = |error: serde_json::Error| StagingError::Given(format!("{path}: {error}"));
+        Ok(Some(serde_json::from_slice(&fs.read(&path)?).map_err(malformed)?))
+    }
+
+    /// The applications that have a folder which has not changed for `age`. Blocks.
+    ///
+    /// # Errors
+    /// [`StagingError`].
+    pub fn older_than(&self, age: Duration) -> Result<Vec<String>, StagingError> {
+        let fs = for_path(&self.root)?;
+        if !fs.exists(&self.root)? {
+            return Ok(Vec::new());
+        }
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let before = i64::try_from(now.saturating_sub(age).as_millis()).unwrap_or(i64::MAX);
+        let folders =
+            fs.list(&self.root)?.into_iter().filter(|entry| entry.is_dir && entry.modified <= before);
+        let names = folders.map(|entry| entry.path.name().to_owned());
+        Ok(names.filter(|name| name.starts_with("application_")).collect())
+    }
+
     /// A session's secret. Blocks.
     ///
     /// # Errors
@@ -145,6 +182,19 @@ impl Staging {
         let bytes = for_path(&path)?.read(&path)?;
         Secret::from_bytes(&bytes).ok_or(StagingError::NoSecret { path })
     }
+}
+
+/// Leaves a summary of an application's jobs for the command that waits for it.
+pub(crate) async fn leave_report(folder: &str, jobs: &JobSummaries) -> Result<(), StagingError> {
+    let folder = folder.to_owned();
+    let bytes = serde_json::to_vec(jobs).map_err(|error| StagingError::Given(error.to_string()))?;
+    let left = tokio::task::spawn_blocking(move || {
+        let folder: FsPath = folder.parse()?;
+        let fs = for_path(&folder)?;
+        fs.create_dirs(&folder)?;
+        fs.write_atomically(&folder.join(REPORT), &bytes)
+    });
+    Ok(left.await.map_err(|error| StagingError::Given(error.to_string()))??)
 }
 
 /// Removes an application's folder. That it cannot be is logged: the application has ended all the same.
@@ -189,5 +239,20 @@ mod tests {
         staging.leave_secret("application_1_0001", &secret).unwrap();
         assert!(staging.secret_of("application_1_0001").unwrap() == secret);
         assert!(staging.secret_of("application_1_0002").is_err());
+        assert_eq!(staging.older_than(Duration::from_secs(60)).unwrap(), Vec::<String>::new());
+        assert_eq!(staging.older_than(Duration::ZERO).unwrap(), ["application_1_0001"]);
+    }
+
+    #[tokio::test]
+    async fn a_report_is_left_and_found() {
+        let folder = tempfile::tempdir().unwrap();
+        let staging = Staging::below(&FsPath::local(folder.path()));
+        assert_eq!(staging.report_of("application_1_0001").unwrap(), None);
+        let jobs = JobSummaries(vec![Default::default()]);
+        let own = staging.folder_of("application_1_0001").to_string();
+        leave_report(&own, &jobs).await.unwrap();
+        assert_eq!(staging.report_of("application_1_0001").unwrap(), Some(jobs));
+        remove(&own).await;
+        assert_eq!(staging.report_of("application_1_0001").unwrap(), None);
     }
 }

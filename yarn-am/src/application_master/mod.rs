@@ -195,7 +195,9 @@ async fn serve(
         () = terminated => return Err(over()),
     };
     tracing::info!(?status, "the application is over");
-    if let Some(staging) = &container.application.staging {
+    // Who waits for a report reads it first.
+    let report = container.application.report;
+    if let Some(staging) = container.application.staging.as_ref().filter(|_| !report) {
         crate::staging::remove(staging).await;
     }
     let _ = finish.send(status.clone());

@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use flott_cluster::client::report::JobSummaries;
 use flott_cluster::client::{Cluster, Driven, Driver, DriverListener, Program};
 use flott_cluster::job_manager::StopRequest;
-use flott_cluster::rpc::control::{JobOverview, ListJobsRequest};
+use flott_cluster::rpc::control::{JobOutcome, JobOverview, ListJobsRequest};
 use flott_core::config::Configuration;
 use flott_core::ids::JobId;
 use flott_runtime::net::handshake::Secret;
@@ -67,7 +68,14 @@ impl Work {
             detached: false,
             restore,
         };
-        match driver.run(&mut Logged, std::future::pending()).await {
+        let mut logged = Logged::default();
+        let driven = driver.run(&mut logged, std::future::pending()).await;
+        if let (true, Some(staging)) = (self.application.report, &self.application.staging)
+            && let Err(error) = crate::staging::leave_report(staging, &logged.jobs).await
+        {
+            tracing::warn!(%error, "the report of the jobs cannot be left for the command");
+        }
+        match driven {
             Ok(Driven::Finished) => final_status(None, false),
             Ok(Driven::JobFailed(reason)) => final_status(Some(reason), false),
             Ok(Driven::ProgramFailed(status)) => {
@@ -123,14 +131,19 @@ fn progress(jobs: &[JobOverview]) -> f32 {
 }
 
 /// Says in the log what a command would show.
-struct Logged;
+#[derive(Default)]
+struct Logged {
+    jobs: JobSummaries,
+}
 
 impl DriverListener for Logged {
     fn submitted(&mut self, job: JobId, _detached: bool) {
         tracing::info!(%job, "the program's job was submitted");
     }
 
-    fn update(&mut self, _job: &JobOverview, _over: bool) {}
+    fn update(&mut self, job: &JobOverview, outcome: Option<&JobOutcome>) {
+        self.jobs.note(job, outcome);
+    }
 
     fn interrupted(&mut self, job: JobId) {
         tracing::info!(%job, "the program's job is cancelled");

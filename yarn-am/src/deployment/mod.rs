@@ -7,6 +7,7 @@ pub use submission::{DeployRequest, ProgramToRun};
 
 use std::time::Duration;
 
+use flott_cluster::client::report::JobSummaries;
 use flott_cluster::client::{Cluster, ClusterError};
 use flott_core::config::{self, Configuration};
 use flott_fs::{FsError, FsPath};
@@ -15,7 +16,7 @@ use hadoop_rpc::configuration::{Configuration as HadoopConfiguration, Configurat
 use hadoop_rpc::proto::yarn::{
     ApplicationId, ApplicationReport, FinalApplicationStatus, YarnApplicationState,
 };
-use hadoop_rpc::{ApplicationClient, RpcError, User};
+use hadoop_rpc::{ApplicationClient, RemoteException, RpcError, User};
 use tokio::time::Instant;
 
 use crate::application::ApplicationError;
@@ -28,6 +29,15 @@ const LOOKS: (Duration, Duration) = (Duration::from_millis(50), Duration::from_m
 
 /// How long killing an application may take.
 const KILL_DEADLINE: Duration = Duration::from_secs(30);
+
+/// After this time the folder of an application that is over is nobody's.
+const SWEEP_AGE: Duration = Duration::from_secs(60 * 60);
+
+/// How many such folders a command looks at.
+const SWEEP_MOST: usize = 16;
+
+/// For how long YARN may not answer somebody who waits: a ResourceManager is restarted within that time.
+const PATIENCE: Duration = Duration::from_secs(15 * 60);
 
 /// Why there is no cluster.
 #[derive(Debug, thiserror::Error)]
@@ -106,6 +116,11 @@ pub struct ApplicationEnd {
     pub diagnostics: String,
 }
 
+fn is_over(report: &ApplicationReport) -> bool {
+    use YarnApplicationState::{Failed, Finished, Killed};
+    matches!(report.yarn_application_state(), Failed | Finished | Killed)
+}
+
 impl Yarn {
     /// The YARN that `HADOOP_CONF_DIR` names.
     ///
@@ -158,9 +173,20 @@ impl Yarn {
         id: &ApplicationId,
         arrived: impl Fn(&ApplicationReport) -> bool,
     ) -> Result<ApplicationReport, DeployError> {
-        let mut pause = LOOKS.0;
+        let (mut pause, mut heard) = (LOOKS.0, Instant::now());
         loop {
-            let report = self.report(id).await?;
+            let report = match self.report(id).await {
+                Ok(report) => report,
+                Err(DeployError::Yarn(error))
+                    if error.exception().is_none() && heard.elapsed() < PATIENCE =>
+                {
+                    tracing::debug!(%error, "YARN does not answer; it is asked again");
+                    tokio::time::sleep(LOOKS.1).await;
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            heard = Instant::now();
             if arrived(&report) {
                 return Ok(report);
             }
@@ -182,15 +208,11 @@ impl Yarn {
         }
     }
 
-    /// Waits for the end of an application; `running` is told once where its page is.
+    /// Waits for the end of an application, also while YARN is restarted.
     ///
     /// # Errors
     /// [`DeployError::Yarn`] if YARN does not answer for long.
     pub async fn wait_for_end(&self, id: &ApplicationId) -> Result<ApplicationEnd, DeployError> {
-        let is_over = |report: &ApplicationReport| {
-            use YarnApplicationState::{Failed, Finished, Killed};
-            matches!(report.yarn_application_state(), Failed | Finished | Killed)
-        };
         let report = self.wait_until(id, is_over).await?;
         let status = match report.yarn_application_state() {
             YarnApplicationState::Failed => FinalApplicationStatus::Failed,
@@ -218,6 +240,40 @@ impl Yarn {
         let staging = self.staging.folder_of(&application_text(id));
         crate::staging::remove(&staging.to_string()).await;
         Ok(())
+    }
+
+    /// The summary of an application's jobs that it was asked to leave, which is gone then; none: it did not come so far.
+    ///
+    /// # Errors
+    /// [`DeployError::Staging`].
+    pub async fn take_report(&self, id: &ApplicationId) -> Result<Option<JobSummaries>, DeployError> {
+        let (staging, name) = (self.staging.clone(), application_text(id));
+        let folder = staging.folder_of(&name).to_string();
+        let read = tokio::task::spawn_blocking(move || staging.report_of(&name)).await;
+        let report = read.map_err(|error| StagingError::Given(error.to_string()))?;
+        crate::staging::remove(&folder).await;
+        Ok(report?)
+    }
+
+    /// Removes the folders of applications that are over and whose ApplicationMaster had no time to. What goes wrong is left for
+    /// the next time.
+    pub async fn sweep(&self) {
+        let staging = self.staging.clone();
+        let old = tokio::task::spawn_blocking(move || staging.older_than(SWEEP_AGE)).await;
+        let Ok(Ok(old)) = old else { return };
+        for name in old.into_iter().take(SWEEP_MOST) {
+            let Ok(id) = crate::ids::parse_application(&name) else { continue };
+            let over = match self.report(&id).await {
+                Ok(report) => is_over(&report),
+                Err(DeployError::Yarn(error)) => {
+                    error.exception() == Some(RemoteException::ApplicationNotFound)
+                }
+                Err(_) => false,
+            };
+            if over {
+                crate::staging::remove(&self.staging.folder_of(&name).to_string()).await;
+            }
+        }
     }
 
     /// A session that runs, by its application's id.

@@ -36,6 +36,8 @@ pub struct DeployRequest {
     pub linger_millis: Option<u64>,
     /// Other commands of the user may use it.
     pub shared: bool,
+    /// It leaves a summary of its jobs for [`Yarn::take_report`].
+    pub report: bool,
 }
 
 /// A program whose `main` runs in the cluster.
@@ -64,7 +66,8 @@ impl Yarn {
         let secret = Secret::random()
             .map_err(|source| DeployError::System { what: "no secret can be made", source })?;
         // Files do not depend on what YARN says, nor the other way round.
-        let (granted, files) = tokio::join!(self.admitted(&request.configuration), self.bring(request));
+        let admitted = self.admitted(&request.configuration);
+        let (granted, files, ()) = tokio::join!(admitted, self.bring(request), self.sweep());
         let (id, files) = (granted?, files?);
         let name = application_text(&id);
         let staging = if request.shared {
@@ -72,7 +75,7 @@ impl Yarn {
             let left = blocking(move || staging.leave_secret(&name, &secret)).await?;
             Some(left.to_string())
         } else {
-            None
+            request.report.then(|| self.staging.folder_of(&name).to_string())
         };
         let submitted = self.submit(request, id, &secret, files, staging.clone()).await;
         if submitted.is_err()
@@ -170,6 +173,7 @@ impl Yarn {
             program: files.program,
             linger_millis: request.linger_millis,
             staging,
+            report: request.report,
             keytab: None,
         };
         let mut credentials = Credentials::default();

@@ -107,8 +107,8 @@ pub enum Driven {
 pub trait DriverListener {
     /// A job was submitted.
     fn submitted(&mut self, job: JobId, detached: bool);
-    /// How far the job is; `over`: it has ended.
-    fn update(&mut self, job: &JobOverview, over: bool);
+    /// How far the job is; with its outcome, when it has ended.
+    fn update(&mut self, job: &JobOverview, outcome: Option<&JobOutcome>);
     /// The job is being cancelled, since somebody interrupted the program.
     fn interrupted(&mut self, job: JobId);
 }
@@ -331,7 +331,7 @@ impl Driver {
             let update = updates.message().await.map_err(|status| lost(status.message()))?;
             let JobUpdate { overview, outcome } = update.ok_or_else(|| lost("it has ended"))?;
             if let Some(overview) = overview {
-                listener.update(&overview, outcome.is_some());
+                listener.update(&overview, outcome.as_ref());
                 name = overview.name;
             }
             if let Some(outcome) = outcome {

@@ -3,6 +3,7 @@
 //! The `flott` command uses it, and the ApplicationMaster that runs a program's `main` beside its JobManager.
 
 mod driver;
+pub mod report;
 
 pub use driver::{DriveError, Driven, Driver, DriverListener, Program, start_program};
 
