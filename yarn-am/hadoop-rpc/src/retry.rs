@@ -16,7 +16,7 @@ pub enum CallKind {
 /// How long and how often a call is tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetryPolicy {
-    /// How often at most, over all servers.
+    /// How often at most at each of the servers.
     pub attempts: u32,
     /// The pause after the first failure; each further one is twice as long.
     pub first_pause: Duration,
@@ -27,7 +27,7 @@ pub struct RetryPolicy {
 }
 
 impl Default for RetryPolicy {
-    /// 10 attempts within a minute, with pauses from 100 ms to 5 s.
+    /// 10 attempts at each server within a minute, with pauses from 100 ms to 5 s: a failure is told after about 20 s.
     fn default() -> RetryPolicy {
         RetryPolicy {
             attempts: 10,
@@ -39,7 +39,7 @@ impl Default for RetryPolicy {
 }
 
 impl RetryPolicy {
-    /// One attempt.
+    /// One attempt at each server.
     pub fn once(deadline: Duration) -> RetryPolicy {
         RetryPolicy { attempts: 1, deadline, ..RetryPolicy::default() }
     }
@@ -100,12 +100,12 @@ pub(crate) fn decide(
     if !again {
         return RetryDecision::Fail;
     }
-    if made.failed >= policy.attempts {
+    let servers = u32::try_from(made.servers.max(1)).unwrap_or(u32::MAX);
+    let rounds = made.failed / servers;
+    if rounds >= policy.attempts {
         return if made.failed > 1 { RetryDecision::GiveUp } else { RetryDecision::Fail };
     }
     // A pause comes once every server has been tried: the first round of a failover is quick.
-    let servers = u32::try_from(made.servers.max(1)).unwrap_or(u32::MAX);
-    let rounds = made.failed / servers;
     let pause = match failover && !made.failed.is_multiple_of(servers) {
         true => Duration::ZERO,
         false => policy.pause(rounds.max(1), random),
@@ -162,6 +162,8 @@ mod tests {
         let denied = remote("org.apache.hadoop.security.AccessControlException");
         assert_eq!(ask(&denied, CallKind::Idempotent, 1, 1), RetryDecision::Fail);
         assert_eq!(ask(&refused(), CallKind::Idempotent, 10, 1), RetryDecision::GiveUp);
+        assert!(matches!(ask(&refused(), CallKind::Idempotent, 19, 2), RetryDecision::Again { .. }));
+        assert_eq!(ask(&refused(), CallKind::Idempotent, 20, 2), RetryDecision::GiveUp);
         let once = RetryPolicy::once(Duration::from_secs(1));
         let made = Attempts { failed: 1, servers: 1 };
         assert_eq!(decide(&refused(), CallKind::Idempotent, &once, &made, 0), RetryDecision::Fail);

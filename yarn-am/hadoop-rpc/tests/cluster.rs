@@ -251,6 +251,7 @@ async fn a_web_page_is_not_taken_for_a_name_node() {
     let Some(configuration) = cluster() else { return };
     let mut configuration = configuration;
     let web = std::env::var("RM_WEB").unwrap_or_else(|_| "http://localhost:8088".into());
+    configuration.set("yarn.resourcemanager.ha.enabled", "false");
     configuration.set("yarn.resourcemanager.address", web.trim_start_matches("http://"));
     let yarn = ApplicationClient::new(&configuration, User::simple("root")).unwrap();
     let once = RetryPolicy::once(Duration::from_secs(10));
@@ -260,4 +261,31 @@ async fn a_web_page_is_not_taken_for_a_name_node() {
         error.to_string().contains("web page") || error.to_string().contains("lost the connection"),
         "{error}"
     );
+}
+
+/// Only where `FAILOVER` is a command that makes another NameNode or ResourceManager the active one.
+#[tokio::test]
+async fn calls_go_on_over_a_failover() {
+    let Some(configuration) = cluster() else { return };
+    let Ok(command) = std::env::var("FAILOVER") else {
+        eprintln!("skipped: FAILOVER is no command");
+        return;
+    };
+    let hdfs = NameNode::new(&configuration, None, user(&configuration)).unwrap();
+    let yarn = ApplicationClient::new(&configuration, user(&configuration)).unwrap();
+    let mut failover = std::process::Command::new("sh").args(["-c", &command]).spawn().unwrap();
+    let (mut calls, mut longest, mut more) = (0, Duration::ZERO, 30);
+    while more > 0 {
+        if failover.try_wait().unwrap().is_some() {
+            more -= 1;
+        }
+        let start = std::time::Instant::now();
+        assert!(hdfs.get_file_info("/tmp").await.unwrap().is_some());
+        assert!(yarn.get_cluster_metrics().await.unwrap().num_node_managers() > 0);
+        longest = longest.max(start.elapsed());
+        calls += 1;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(failover.wait().unwrap().success());
+    eprintln!("{calls} calls each of HDFS and YARN, the longest {longest:?}");
 }

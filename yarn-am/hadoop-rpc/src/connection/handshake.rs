@@ -49,7 +49,10 @@ pub(super) async fn open(endpoint: &Endpoint<'_>) -> Result<(FrameReader, FrameW
         writer.write(&context).await.map_err(|error| broken(endpoint.address, error))?;
         Ok((reader, writer))
     };
-    let late = |_| RpcError::Timeout { server: endpoint.address.into(), call: "the handshake".into(), after };
+    let late = |_| RpcError::Connect {
+        address: endpoint.address.into(),
+        reason: format!("it does not answer the handshake within {after:?}"),
+    };
     timeout(after, done).await.map_err(late)?
 }
 
@@ -134,11 +137,16 @@ impl Handshake<'_> {
         self.write(&frame::sasl(&sasl::negotiate())).await?;
         let offer = self.receive().await?;
         match sasl::choose(&offer, &means).map_err(|error| self.refused(error))? {
-            Choice::Simple if self.endpoint.settings.fallback_to_simple => Ok((Method::Simple, Layer::None)),
-            Choice::Simple => Err(self.refused_because(
-                "the server wants no authentication, which is not believed where it is configured here; \
+            Choice::Simple(_) if !self.endpoint.settings.fallback_to_simple => Err(self.refused_because(
+                "the server wants no authentication, which is not believed where there is a login or a token; \
                  ipc.client.fallback-to-simple-auth-allowed allows it",
             )),
+            Choice::Simple(auth) => {
+                if let Some(auth) = auth {
+                    self.write(&frame::sasl(&sasl::take_simple(auth))).await?;
+                }
+                Ok((Method::Simple, Layer::None))
+            }
             Choice::Token(auth) => {
                 let token = means.token.ok_or_else(|| self.refused_because("there is no token"))?;
                 let negotiation = Negotiation::token(auth, token, &means.protections);

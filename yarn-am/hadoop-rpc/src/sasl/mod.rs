@@ -108,8 +108,8 @@ pub(crate) enum Choice {
     Token(SaslAuth),
     /// A ticket for the service that the entry names; whether it is the right one has to be checked.
     Kerberos(SaslAuth),
-    /// The server wants no authentication.
-    Simple,
+    /// No authentication, which is all that the server wants; or, with an entry, all that both sides have.
+    Simple(Option<SaslAuth>),
 }
 
 /// The first message.
@@ -127,7 +127,7 @@ fn message(state: SaslState) -> RpcSasl {
 /// There is none, or the message is no offer.
 pub(crate) fn choose(offer: &RpcSasl, means: &Means) -> Result<Choice, SaslError> {
     match SaslState::try_from(offer.state) {
-        Ok(SaslState::Success) => return Ok(Choice::Simple),
+        Ok(SaslState::Success) => return Ok(Choice::Simple(None)),
         Ok(SaslState::Negotiate) => {}
         _ => {
             return Err(SaslError::new(format!(
@@ -159,7 +159,15 @@ pub(crate) fn choose(offer: &RpcSasl, means: &Means) -> Result<Choice, SaslError
             _ => {}
         }
     }
-    Err(no_means(offer, means))
+    match offer.auths.iter().find(|auth| auth.method == "SIMPLE") {
+        Some(simple) => Ok(Choice::Simple(Some(simple.clone()))),
+        None => Err(no_means(offer, means)),
+    }
+}
+
+/// Takes the server's entry for no authentication; the server does not answer.
+pub(crate) fn take_simple(auth: SaslAuth) -> RpcSasl {
+    RpcSasl { auths: vec![auth], ..message(SaslState::Initiate) }
 }
 
 fn no_means(offer: &RpcSasl, means: &Means) -> SaslError {

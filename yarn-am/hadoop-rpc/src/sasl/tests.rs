@@ -35,7 +35,8 @@ fn the_first_entry_with_means_is_taken() {
     assert!(matches!(choose(&both, &means(true, true)), Ok(Choice::Token(_))));
     assert!(matches!(choose(&both, &means(false, true)), Ok(Choice::Kerberos(_))));
     let success = message(SaslState::Success);
-    assert!(matches!(choose(&success, &means(true, true)), Ok(Choice::Simple)));
+    assert!(matches!(choose(&success, &means(true, true)), Ok(Choice::Simple(None))));
+    assert!(matches!(choose(&both, &means(false, false)), Ok(Choice::Simple(Some(_)))));
 }
 
 #[test]
