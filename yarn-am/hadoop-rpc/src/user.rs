@@ -75,7 +75,7 @@ impl User {
     }
 
     /// The user of this process: where `hadoop.security.authentication` is `kerberos`, whoever has a ticket; else `HADOOP_USER_NAME` or
-    /// the system's login name. Tokens in the file that `HADOOP_TOKEN_FILE_LOCATION` names are taken along.
+    /// the system's login name; acting for `HADOOP_PROXY_USER` if that is set. Tokens in the file that `HADOOP_TOKEN_FILE_LOCATION` names are taken along.
     ///
     /// # Errors
     /// The system knows no name, or the token file cannot be read.

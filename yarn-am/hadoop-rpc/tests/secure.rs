@@ -1,7 +1,7 @@
 //! Kerberos and delegation tokens on a real cluster, and what is said when they do not work.
 //!
-//! It runs only where `HADOOP_CONF_DIR` names the configuration of a cluster with Kerberos and `KEYTABS` a folder with the keytabs of alice
-//! and bob, and says so otherwise. What depends on the ticket cache runs in a process of its own, since the cache is named by its environment.
+//! It runs only where `HADOOP_CONF_DIR` names the configuration of a cluster with Kerberos and `KEYTABS` a folder with the keytabs of alice,
+//! bob and root, and says so otherwise. What depends on the ticket cache runs in a process of its own, since the cache is named by its environment.
 #![cfg(feature = "kerberos")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by a panic")]
 
@@ -104,6 +104,20 @@ async fn a_token_with_a_wrong_password_is_refused() {
 }
 
 #[tokio::test]
+async fn a_proxied_user_gets_tokens_if_the_servers_allow_it() {
+    let Some((configuration, keytabs)) = cluster() else { return };
+    let root = User::from_keytab("root", keytab(&keytabs, "root"));
+    let hdfs = NameNode::new(&configuration, None, root.proxying("alice")).unwrap();
+    let token = hdfs.get_delegation_token("alice").await.unwrap().unwrap();
+    look(&configuration, bearer(&token)).await.unwrap();
+    hdfs.cancel_delegation_token(token).await.unwrap();
+
+    let alice = User::from_keytab("alice", keytab(&keytabs, "alice"));
+    let error = look(&configuration, alice.proxying("bob")).await.unwrap_err();
+    assert!(error.to_string().contains("not allowed to impersonate bob"), "{error}");
+}
+
+#[tokio::test]
 async fn a_keytab_that_does_not_fit_is_explained() {
     let Some((configuration, keytabs)) = cluster() else { return };
     let alice = keytab(&keytabs, "alice");
@@ -198,4 +212,28 @@ async fn the_ticket_cache_opens_hdfs_and_its_absence_is_explained() {
         .unwrap();
     assert!(kinit.success());
     assert_eq!(look_with_cache(&cache), "");
+}
+
+/// Only where `OUTLIVE` says for how many seconds: longer than a ticket lives on a cluster with short tickets.
+#[tokio::test]
+async fn a_keytab_outlives_its_tickets_and_its_tokens() {
+    let Some((configuration, keytabs)) = cluster() else { return };
+    let Some(seconds) = std::env::var("OUTLIVE").ok().and_then(|seconds| seconds.parse().ok()) else {
+        eprintln!("skipped: OUTLIVE is no number of seconds");
+        return;
+    };
+    let hdfs =
+        NameNode::new(&configuration, None, User::from_keytab("alice", keytab(&keytabs, "alice"))).unwrap();
+    let first = hdfs.get_delegation_token("alice").await.unwrap().unwrap();
+    let end = tokio::time::Instant::now() + std::time::Duration::from_secs(seconds);
+    let mut connections = 0;
+    while tokio::time::Instant::now() < end {
+        let token = hdfs.get_delegation_token("alice").await.unwrap().unwrap();
+        look(&configuration, bearer(&token)).await.unwrap();
+        hdfs.rpc().reconnect();
+        connections += 1;
+        tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    }
+    let over = look(&configuration, bearer(&first)).await.err().and_then(|error| error.exception());
+    eprintln!("{connections} connections by keytab in {seconds} s; the first token now: {over:?}");
 }
