@@ -231,6 +231,17 @@ async fn the_resource_manager_answers_its_clients() {
     assert!(mine.iter().any(|application| application.application_id == Some(id)));
 }
 
+/// Larger than any piece that integrity or privacy wraps at once.
+#[tokio::test]
+async fn large_messages_pass_whole() {
+    let Some(configuration) = cluster() else { return };
+    let yarn = ApplicationClient::new(&configuration, user(&configuration)).unwrap();
+    let name = "long ".repeat(60_000);
+    let id = submit(&yarn, &name).await;
+    assert_eq!(yarn.get_application_report(id).await.unwrap().name(), name);
+    yarn.force_kill_application(id, "seen").await.unwrap();
+}
+
 #[tokio::test]
 async fn the_name_node_answers() {
     let Some(configuration) = cluster() else { return };
