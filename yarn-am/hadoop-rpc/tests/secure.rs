@@ -14,18 +14,15 @@ use hadoop_rpc::{ApplicationClient, NameNode, RemoteException, RpcError, User};
 
 /// The secure cluster's configuration and its keytabs, if there is one.
 fn cluster() -> Option<(Configuration, PathBuf)> {
-    let keytabs = std::env::var_os("KEYTABS")?;
     let configuration = std::env::var_os("HADOOP_CONF_DIR").map(|_| Configuration::from_env().unwrap());
     let secure = |configuration: &Configuration| {
         configuration.get_or("hadoop.security.authentication", "") == "kerberos"
     };
-    match configuration.filter(secure) {
-        Some(configuration) => Some((configuration, keytabs.into())),
-        None => {
-            eprintln!("skipped: HADOOP_CONF_DIR and KEYTABS name no secure cluster");
-            None
-        }
+    let found = configuration.filter(secure).zip(std::env::var_os("KEYTABS").map(PathBuf::from));
+    if found.is_none() {
+        eprintln!("skipped: HADOOP_CONF_DIR and KEYTABS name no secure cluster");
     }
+    found
 }
 
 fn keytab(keytabs: &Path, name: &str) -> PathBuf {
