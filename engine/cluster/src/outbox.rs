@@ -6,15 +6,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use flott_core::ids::ExecutionId;
 use flott_plan::OperatorKey;
-use flott_runtime::metrics::OperatorMetrics;
+use flott_runtime::metrics::{OperatorMetrics, TaskMetrics};
 use flott_runtime::task::{TaskEvent, TaskListener};
 use tokio::sync::Notify;
 
 use crate::rpc::control::{self, WorkerMessage, worker_message};
 use crate::rpc::write_event;
 
-/// The counters of a subtask's operators.
-type Counters = Vec<(OperatorKey, Arc<OperatorMetrics>)>;
+/// The counters of a subtask and its operators.
+type Counters = (Arc<TaskMetrics>, Vec<(OperatorKey, Arc<OperatorMetrics>)>);
 
 /// Messages to the JobManager. Bounded by what subtasks can say: a handful an attempt and one a checkpoint, and the next
 /// checkpoint does not begin before the JobManager has heard of the last.
@@ -47,7 +47,7 @@ impl Outbox {
     pub(crate) fn memory(&self) -> HashMap<OperatorKey, u64> {
         let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         let mut memory = HashMap::new();
-        for (key, metrics) in inner.running.values().flatten() {
+        for (key, metrics) in inner.running.values().flat_map(|(_, operators)| operators) {
             *memory.entry(*key).or_default() += metrics.memory_bytes.load(Ordering::Relaxed);
         }
         memory
@@ -66,24 +66,32 @@ fn metrics_message(subtasks: Vec<control::SubtaskMetrics>) -> WorkerMessage {
     WorkerMessage { kind: Some(worker_message::Kind::Metrics(control::Metrics { subtasks })) }
 }
 
-fn counted(execution: ExecutionId, counters: &Counters) -> control::SubtaskMetrics {
-    let operators = counters.iter().map(|(key, metrics)| control::OperatorMetrics {
+fn counted(execution: ExecutionId, (task, operators): &Counters) -> control::SubtaskMetrics {
+    let times = task.times();
+    let operators = operators.iter().map(|(key, metrics)| control::OperatorMetrics {
         key: Some((*key).into()),
         records_in: metrics.records_in.load(Ordering::Relaxed),
         records_out: metrics.records_out.load(Ordering::Relaxed),
         late_records: metrics.late_records.load(Ordering::Relaxed),
         skipped_records: metrics.skipped_records.load(Ordering::Relaxed),
         watermark: metrics.watermark.load(Ordering::Relaxed),
+        memory_bytes: metrics.memory_bytes.load(Ordering::Relaxed),
     });
-    control::SubtaskMetrics { execution: Some(execution.into()), operators: operators.collect() }
+    control::SubtaskMetrics {
+        execution: Some(execution.into()),
+        operators: operators.collect(),
+        times: Some(times.into()),
+        bytes_in: task.bytes_in.load(Ordering::Relaxed),
+        bytes_out: task.bytes_out.load(Ordering::Relaxed),
+    }
 }
 
 impl TaskListener for Outbox {
     fn event(&self, execution: ExecutionId, event: TaskEvent) {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         match &event {
-            TaskEvent::Running { metrics } => {
-                inner.running.insert(execution, metrics.clone());
+            TaskEvent::Running { task, metrics } => {
+                inner.running.insert(execution, (Arc::clone(task), metrics.clone()));
             }
             TaskEvent::Drained(_) => {
                 // The last figures come before the news that there will be no others.

@@ -3,7 +3,7 @@
 //! A subtask is run when something woke it (input, room, a message) or when it said that it has more to do; it runs for a quantum at
 //! most. When nothing can run, partial batches are flushed at once and the thread sleeps until it is woken or a timer is due.
 
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::{JoinHandle, Thread};
@@ -11,6 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::chain::{Now, WorkingOperator};
 use crate::cursor::QUANTUM;
+use crate::metrics::nanos;
 use crate::task::{RunOutcome, Subtask, TaskSpec};
 
 /// The longest a slot sleeps, so that a clock that is set is noticed.
@@ -42,12 +43,18 @@ impl Shared {
 #[derive(Clone)]
 pub struct TaskWaker {
     slot: Arc<Shared>,
-    woken: Arc<AtomicBool>,
+    wake: Arc<Wake>,
+}
+
+struct Wake {
+    woken: AtomicBool,
+    /// When it was woken last, in nanoseconds of the steady clock.
+    at: AtomicU64,
 }
 
 impl TaskWaker {
     fn new(slot: Arc<Shared>) -> Self {
-        Self { slot, woken: Arc::new(AtomicBool::new(true)) }
+        Self { slot, wake: Arc::new(Wake { woken: AtomicBool::new(true), at: AtomicU64::new(0) }) }
     }
 
     /// A waker that wakes nobody, for operators that are driven by hand.
@@ -57,13 +64,19 @@ impl TaskWaker {
 
     /// Wakes the subtask.
     pub fn wake(&self) {
-        if !self.woken.swap(true, Ordering::SeqCst) {
+        if !self.wake.woken.swap(true, Ordering::SeqCst) {
+            self.wake.at.store(nanos(Instant::now()), Ordering::Relaxed);
             self.slot.unpark();
         }
     }
 
     fn take(&self) -> bool {
-        self.woken.load(Ordering::Relaxed) && self.woken.swap(false, Ordering::SeqCst)
+        self.wake.woken.load(Ordering::Relaxed) && self.wake.woken.swap(false, Ordering::SeqCst)
+    }
+
+    /// When it was woken last, in nanoseconds of the steady clock.
+    pub(crate) fn woken_at(&self) -> u64 {
+        self.wake.at.load(Ordering::Relaxed)
     }
 }
 
@@ -237,7 +250,7 @@ fn run(shared: &Arc<Shared>, activity: &SlotActivity) {
 
 fn park(shared: &Shared, tasks: &[OnSlot]) {
     shared.parked.store(true, Ordering::SeqCst);
-    let woken = tasks.iter().any(|on_slot| on_slot.waker.woken.load(Ordering::SeqCst))
+    let woken = tasks.iter().any(|on_slot| on_slot.waker.wake.woken.load(Ordering::SeqCst))
         || !shared.inbox.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
         || shared.stopped.load(Ordering::SeqCst);
     if !woken {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use flott_core::ids::{ExecutionId, JobId, LeaderSessionId, TaskManagerId, WorkerId};
 use flott_plan::OperatorKey;
-use flott_runtime::metrics::OperatorMetrics;
+use flott_runtime::metrics::{OperatorMetrics, TaskMetrics};
 use flott_runtime::task::TaskEvent;
 use tokio::io::AsyncReadExt;
 use tokio::runtime::Handle;
@@ -128,13 +128,13 @@ impl Service {
 
 /// What a worker's subtasks have counted, where their JobMaster reads it.
 #[derive(Default)]
-struct Counters(HashMap<ExecutionId, Vec<(OperatorKey, Arc<OperatorMetrics>)>>);
+struct Counters(HashMap<ExecutionId, (Arc<TaskMetrics>, Vec<(OperatorKey, Arc<OperatorMetrics>)>)>);
 
 impl Counters {
     fn note(&mut self, execution: ExecutionId, event: &TaskEvent) {
         match event {
-            TaskEvent::Running { metrics } => {
-                self.0.insert(execution, metrics.clone());
+            TaskEvent::Running { task, metrics } => {
+                self.0.insert(execution, (Arc::clone(task), metrics.clone()));
             }
             TaskEvent::Finished | TaskEvent::Canceled | TaskEvent::Failed(_) => {
                 self.0.remove(&execution);
@@ -146,13 +146,17 @@ impl Counters {
     fn count(&self, metrics: control::Metrics) {
         for subtask in metrics.subtasks {
             let Some(execution) = subtask.execution else { continue };
-            let Some(counters) = self.0.get(&execution.into()) else { continue };
+            let Some((task, counters)) = self.0.get(&execution.into()) else { continue };
+            task.told(subtask.times.unwrap_or_default().into());
+            task.bytes_in.store(subtask.bytes_in, Ordering::Relaxed);
+            task.bytes_out.store(subtask.bytes_out, Ordering::Relaxed);
             for (count, (_, counter)) in subtask.operators.into_iter().zip(counters) {
                 counter.records_in.store(count.records_in, Ordering::Relaxed);
                 counter.records_out.store(count.records_out, Ordering::Relaxed);
                 counter.late_records.store(count.late_records, Ordering::Relaxed);
                 counter.skipped_records.store(count.skipped_records, Ordering::Relaxed);
                 counter.watermark.store(count.watermark, Ordering::Relaxed);
+                counter.memory_bytes.store(count.memory_bytes, Ordering::Relaxed);
             }
         }
     }

@@ -8,9 +8,11 @@ use flott_core::config::{self, CheckpointRetention, Configuration};
 use flott_core::ids::{CheckpointId, JobId, SubtaskId};
 use flott_plan::execution_graph::{ExecutionState, JobStatus};
 use flott_plan::{ExecutionMode, JobGraph, OperatorKey};
+use flott_runtime::slot::wall_clock_millis;
 use flott_runtime::snapshot::SubtaskSnapshot;
 use flott_runtime::task::{FinalHandles, TaskFailure, TaskMessage};
 
+use super::checkpoint_report::{CheckpointLog, CheckpointsReport, snapshot_bytes};
 use super::{EventQueue, JobEvent, JobMaster};
 use crate::checkpoint::{CheckpointStore, CompletedCheckpoint, SubtaskCheckpoint};
 use crate::worker::checkpoint_directory;
@@ -43,6 +45,7 @@ pub(super) struct CheckpointCoordinator {
     completed: VecDeque<CompletedCheckpoint>,
     completed_count: u64,
     failures: u32,
+    pub(super) log: CheckpointLog,
 }
 
 impl CheckpointCoordinator {
@@ -70,6 +73,7 @@ impl CheckpointCoordinator {
             completed: VecDeque::new(),
             completed_count: 0,
             failures: 0,
+            log: CheckpointLog::new(configuration.get(&config::CHECKPOINT_HISTORY) as usize),
         })
     }
 
@@ -79,6 +83,11 @@ impl CheckpointCoordinator {
 
     pub(super) fn completed_count(&self) -> u64 {
         self.completed_count
+    }
+
+    /// What is remembered of all of them.
+    pub(super) fn report(&self) -> CheckpointsReport {
+        self.log.report()
     }
 
     pub(super) fn next_deadline(&self) -> Option<Instant> {
@@ -153,7 +162,12 @@ impl JobMaster {
         let ended = self.executions.iter().filter(|(_, execution)| execution.has_ended());
         let parts =
             ended.map(|(subtask, execution)| (*subtask, self.ended_part(*subtask, &execution.handles)));
-        let parts = parts.collect();
+        let parts: BTreeMap<_, _> = parts.collect();
+        let millis = wall_clock_millis();
+        self.checkpoints.log.begun(id, self.executions.len(), millis);
+        for subtask in parts.keys() {
+            self.checkpoints.log.answered(id, *subtask, 0, millis);
+        }
         let pending = Pending { id, since: now, parts, triggered: BTreeSet::new(), completing: None };
         self.checkpoints.pending = Some(pending);
         self.trigger();
@@ -196,6 +210,8 @@ impl JobMaster {
         snapshot: SubtaskSnapshot,
     ) {
         if let Some(pending) = self.checkpoints.pending.as_mut().filter(|pending| pending.id == checkpoint) {
+            let bytes = snapshot_bytes(&snapshot);
+            self.checkpoints.log.answered(checkpoint, subtask, bytes, wall_clock_millis());
             pending.parts.entry(subtask).or_insert(SubtaskCheckpoint::Running(snapshot));
             self.complete_if_all_answered();
         }
@@ -207,6 +223,7 @@ impl JobMaster {
         if let Some(pending) =
             self.checkpoints.pending.as_mut().filter(|pending| pending.completing.is_none())
         {
+            self.checkpoints.log.answered(pending.id, subtask, 0, wall_clock_millis());
             pending.parts.entry(subtask).or_insert(part);
             self.trigger();
         }
@@ -249,6 +266,8 @@ impl JobMaster {
         let pending = self.checkpoints.pending.take();
         let Some((completed, since)) = pending.and_then(|p| Some((p.completing?, p.since))) else { return };
         let coordinator = &mut self.checkpoints;
+        let folder = coordinator.store.as_ref().map(|store| store.folder(checkpoint).to_string());
+        coordinator.log.completed(checkpoint, folder, wall_clock_millis());
         coordinator.completed.push_back(completed);
         coordinator.completed_count += 1;
         coordinator.failures = 0;
@@ -259,6 +278,7 @@ impl JobMaster {
         while self.checkpoints.completed.len() > self.checkpoints.retained {
             if let Some(old) = self.checkpoints.completed.pop_front() {
                 self.delete_checkpoint(old.id);
+                self.checkpoints.log.discarded(old.id);
             }
         }
         let active = self.active();
@@ -293,6 +313,7 @@ impl JobMaster {
     pub(super) fn give_up_checkpoint(&mut self, reason: &str) {
         let Some(pending) = self.checkpoints.pending.take() else { return };
         tracing::debug!(job = %self.job, checkpoint = %pending.id, reason, "checkpoint given up");
+        self.checkpoints.log.failed(pending.id, reason, wall_clock_millis());
         self.checkpoints.next_begin = Instant::now() + self.checkpoints.interval.unwrap_or_default();
         let active = self.active();
         active.into_iter().for_each(|subtask| self.send(subtask, TaskMessage::CheckpointAborted(pending.id)));

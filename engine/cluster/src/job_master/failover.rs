@@ -34,7 +34,7 @@ impl JobMaster {
             execution.partitions_lost = true;
             if execution.is_active() {
                 let canceling = execution.state == ExecutionState::Canceling;
-                execution.state = if canceling { ExecutionState::Canceled } else { ExecutionState::Failed };
+                execution.enter(if canceling { ExecutionState::Canceled } else { ExecutionState::Failed });
                 execution.canceling_since = None;
                 if !canceling {
                     lost.push(id.subtask);
@@ -59,7 +59,7 @@ impl JobMaster {
     pub(super) fn failed(&mut self, subtasks: &[SubtaskId], failure: TaskFailure) {
         tracing::warn!(job = %self.job, error = %failure, backtrace = failure.backtrace, "a task failed");
         self.give_up_checkpoint("a task failed");
-        self.report.failure = Some(failure.to_string());
+        self.report.failed(subtasks.first().copied(), &failure);
         if matches!(self.status, JobStatus::Failing | JobStatus::Cancelling) {
             return;
         }
@@ -110,7 +110,7 @@ impl JobMaster {
         }
         self.become_status(JobStatus::Failing);
         self.pending_restart = None;
-        self.report.failure = Some(reason.clone());
+        self.report.job_failed(&reason);
         let why = "another attempt would end the same way".to_owned();
         self.doom = Some(Doom { cause: reason, backtrace: None, reason: why });
         self.active().into_iter().for_each(|subtask| self.stop(subtask));
@@ -120,7 +120,7 @@ impl JobMaster {
         if let Some(execution) = self.executions.get_mut(&subtask)
             && execution.state.may_become(ExecutionState::Canceling)
         {
-            execution.state = ExecutionState::Canceling;
+            execution.enter(ExecutionState::Canceling);
             execution.canceling_since = Some(Instant::now());
         }
         self.send(subtask, TaskMessage::Cancel);
@@ -140,7 +140,7 @@ impl JobMaster {
         for subtask in restart.subtasks {
             if let Some(execution) = self.executions.get_mut(&subtask) {
                 execution.attempt = Attempt(execution.attempt.0 + 1);
-                execution.state = ExecutionState::Created;
+                execution.enter(ExecutionState::Created);
                 execution.partitions_lost = false;
                 if !self.committing {
                     // They were the attempt's before.

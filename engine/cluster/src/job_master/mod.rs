@@ -4,9 +4,11 @@
 //! goes through a [`TaskGateway`]. It never runs user code.
 
 mod alignment;
+mod checkpoint_report;
 mod checkpoints;
 mod events;
 mod failover;
+mod rates;
 mod report;
 mod restore;
 
@@ -20,13 +22,16 @@ use flott_core::ids::{Attempt, ExecutionId, JobId, OperatorId, SubtaskId};
 use flott_plan::execution_graph::{ExecutionState, JobStatus, Regions, SlotAssignment, SlotNumber};
 use flott_plan::restart_strategy::RestartStrategy;
 use flott_plan::{ExchangeMode, JobGraph, OperatorKey};
-use flott_runtime::metrics::OperatorMetrics;
+use flott_runtime::metrics::{OperatorMetrics, TaskMetrics};
 use flott_runtime::sinks::{MAX_COLLECTED_BYTES, too_much_collected};
+use flott_runtime::slot::wall_clock_millis;
 use flott_runtime::task::{FinalHandles, TaskEvent, TaskMessage};
 use tokio::sync::watch;
 
+pub use checkpoint_report::{Acknowledged, CheckpointReport, CheckpointState, CheckpointsReport};
 pub use events::{EventQueue, JobEvent};
-pub use report::{JobReport, VertexReport};
+pub use rates::Rates;
+pub use report::{FailureReport, JobDetails, JobReport, OperatorReport, SubtaskReport, VertexReport};
 pub use restore::plan_restore;
 
 use crate::checkpoint::CompletedCheckpoint;
@@ -40,6 +45,9 @@ use report::Publisher;
 struct Execution {
     attempt: Attempt,
     state: ExecutionState,
+    /// When the attempt was brought into each state, in milliseconds since the epoch.
+    since: BTreeMap<ExecutionState, i64>,
+    task: Arc<TaskMetrics>,
     metrics: Vec<(OperatorKey, Arc<OperatorMetrics>)>,
     /// What it wants committed; set when it has ended.
     handles: FinalHandles,
@@ -50,6 +58,14 @@ struct Execution {
 }
 
 impl Execution {
+    fn enter(&mut self, state: ExecutionState) {
+        if state == ExecutionState::Created {
+            self.since.clear();
+        }
+        self.state = state;
+        self.since.insert(state, wall_clock_millis());
+    }
+
     fn is_active(&self) -> bool {
         use ExecutionState::{Canceling, Deploying, Drained, Running};
         matches!(self.state, Deploying | Running | Drained | Canceling)
@@ -132,9 +148,12 @@ impl JobMaster {
         }
         let checkpoints = CheckpointCoordinator::new(&configuration, &graph, job, restore.as_ref())
             .map_err(|error| not_started(error.to_string()))?;
+        let created = wall_clock_millis();
         let execution = || Execution {
             attempt: Attempt(0),
             state: ExecutionState::Created,
+            since: BTreeMap::from([(ExecutionState::Created, created)]),
+            task: Arc::default(),
             metrics: Vec::new(),
             handles: Vec::new(),
             canceling_since: None,
@@ -146,6 +165,7 @@ impl JobMaster {
             executions: graph.subtasks().map(|subtask| (subtask, execution())).collect(),
             restart_strategy: RestartStrategy::of_job(&configuration, &Configuration::new()),
             job,
+            report: Publisher::new(report, &configuration),
             configuration,
             gateway,
             events,
@@ -158,7 +178,6 @@ impl JobMaster {
             started: Instant::now(),
             restarts: 0,
             committing: false,
-            report: Publisher::new(report),
             aligned: AlignedSources::of(&graph),
             graph,
         })
@@ -199,6 +218,7 @@ impl JobMaster {
         debug_assert!(self.status.may_become(status), "{} → {status}", self.status);
         tracing::info!(job = %self.job, from = %self.status, to = %status, "job changes its state");
         self.status = status;
+        self.report.since.insert(status, wall_clock_millis());
     }
 
     fn execution_id(&self, subtask: SubtaskId) -> ExecutionId {
@@ -232,6 +252,7 @@ impl JobMaster {
         // A checkpoint of this plan goes back to where it came from; the one the job was started from may be of another.
         let own = self.checkpoints.latest().map(|checkpoint| (checkpoint, false));
         let restore = own.or(self.initial.as_ref().map(|checkpoint| (checkpoint, true)));
+        let restored = restore.map(|(checkpoint, _)| checkpoint.id);
         // That the checkpoint fits was checked at the start.
         let mut restores = restore
             .and_then(|(checkpoint, redistribute)| {
@@ -241,7 +262,7 @@ impl JobMaster {
         let mut deployments = Vec::with_capacity(ready.len());
         for subtask in ready {
             let Some(execution) = self.executions.get_mut(&subtask) else { continue };
-            execution.state = ExecutionState::Deploying;
+            execution.enter(ExecutionState::Deploying);
             let mut restore = restores.remove(&subtask).unwrap_or_default();
             if self.committing {
                 // Only its commit is left to do.
@@ -253,6 +274,9 @@ impl JobMaster {
                 restore,
                 neighbours: self.neighbours(subtask),
             });
+        }
+        if let Some(checkpoint) = restored.filter(|_| !self.committing) {
+            self.checkpoints.log.restored(checkpoint, wall_clock_millis());
         }
         self.gateway.deploy(deployments);
     }
@@ -298,7 +322,7 @@ impl JobMaster {
             // A task that ends while it is told to stop has stopped, however: what it was cancelled for is known.
             let next = if canceling && next.is_terminal() { ExecutionState::Canceled } else { next };
             if execution.state.may_become(next) {
-                execution.state = next;
+                execution.enter(next);
             }
             if execution.state.is_terminal() {
                 execution.canceling_since = None;
@@ -306,8 +330,9 @@ impl JobMaster {
             }
         }
         match event {
-            TaskEvent::Running { metrics } => {
+            TaskEvent::Running { task, metrics } => {
                 if let Some(execution) = self.executions.get_mut(&id.subtask) {
+                    execution.task = task;
                     execution.metrics = metrics;
                 }
                 self.aligned.tell_again();

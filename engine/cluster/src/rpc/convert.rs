@@ -9,6 +9,7 @@ use flott_core::ids::{
 use flott_plan::execution_graph::SlotNumber;
 use flott_plan::{OperatorKey, Variant};
 use flott_runtime::error::Fault;
+use flott_runtime::metrics::TaskTimes;
 use flott_runtime::net::Peer;
 use flott_runtime::snapshot::{OperatorSnapshot, StateHandle, SubtaskSnapshot};
 use flott_runtime::task::{FinalHandles, Restore, TaskEvent, TaskFailure, TaskMessage};
@@ -261,7 +262,7 @@ pub(crate) fn read_message(sent: wire::SendMessage) -> Result<(ExecutionId, Task
 pub(crate) fn write_event(execution: ExecutionId, event: TaskEvent) -> wire::TaskEvent {
     use wire::task_event::Kind;
     let kind = match event {
-        TaskEvent::Running { metrics } => Kind::Running(wire::Running {
+        TaskEvent::Running { metrics, .. } => Kind::Running(wire::Running {
             operators: metrics.into_iter().map(|(key, _)| key.into()).collect(),
         }),
         TaskEvent::CheckpointAcknowledged { checkpoint, snapshot } => {
@@ -298,7 +299,10 @@ pub(crate) fn read_event(event: wire::TaskEvent) -> Result<(ExecutionId, TaskEve
         Kind::Running(running) => {
             let metrics =
                 running.operators.into_iter().map(|key| Ok((key.try_into()?, std::sync::Arc::default())));
-            TaskEvent::Running { metrics: metrics.collect::<Result<_, WireError>>()? }
+            TaskEvent::Running {
+                task: std::sync::Arc::default(),
+                metrics: metrics.collect::<Result<_, WireError>>()?,
+            }
         }
         Kind::Acknowledged(acknowledged) => {
             let operators = acknowledged.operators.into_iter().map(|operator| {
@@ -332,6 +336,20 @@ pub(crate) fn read_event(event: wire::TaskEvent) -> Result<(ExecutionId, TaskEve
         }),
     };
     Ok((required(event.execution, "an execution")?.into(), read))
+}
+
+impl From<TaskTimes> for wire::TaskTimes {
+    fn from(times: TaskTimes) -> Self {
+        let TaskTimes { at_micros, working_micros, waiting_micros, back_pressured_micros } = times;
+        Self { at_micros, working_micros, waiting_micros, back_pressured_micros }
+    }
+}
+
+impl From<wire::TaskTimes> for TaskTimes {
+    fn from(times: wire::TaskTimes) -> Self {
+        let wire::TaskTimes { at_micros, working_micros, waiting_micros, back_pressured_micros } = times;
+        Self { at_micros, working_micros, waiting_micros, back_pressured_micros }
+    }
 }
 
 fn write_counts(counts: Vec<(String, u64)>) -> Vec<wire::Count> {

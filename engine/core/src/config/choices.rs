@@ -56,6 +56,13 @@ choices! {
         /// As a batch.
         Batch = "BATCH",
     }
+    /// Who may read the REST API.
+    ReadAccess {
+        /// Who has the read token.
+        Token = "token",
+        /// Everybody who reaches it.
+        Open = "open",
+    }
     /// What a checkpoint guarantees.
     CheckpointMode {
         /// Every record counts once.

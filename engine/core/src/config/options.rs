@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::choices::{
-    CheckpointMode, CheckpointRetention, DeploymentTarget, FailoverStrategy, RestartStrategyKind,
+    CheckpointMode, CheckpointRetention, DeploymentTarget, FailoverStrategy, ReadAccess, RestartStrategyKind,
     RuntimeMode, StateBackendKind,
 };
 use super::option::{ConfigOption, NoDefault, OptionRow, Section, WithDefault, kind_within, read_within};
@@ -155,6 +155,30 @@ options! {
     TASK_MANAGER_TIMEOUT: Duration = "resourcemanager.taskmanager-timeout", 30 * SECOND;
     /// How long a job waits for the slots it needs.
     SLOT_REQUEST_TIMEOUT: Duration [10 * MILLISECOND..] = "slot.request.timeout", 5 * MINUTE;
+}
+"Web": {
+    /// The port of the REST API and the web page: one, or a range of which the first that is free is taken; 0: any that is free.
+    REST_PORT: PortRange = "rest.bind-port", PortRange::one(8081);
+    /// The address the REST API listens on.
+    REST_BIND_ADDRESS: String = "rest.bind-address", "localhost".to_owned();
+    /// Where browsers and tools find the REST API; unset: jobmanager.rpc.address.
+    REST_ADDRESS: String = "rest.address";
+    /// Who may read the REST API. token: who has the read token. open: everybody who reaches it. Changes always need the token for changes.
+    REST_READ_ACCESS: ReadAccess = "rest.read-access", ReadAccess::Token;
+    /// Whether GET jobs/ID/yarn-cancel cancels a job, without proof: for tools that know no other way.
+    REST_YARN_CANCEL: bool = "rest.yarn-cancel.enabled", false;
+    /// Whether programs can be uploaded and run over the web.
+    WEB_SUBMIT: bool = "web.submit.enable", true;
+    /// Whether jobs can be cancelled over the web.
+    WEB_CANCEL: bool = "web.cancel.enable", true;
+    /// The folder for programs that are uploaded over the web; unset: a temporary one.
+    WEB_UPLOAD_DIR: PathBuf = "web.upload.dir";
+    /// How often the web page renews what it shows.
+    WEB_REFRESH: Duration [500 * MILLISECOND..] = "web.refresh-interval", 3 * SECOND;
+    /// How many checkpoints of a job are remembered.
+    CHECKPOINT_HISTORY: u32 [1..=1000] = "web.checkpoints.history", 10;
+    /// How many failures of a job are remembered.
+    EXCEPTION_HISTORY: u32 [1..=1000] = "web.exception-history-size", 16;
 }
 "Logs": {
     /// The folder for logs: of JobManager and TaskManagers, and of each job's workers; unset: standard error.

@@ -48,7 +48,8 @@ pub trait ChannelSender: Send + Sync {
     fn has_room(&self) -> bool;
 
     /// Sends an element. Never blocks: a producer asks [`has_room`](Self::has_room) before it makes a batch.
-    fn send(&self, element: Element);
+    /// Tells how many bytes the channel counts for it.
+    fn send(&self, element: Element) -> usize;
 
     /// Names the subtask to wake when there is room again.
     fn set_producer(&self, waker: TaskWaker);
@@ -212,7 +213,7 @@ impl ChannelSender for Channel {
         self.charged.load(Ordering::Acquire) < self.capacity
     }
 
-    fn send(&self, element: Element) {
+    fn send(&self, element: Element) -> usize {
         let element = match element {
             Element::Batch(batch) if self.encodes => {
                 let mut encoded = Vec::with_capacity(batch.size_estimate());
@@ -221,15 +222,19 @@ impl ChannelSender for Channel {
             }
             element => element,
         };
+        let mut bytes = 0;
         if !self.is_blocking() {
-            self.charged.fetch_add(element.charged_bytes(), Ordering::AcqRel);
+            bytes = element.charged_bytes();
+            self.charged.fetch_add(bytes, Ordering::AcqRel);
         }
         let mut state = self.state();
         let was_empty = state.is_empty();
         state.ended |= matches!(element, Element::End);
         match (&mut state.spill, element) {
-            (Some(spill), Element::Batch(batch)) => spill.push(|out| batch.encode(out)),
-            (Some(spill), Element::Encoded(bytes)) => spill.push(|out| out.extend_from_slice(&bytes)),
+            (Some(spill), Element::Batch(batch)) => bytes = spill.push(|out| batch.encode(out)),
+            (Some(spill), Element::Encoded(encoded)) => {
+                bytes = spill.push(|out| out.extend_from_slice(&encoded));
+            }
             // A batch job has no use for progress on the way: everything is there when it is read.
             (Some(_), Element::Watermark(_) | Element::Idle) => {}
             (_, element) => state.queue.push_back(element),
@@ -237,6 +242,7 @@ impl ChannelSender for Channel {
         if was_empty && let Some(consumer) = &state.consumer {
             consumer.ready.push(consumer.index);
         }
+        bytes
     }
 
     fn set_producer(&self, waker: TaskWaker) {

@@ -38,6 +38,7 @@ pub struct InputGate {
     idle: bool,
     /// Charges to give back once the head operator has let go of what it took.
     held: Vec<(u32, usize)>,
+    bytes_taken: u64,
 }
 
 struct GateChannel {
@@ -71,7 +72,13 @@ impl InputGate {
             watermark: NO_TIMESTAMP,
             idle: false,
             held: Vec::new(),
+            bytes_taken: 0,
         }
+    }
+
+    /// How many bytes were taken from its channels.
+    pub fn bytes_taken(&self) -> u64 {
+        self.bytes_taken
     }
 
     /// How many channels the gate has.
@@ -144,6 +151,7 @@ impl InputGate {
         let charge = element.charged_bytes();
         if charge > 0 {
             self.held.push((index, charge));
+            self.bytes_taken += charge as u64;
         }
         let number = self.first_channel + index as usize;
         Ok(match element {

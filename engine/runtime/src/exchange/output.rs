@@ -1,5 +1,6 @@
 //! The output of a subtask: one edge's channels and how batches are spread over them.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,32 +10,37 @@ use crate::element::{AnyBatch, Element};
 use crate::error::{Fault, OperatorError};
 
 /// The channels of an output.
-pub struct Channels(Vec<Arc<dyn ChannelSender>>);
+pub struct Channels {
+    senders: Vec<Arc<dyn ChannelSender>>,
+    /// Bytes sent so far.
+    sent: Cell<u64>,
+}
 
 impl Channels {
     /// These channels, in the order of their consumers.
     pub fn new(channels: Vec<Arc<dyn ChannelSender>>) -> Self {
-        Self(channels)
+        Self { senders: channels, sent: Cell::new(0) }
     }
 
     /// How many.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.senders.len()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.senders.is_empty()
     }
 
     /// Sends records to one channel.
     pub fn send(&self, channel: usize, batch: AnyBatch) {
-        self.0[channel].send(Element::Batch(batch));
+        let bytes = self.senders[channel].send(Element::Batch(batch));
+        self.sent.set(self.sent.get() + bytes as u64);
     }
 
     /// Whether one channel has room.
     pub fn has_room(&self, channel: usize) -> bool {
-        self.0[channel].has_room()
+        self.senders[channel].has_room()
     }
 }
 
@@ -51,6 +57,11 @@ impl Output {
     /// An output over `channels`.
     pub fn new(channels: Channels, partitioner: Box<dyn Partitioner>, timeout: Option<Duration>) -> Self {
         Self { channels, partitioner, timeout, waiting_since: None }
+    }
+
+    /// How many bytes were given to its channels.
+    pub fn bytes_sent(&self) -> u64 {
+        self.channels.sent.get()
     }
 
     /// Whether a batch may be written now.
@@ -92,14 +103,14 @@ impl Output {
     /// # Errors
     /// What keeps them from it: a full disk, say.
     pub fn check(&self) -> Result<(), OperatorError> {
-        let error = self.channels.0.iter().find_map(|channel| channel.error());
+        let error = self.channels.senders.iter().find_map(|channel| channel.error());
         error.map_or(Ok(()), |error| Err(OperatorError::new(Fault::Environment, error)))
     }
 
     /// Sends a control element to all channels, behind the records so far.
     pub fn send_control(&mut self, make: impl Fn() -> Element) {
         self.flush();
-        for channel in &self.channels.0 {
+        for channel in &self.channels.senders {
             channel.send(make());
         }
     }

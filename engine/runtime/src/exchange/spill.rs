@@ -54,7 +54,7 @@ impl SpillQueue {
     }
 
     /// Adds a batch, which `encode` writes.
-    pub(super) fn push(&mut self, encode: impl FnOnce(&mut Vec<u8>)) {
+    pub(super) fn push(&mut self, encode: impl FnOnce(&mut Vec<u8>)) -> usize {
         let start = self.unwritten.len();
         self.unwritten.extend_from_slice(&[0; 4]);
         encode(&mut self.unwritten);
@@ -70,6 +70,7 @@ impl SpillQueue {
             );
             self.error = Some(message);
         }
+        length as usize
     }
 
     fn write_out(&mut self) -> io::Result<()> {

@@ -197,7 +197,9 @@ impl Reading {
             Reply::Element(Element::Encoded(_)) if !channel.has_room() => {
                 return Err(FrameError("it sends more than it was given credit for".to_owned()));
             }
-            Reply::Element(element) => channel.send(element),
+            Reply::Element(element) => {
+                channel.send(element);
+            }
         }
         Ok(())
     }

@@ -17,7 +17,7 @@ use crate::exchange::channel::ReadyQueue;
 use crate::exchange::gate::InputGate;
 use crate::exchange::output::{Channels, Output};
 use crate::exchange::partition::PartitionContext;
-use crate::metrics::OperatorMetrics;
+use crate::metrics::{OperatorMetrics, TaskClock};
 use crate::operator::OperatorInfo;
 use crate::slot::now;
 use crate::snapshot::StateHandle;
@@ -94,6 +94,8 @@ pub(super) fn assemble(spec: TaskSpec) -> Result<Subtask, TaskFailure> {
         last_watermark,
         phase: Phase::Running,
         name,
+        clock: TaskClock::new(Arc::default(), std::time::Instant::now()),
+        blocked: false,
         note_memory_at: std::time::Instant::now(),
         unopened,
         final_handles: None,

@@ -17,6 +17,7 @@ pub use panics::install_panic_hook;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use flott_core::ids::{CheckpointId, EdgeId, ExecutionId, JobId};
@@ -31,7 +32,7 @@ use crate::exchange::align::{AlignmentDecision, BarrierAligner};
 use crate::exchange::channel::{Channel, ChannelSender};
 use crate::exchange::gate::{GateEvent, InputGate};
 use crate::exchange::output::Output;
-use crate::metrics::OperatorMetrics;
+use crate::metrics::{Activity, OperatorMetrics, TaskClock, TaskMetrics};
 use crate::program::Program;
 use crate::slot::{TaskWaker, now};
 use crate::snapshot::{AbandonedSnapshot, SnapshotTarget, StateHandle, SubtaskSnapshot};
@@ -120,6 +121,8 @@ pub struct TaskSpec {
 pub enum TaskEvent {
     /// Its operators are open.
     Running {
+        /// What the subtask counts as a whole.
+        task: Arc<TaskMetrics>,
         /// What each operator counts.
         metrics: Vec<(OperatorKey, Arc<OperatorMetrics>)>,
     },
@@ -216,6 +219,9 @@ pub struct Subtask {
     last_watermark: Vec<i64>,
     phase: Phase,
     name: Arc<str>,
+    clock: TaskClock,
+    /// At its last step there was something to do, and no room for what would come of it.
+    blocked: bool,
     /// When the memory that operators take is looked at again.
     note_memory_at: Instant,
     /// The operators before this one were never opened.
@@ -273,7 +279,7 @@ impl Subtask {
             Ok(Ok(())) => {
                 let metrics = self.chain.links().iter();
                 let metrics = metrics.map(|link| (*link.key(), Arc::clone(&link.info().metrics))).collect();
-                return self.tell(TaskEvent::Running { metrics });
+                return self.tell(TaskEvent::Running { task: Arc::clone(self.clock.metrics()), metrics });
             }
             Ok(Err(failure)) => failure,
             Err(panic) => self.panicked(self.unopened, panic),
@@ -411,6 +417,7 @@ impl Subtask {
 
     fn turn(&mut self, woken: bool, quantum: Duration) -> Result<Turn, TaskFailure> {
         let mut reading = now();
+        self.clock.begin_turn(reading.instant, self.spec.waker.woken_at());
         let deadline = reading.instant + quantum;
         if reading.instant >= self.note_memory_at {
             self.chain.links().iter().for_each(Link::note_memory);
@@ -456,12 +463,23 @@ impl Subtask {
                 return Ok(Turn::Over(TaskEvent::Finished));
             }
             if !worked && !writing {
+                let blocked = self.blocked && self.phase == Phase::Running;
+                self.end_turn(reading, if blocked { Activity::BackPressured } else { Activity::Idle });
                 return Ok(Turn::Wait);
             }
             if reading.instant >= deadline {
+                self.end_turn(reading, Activity::Waiting);
                 return Ok(Turn::More);
             }
         }
+    }
+
+    fn end_turn(&mut self, reading: Now, next: Activity) {
+        self.clock.end_turn(reading.instant, next);
+        let metrics = self.clock.metrics();
+        let taken = self.gates.iter().map(|(_, gate)| gate.bytes_taken()).sum();
+        metrics.bytes_in.store(taken, Ordering::Relaxed);
+        metrics.bytes_out.store(self.outputs.iter().map(Output::bytes_sent).sum(), Ordering::Relaxed);
     }
 
     fn flush_due(&mut self, now: Instant) {
@@ -475,6 +493,7 @@ impl Subtask {
     /// One step of the chain, or one element from the gates. False: nothing to do.
     fn work(&mut self, reading: Now) -> Result<bool, TaskFailure> {
         let firing = self.chain.head().is_firing();
+        self.blocked = false;
         if (firing || self.chain.head().wants_input()) && self.read_gates(firing)? {
             return Ok(true);
         }
@@ -493,6 +512,7 @@ impl Subtask {
             self.phase = Phase::Ended;
             return Ok(true);
         }
+        self.blocked = step == ChainStep::Blocked;
         Ok(step == ChainStep::Worked)
     }
 
