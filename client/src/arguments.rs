@@ -65,6 +65,13 @@ Examples:
     /// Cancel a job
     #[command(after_help = "Example:\n  flott cancel 6f0d0f2ab2c64d2b8f4f0a3c8b4e7d11")]
     Cancel(CancelOptions),
+    /// Print the address of a cluster's web page, with the tokens that open it
+    #[command(after_help = "\
+Whoever has the address can read, and change what the page can change: it is as secret as a password.
+
+Example:
+  flott web --read-only -m jm.example.org:6123")]
+    Web(WebOptions),
     /// Change what a cluster's processes, or the workers of one job, log
     #[command(after_help = "Example:\n  flott log-level info,flott_cluster=debug")]
     LogLevel(LogLevelOptions),
@@ -311,6 +318,17 @@ pub(crate) struct CancelOptions {
     /// The job's id
     #[arg(value_name = "JOB")]
     pub(crate) job: String,
+    #[command(flatten)]
+    pub(crate) master: Master,
+    #[command(flatten)]
+    pub(crate) settings: Settings,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct WebOptions {
+    /// Only the token for reading
+    #[arg(long)]
+    pub(crate) read_only: bool,
     #[command(flatten)]
     pub(crate) master: Master,
     #[command(flatten)]

@@ -15,6 +15,7 @@ mod services;
 mod session_file;
 mod single_dash;
 mod target;
+mod web;
 mod yarn;
 mod yarn_options;
 
@@ -55,6 +56,7 @@ fn execute(arguments: Arguments) -> Result<Ended, CommandError> {
         Command::Info(options) => run::info(&options),
         Command::List(options) => jobs::list(&options),
         Command::Cancel(options) => jobs::cancel(&options),
+        Command::Web(options) => web::web(&options),
         Command::LogLevel(options) => jobs::log_level(&options),
         Command::Jobmanager(options) => services::job_manager(&options),
         Command::Taskmanager(options) => services::task_manager(&options),

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::io::{self, Write};
 
-use flott_cluster::job_manager::{JobManagerSetup, run_job_manager};
+use flott_cluster::job_manager::{JobManagerSetup, Listening, run_job_manager};
 use flott_cluster::logging;
 use flott_cluster::secret_file::{read_or_write_secret, read_secret};
 use flott_cluster::task_manager::run_task_manager;
@@ -32,9 +32,10 @@ pub(crate) fn job_manager(options: &ServiceOptions) -> Result<Ended, CommandErro
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
         let terminated = terminated()?;
-        let listening = |address| {
+        let listening = |listening: Listening| {
             // Who started it may not want to know.
-            let _ = writeln!(io::stdout(), "JobManager listens on {address}");
+            let Listening { rpc, web_address, .. } = listening;
+            let _ = writeln!(io::stdout(), "JobManager listens on {rpc}\nWeb page: http://{web_address}/ (flott web prints it with its tokens)");
         };
         run_job_manager(JobManagerSetup::standalone(configuration, secret), listening, terminated).await?;
         Ok::<_, CommandError>(())

@@ -3,6 +3,8 @@
 
 mod bad_input;
 mod failures;
+mod http;
 mod jobs;
 mod scripts;
 mod support;
+mod web;

@@ -37,6 +37,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         ["twice"] => twice()?,
         ["once", out] => once(out)?,
         ["endless"] => endless()?,
+        ["held-back"] => held_back()?,
         _ => return Err(format!("unknown arguments {arguments:?}").into()),
     }
     Ok(())
@@ -240,6 +241,36 @@ fn once(out: &str) -> Result<(), Box<dyn std::error::Error>> {
     )?;
     env.execute("once")?;
     println!("{driver}");
+    Ok(())
+}
+
+/// More records than a keyed operator can take, most of them with one key; and another branch, which could take more.
+fn held_back() -> Result<(), Box<dyn std::error::Error>> {
+    let env = StreamExecutionEnvironment::new()?;
+    let strategy = WatermarkStrategy::for_monotonous_timestamps()
+        .with_timestamp_assigner(|n: &u64, _| 1_700_000_000_000 + *n as i64 / 10);
+    let clicks = env.from_source(GeneratorSource::new(1 << 50, |n| n), strategy, "clicks");
+    clicks
+        .key_by(|n| if n % 10 < 7 { 0 } else { n % 97 })
+        .reduce(|first, second| {
+            let mut sum = first.wrapping_add(second);
+            for step in 0..3_000_u64 {
+                sum = std::hint::black_box(sum.rotate_left(3) ^ step);
+            }
+            sum
+        })
+        .name("Slow sum")
+        .discard()
+        .name("Totals");
+    clicks
+        .map(|n| (n % 1000, 1_u64))
+        .name("By page")
+        .key_by(|record| record.0)
+        .sum(|record: &mut (u64, u64)| &mut record.1)
+        .name("Views")
+        .discard()
+        .name("Pages");
+    env.execute("clicks by user and page")?;
     Ok(())
 }
 

@@ -101,6 +101,7 @@ pub struct Cluster {
 /// What the tests set so that nothing takes long.
 const SETTINGS: &str = "\
 jobmanager.rpc.port: 0
+rest.bind-port: 0
 heartbeat.interval: 500 ms
 heartbeat.timeout: 5 s
 restart-strategy.exponential-delay.initial-backoff: 100 ms

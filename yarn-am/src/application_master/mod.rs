@@ -27,7 +27,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use flott_cluster::job_manager::{JobManagerError, JobManagerSetup, StopRequest, run_job_manager};
+use flott_cluster::job_manager::{JobManagerError, JobManagerSetup, Listening, StopRequest, run_job_manager};
 use flott_cluster::logging;
 use flott_cluster::task_manager::{TaskManagerError, run_task_manager};
 use flott_core::config::{self, ConfigError, Configuration};
@@ -152,6 +152,13 @@ pub fn run_application_master(
     let host = container.environment.host.clone();
     container.configuration.set(config::JOB_MANAGER_ADDRESS.key, &host)?;
     container.configuration.set(config::JOB_MANAGER_BIND_HOST.key, &host)?;
+    // YARN's proxy comes from another host, and many masters may share one.
+    if !container.configuration.is_set(&config::REST_BIND_ADDRESS) {
+        container.configuration.set(config::REST_BIND_ADDRESS.key, &host)?;
+    }
+    if !container.configuration.is_set(&config::REST_PORT) {
+        container.configuration.set(config::REST_PORT.key, "0")?;
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -169,12 +176,14 @@ async fn serve(
     let driver = Arc::new(YarnDriver::default());
     let (stop, stopped) = mpsc::channel(QUEUED_STOPS);
     let mut job_manager = JoinSet::new();
-    let port = start_job_manager(&container, &driver, stop, &mut job_manager).await?;
+    let Listening { rpc, web_address, .. } =
+        start_job_manager(&container, &driver, stop, &mut job_manager).await?;
+    let port = rpc.port();
     let address = format!("{}:{port}", container.environment.host);
     let (progress, seen) = watch::channel(0.0);
     let (finish, finished) = oneshot::channel();
     let mut conversation = JoinSet::new();
-    converse(&container, port, driver, seen, finished, &mut conversation).await?;
+    converse(&container, (port, web_address), driver, seen, finished, &mut conversation).await?;
     tracing::info!(address, container = container.environment.name, "the ApplicationMaster is registered");
     let work = Work {
         address,
@@ -209,13 +218,13 @@ async fn serve(
     Ok(status)
 }
 
-/// Starts the JobManager as a task of `tasks`, and says on which port it listens.
+/// Starts the JobManager as a task of `tasks`, and says where it listens.
 async fn start_job_manager(
     container: &Container,
     driver: &Arc<YarnDriver>,
     stop: mpsc::Sender<StopRequest>,
     tasks: &mut JoinSet<Result<(), JobManagerError>>,
-) -> Result<u16, ContainerError> {
+) -> Result<Listening, ContainerError> {
     let setup = JobManagerSetup {
         configuration: container.configuration.clone(),
         secret: container.application.secret()?,
@@ -224,13 +233,13 @@ async fn start_job_manager(
         programs: container.programs(),
         stop: Some(stop),
     };
-    let (listening, address) = oneshot::channel();
-    let listening = |address| {
-        let _ = listening.send(address);
+    let (told, listening) = oneshot::channel();
+    let tell = |listening| {
+        let _ = told.send(listening);
     };
-    tasks.spawn(run_job_manager(setup, listening, std::future::pending()));
-    match address.await {
-        Ok(address) => Ok(address.port()),
+    tasks.spawn(run_job_manager(setup, tell, std::future::pending()));
+    match listening.await {
+        Ok(listening) => Ok(listening),
         // It has said why.
         Err(_) => Err(tasks.join_next().await.map_or_else(over, why_ended)),
     }
@@ -239,7 +248,7 @@ async fn start_job_manager(
 /// Registers with YARN, and goes on talking with it as a task of `tasks`.
 async fn converse(
     container: &Container,
-    port: u16,
+    (port, web_address): (u16, String),
     driver: Arc<YarnDriver>,
     progress: watch::Receiver<f32>,
     finished: oneshot::Receiver<FinalStatus>,
@@ -253,7 +262,7 @@ async fn converse(
         registration: RegisterApplicationMasterRequest {
             host: Some(host.clone()),
             rpc_port: Some(i32::from(port)),
-            tracking_url: Some(String::new()),
+            tracking_url: Some(format!("http://{web_address}/")),
         },
         profile: ContainerProfile::of_task_manager(configuration),
         driver,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use flott_core::ids::{Attempt, ExecutionId, SubtaskId, TaskManagerId, WorkerId};
+use flott_core::ids::{Attempt, ExecutionId, JobId, SubtaskId, TaskManagerId, WorkerId};
 use flott_plan::JobGraph;
 use flott_plan::execution_graph::{SlotAssignment, SlotNumber};
 use flott_runtime::net::Peer;
@@ -23,6 +23,7 @@ pub(super) type Orders = mpsc::Sender<Result<WorkerOrder, Status>>;
 
 /// A job's workers.
 pub(super) struct JobWorkers {
+    job: JobId,
     graph: Arc<JobGraph>,
     assignment: SlotAssignment,
     events: Arc<EventQueue>,
@@ -68,6 +69,7 @@ impl State {
 impl JobWorkers {
     /// None yet.
     pub(super) fn new(
+        job: JobId,
         spec: JobSpec,
         graph: Arc<JobGraph>,
         events: Arc<EventQueue>,
@@ -76,12 +78,27 @@ impl JobWorkers {
     ) -> Self {
         let assignment = SlotAssignment::of(&graph);
         let state = Mutex::new(State { spec: Some(spec), ..State::default() });
-        Self { graph, assignment, events, task_managers, slot_timeout, state }
+        Self { job, graph, assignment, events, task_managers, slot_timeout, state }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         // Never held while the TaskManagers are called: they call back.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whose they are.
+    pub(super) fn job(&self) -> JobId {
+        self.job
+    }
+
+    /// Where each subtask was deployed last, if its worker is still there: TaskManager and address.
+    pub(super) fn placed(&self) -> BTreeMap<SubtaskId, (TaskManagerId, String)> {
+        let state = self.state();
+        let places = state.placed.iter().filter_map(|(subtask, (_, worker))| {
+            let member = state.workers.get(worker)?;
+            Some((*subtask, (member.task_manager, member.address.clone())))
+        });
+        places.collect()
     }
 
     /// Where the job's events go.

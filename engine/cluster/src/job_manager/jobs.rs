@@ -18,6 +18,7 @@ use super::task_managers::TaskManagers;
 use crate::checkpoint::{CompletedCheckpoint, read_checkpoint};
 use crate::job_master::{JobEvent, JobMaster, JobMasterSetup, JobReport};
 use crate::program_store::ContentHash;
+use crate::rest::JobView;
 use crate::result::{JobError, JobResult};
 use crate::rpc::control::job_outcome::Kind;
 use crate::rpc::control::{JobOutcome, JobOverview, Submission, VertexOverview};
@@ -34,6 +35,8 @@ pub(super) struct Job {
     pub(super) id: JobId,
     name: String,
     streaming: bool,
+    graph: Arc<JobGraph>,
+    configuration: Arc<Configuration>,
     submitted_millis: i64,
     hash: ContentHash,
     pub(super) workers: Arc<JobWorkers>,
@@ -45,16 +48,39 @@ pub(super) struct Job {
 }
 
 impl Job {
+    /// The state that follows from its report, and from whether there is an outcome. A job that never began has no report.
+    fn status(over: bool, reported: Option<JobStatus>) -> JobStatus {
+        match (over, reported) {
+            (true, Some(status)) if status.is_terminal() => status,
+            (true, _) => JobStatus::Failed,
+            (false, status) => status.unwrap_or(JobStatus::Created),
+        }
+    }
+
+    /// All that it says of itself.
+    pub(super) fn view(&self) -> JobView {
+        let (report, outcome) = (self.report.borrow().clone(), self.outcome.borrow().clone());
+        let not_started = outcome.as_ref().and_then(|outcome| match &outcome.kind {
+            Some(Kind::NotStarted(reason)) => Some(reason.clone()),
+            _ => None,
+        });
+        JobView {
+            id: self.id,
+            status: Self::status(outcome.is_some(), report.status),
+            submitted_millis: self.submitted_millis,
+            graph: Arc::clone(&self.graph),
+            configuration: Arc::clone(&self.configuration),
+            report,
+            not_started,
+            placed: self.workers.placed(),
+        }
+    }
+
     /// What it says of itself.
     pub(super) fn overview(&self) -> JobOverview {
         let report = self.report.borrow();
         let outcome = self.outcome.borrow();
-        // A job that never began has no report.
-        let status = match (&*outcome, report.status) {
-            (Some(_), Some(status)) if status.is_terminal() => status,
-            (Some(_), _) => JobStatus::Failed,
-            (None, status) => status.unwrap_or(JobStatus::Created),
-        };
+        let status = Self::status(outcome.is_some(), report.status);
         let vertices = report.vertices.iter().map(|vertex| VertexOverview {
             name: vertex.name.clone(),
             parallelism: vertex.parallelism,
@@ -172,6 +198,7 @@ impl Jobs {
             (None, None) => StartFrom::Nothing,
         };
         let workers = JobWorkers::new(
+            id,
             spec,
             Arc::clone(&graph),
             Arc::default(),
@@ -184,6 +211,8 @@ impl Jobs {
             id,
             name: graph.name.clone(),
             streaming: graph.mode == ExecutionMode::Streaming,
+            graph: Arc::clone(&graph),
+            configuration: Arc::new(configuration.clone()),
             submitted_millis: wall_clock_millis(),
             hash,
             workers: Arc::new(workers),

@@ -12,6 +12,7 @@ mod job_workers;
 mod jobs;
 mod service;
 mod task_managers;
+mod view;
 
 use std::future::Future;
 use std::io;
@@ -27,13 +28,16 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use crate::program_store::{ProgramStore, StoreError};
 use crate::resource_manager::ResourceManagerDriver;
+use crate::rest::{RestServer, RestSetup, WebTokens, public_address};
 use crate::rpc::MAX_MESSAGE_BYTES;
+use crate::rpc::control::WebReply;
 use crate::rpc::control::job_manager_server::JobManagerServer;
 use crate::rpc::listen::{authenticated, bind_one_of};
 use crate::temp_dir::TempDir;
 use jobs::Jobs;
 use service::Service;
 use task_managers::TaskManagers;
+use view::View;
 
 /// Connections that have proved their secret and wait to be served.
 const QUEUED_CONNECTIONS: usize = 64;
@@ -87,13 +91,24 @@ pub struct StopRequest {
     pub failure: Option<String>,
 }
 
+/// Where a JobManager listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listening {
+    /// The port for clients, TaskManagers and workers.
+    pub rpc: SocketAddr,
+    /// The port of the REST API and the web page.
+    pub web: SocketAddr,
+    /// Where others find that: `HOST:PORT`.
+    pub web_address: String,
+}
+
 /// Runs a JobManager until `shutdown`; `listening` is told where it listens. Jobs that run then are lost with it.
 ///
 /// # Errors
 /// [`JobManagerError`] if no port is free or the temporary folder cannot be made.
 pub async fn run_job_manager(
     setup: JobManagerSetup,
-    listening: impl FnOnce(SocketAddr),
+    listening: impl FnOnce(Listening),
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), JobManagerError> {
     let JobManagerSetup { configuration, secret, ports, driver, programs, stop } = setup;
@@ -105,20 +120,36 @@ pub async fn run_job_manager(
     }
     let io = tokio::runtime::Handle::current();
     let task_managers = Arc::new(TaskManagers::new(&configuration, driver, io.clone()));
+    let address = listener.local_addr()?;
+    let jobs = Arc::new(Jobs::new(configuration.clone(), Arc::clone(&task_managers), io.clone()));
+    let heartbeat_timeout = configuration.get(&config::HEARTBEAT_TIMEOUT);
+    let inherited = configuration.clone();
+    let view = View { configuration, jobs: Arc::clone(&jobs), task_managers: Arc::clone(&task_managers) };
+    let rest = RestServer::start(RestSetup {
+        configuration: &inherited,
+        secret: &secret,
+        temp_dir: temp_dir.path(),
+        rpc: address,
+        view: Arc::new(view),
+    });
+    let rest = rest.await?;
+    let web_address = public_address(&inherited, rest.address());
+    let WebTokens { read, change } = WebTokens::of(&secret);
+    let web = WebReply { address: web_address.clone(), read_token: read, change_token: change };
     let service = Service {
         session: LeaderSessionId::random(),
-        heartbeat_timeout: configuration.get(&config::HEARTBEAT_TIMEOUT),
-        jobs: Arc::new(Jobs::new(configuration, Arc::clone(&task_managers), io.clone())),
+        heartbeat_timeout,
+        jobs,
         task_managers,
         programs: Arc::new(store),
         stop,
+        web,
         io: io.clone(),
     };
-    let address = listener.local_addr()?;
     let (accepted, connections) = mpsc::channel(QUEUED_CONNECTIONS);
     io.spawn(authenticated(listener, secret, accepted));
-    listening(address);
-    tracing::info!(%address, session = %service.session, "the JobManager listens");
+    listening(Listening { rpc: address, web: rest.address(), web_address });
+    tracing::info!(%address, web = %rest.address(), session = %service.session, "the JobManager listens");
     let server = JobManagerServer::new(service)
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES);

@@ -30,6 +30,7 @@ use crate::rpc::control::{
     Submission, TaskManagerMessage, TaskManagerOrder, WorkerMessage, WorkerOrder, task_manager_message,
     task_manager_order, worker_message,
 };
+use crate::rpc::control::{WebReply, WebRequest};
 use crate::rpc::{CHUNK_BYTES, WireError, WireId, read_event};
 
 /// Orders that may wait for a TaskManager or worker; who does not take them is taken for lost.
@@ -53,6 +54,8 @@ pub(super) struct Service {
     pub(super) task_managers: Arc<TaskManagers>,
     pub(super) programs: Arc<ProgramStore>,
     pub(super) stop: Option<mpsc::Sender<StopRequest>>,
+    /// Where browsers find the page, and the tokens that open it.
+    pub(super) web: WebReply,
     pub(super) io: Handle,
 }
 
@@ -87,10 +90,19 @@ impl Service {
                 Ok(Err(status)) => break format!("its connection broke: {}", status.message()),
                 Ok(Ok(None)) => break "it has ended".to_owned(),
                 Ok(Ok(Some(message))) => {
-                    if let Some(task_manager_message::Kind::WorkerEnded(ended)) = message.kind
-                        && let Ok(worker) = WorkerId::read(&ended.worker)
-                    {
-                        self.task_managers.worker_ended(id, worker, &ended.reason, ended.exited);
+                    if let Some(task_manager_message::Kind::Heartbeat(heartbeat)) = &message.kind {
+                        self.task_managers.heard(id, heartbeat.into());
+                    }
+                    match message.kind {
+                        Some(task_manager_message::Kind::WorkerEnded(ended)) => {
+                            if let Ok(worker) = WorkerId::read(&ended.worker) {
+                                self.task_managers.worker_ended(id, worker, &ended.reason, ended.exited);
+                            }
+                        }
+                        Some(task_manager_message::Kind::LogsRead(read)) => {
+                            self.task_managers.logs_read(read)
+                        }
+                        _ => {}
                     }
                 }
             }
@@ -128,7 +140,9 @@ impl Service {
 
 /// What a worker's subtasks have counted, where their JobMaster reads it.
 #[derive(Default)]
-struct Counters(HashMap<ExecutionId, (Arc<TaskMetrics>, Vec<(OperatorKey, Arc<OperatorMetrics>)>)>);
+struct Counters(HashMap<ExecutionId, (Arc<TaskMetrics>, OperatorCounters)>);
+
+type OperatorCounters = Vec<(OperatorKey, Arc<OperatorMetrics>)>;
 
 impl Counters {
     fn note(&mut self, execution: ExecutionId, event: &TaskEvent) {
@@ -262,6 +276,10 @@ impl JobManager for Service {
         let job = self.job(request.get_ref())?;
         job.cancel();
         Ok(Response::new(job.overview()))
+    }
+
+    async fn find_web(&self, _: Request<WebRequest>) -> Answer<WebReply> {
+        Ok(Response::new(self.web.clone()))
     }
 
     async fn set_log_level(&self, request: Request<LogLevelRequest>) -> Answer<LogLevelReply> {

@@ -7,14 +7,21 @@ use std::time::{Duration, Instant};
 
 use flott_core::config::{self, Configuration};
 use flott_core::ids::{TaskManagerId, WorkerId};
+use flott_runtime::slot::wall_clock_millis;
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tonic::Status;
 
 use super::job_workers::JobWorkers;
 use crate::resource_manager::{Demand, ResourceManagerDriver};
+use crate::rest::{ProcessView, TaskManagerView};
 use crate::rpc::WireId;
+use crate::rpc::control::{LogsRead, ReadLogs};
 use crate::rpc::control::{SetLevels, StartWorker, StopWorker, TaskManagerOrder, task_manager_order};
+
+/// Questions for logs at a time, and how long an answer may take.
+const MOST_QUESTIONS: usize = 64;
+const LOGS_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Orders to a TaskManager, on their way.
 pub(super) type Orders = mpsc::Sender<Result<TaskManagerOrder, Status>>;
@@ -61,6 +68,14 @@ pub(super) struct TaskManagers {
     slots_each: u32,
     idle_timeout: Duration,
     state: Mutex<State>,
+    questions: Mutex<Questions>,
+}
+
+/// TaskManagers that were asked for logs, by the number of the question.
+#[derive(Default)]
+struct Questions {
+    next: u64,
+    waiting: HashMap<u64, oneshot::Sender<LogsRead>>,
 }
 
 #[derive(Default)]
@@ -77,6 +92,9 @@ struct Member {
     orders: Orders,
     /// Since when it has had no worker.
     idle_since: Option<Instant>,
+    /// When it last gave a sign of life, in milliseconds since the epoch, and what it said of itself.
+    heard_millis: i64,
+    process: ProcessView,
     workers: HashMap<WorkerId, (u32, Arc<JobWorkers>)>,
 }
 
@@ -142,6 +160,7 @@ impl TaskManagers {
             slots_each: configuration.get(&config::TASK_SLOTS),
             idle_timeout: configuration.get(&config::TASK_MANAGER_TIMEOUT),
             state: Mutex::default(),
+            questions: Mutex::default(),
         }
     }
 
@@ -190,6 +209,63 @@ impl TaskManagers {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// A TaskManager lives.
+    pub(super) fn heard(&self, id: TaskManagerId, process: ProcessView) {
+        if let Some(member) = self.state().members.get_mut(&id) {
+            member.heard_millis = wall_clock_millis();
+            member.process = process;
+        }
+    }
+
+    /// Asks a TaskManager which logs it has, or, with a `name`, for the end of one.
+    pub(super) async fn read_logs(&self, id: TaskManagerId, name: String) -> Result<LogsRead, String> {
+        let (answer, answered) = oneshot::channel();
+        let question = {
+            let mut questions = self.questions.lock().unwrap_or_else(PoisonError::into_inner);
+            questions.waiting.retain(|_, waiting| !waiting.is_closed());
+            if questions.waiting.len() >= MOST_QUESTIONS {
+                return Err("too many logs are asked for at once; try again".to_owned());
+            }
+            questions.next += 1;
+            let number = questions.next;
+            questions.waiting.insert(number, answer);
+            number
+        };
+        let order = task_manager_order::Kind::ReadLogs(ReadLogs { question, name });
+        if !self.state().members.get(&id).is_some_and(|member| give(&member.orders, order)) {
+            return Err(format!("TaskManager {id} takes no orders"));
+        }
+        let answered = tokio::time::timeout(LOGS_DEADLINE, answered).await;
+        let read = answered.ok().and_then(Result::ok);
+        let read =
+            read.ok_or_else(|| format!("TaskManager {id} did not send its logs in {LOGS_DEADLINE:?}"))?;
+        if read.error.is_empty() { Ok(read) } else { Err(read.error) }
+    }
+
+    /// A TaskManager has answered.
+    pub(super) fn logs_read(&self, read: LogsRead) {
+        let mut questions = self.questions.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(waiting) = questions.waiting.remove(&read.question) {
+            // Who asked may have gone.
+            let _ = waiting.send(read);
+        }
+    }
+
+    /// All of them, for people.
+    pub(super) fn views(&self) -> Vec<TaskManagerView> {
+        let state = self.state();
+        let view = |(id, member): (&TaskManagerId, &Member)| TaskManagerView {
+            id: *id,
+            address: member.registration.data_address.clone(),
+            slots: member.registration.slots,
+            taken: member.workers.values().map(|(slots, job)| (job.job(), *slots)).collect(),
+            managed_bytes: member.registration.managed_bytes,
+            heard_millis: member.heard_millis,
+            process: member.process,
+        };
+        state.members.iter().map(view).collect()
+    }
+
     pub(super) fn capacity(&self) -> Capacity {
         let state = self.state();
         Capacity {
@@ -204,7 +280,14 @@ impl TaskManagers {
         let id = registration.id;
         tracing::info!(task_manager = %id, slots = registration.slots, address = registration.data_address, "a TaskManager has registered");
         let idle_since = Some(Instant::now());
-        let member = Member { registration, orders, idle_since, workers: HashMap::new() };
+        let member = Member {
+            registration,
+            orders,
+            idle_since,
+            heard_millis: wall_clock_millis(),
+            process: ProcessView::default(),
+            workers: HashMap::new(),
+        };
         self.state().members.insert(id, member);
         self.satisfy();
         self.watch_idle(id);

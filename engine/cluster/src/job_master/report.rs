@@ -155,9 +155,9 @@ impl SubtaskReport {
         }
     }
 
-    /// Records that its first operator has taken.
-    pub fn records_in(&self) -> u64 {
-        self.operators.first().map_or(0, |operator| operator.records_in)
+    /// Records that it has read: a source takes splits, and reads what its first operator gives.
+    pub fn records_read(&self, source: bool) -> u64 {
+        self.operators.first().map_or(0, |first| if source { first.records_out } else { first.records_in })
     }
 
     /// Records that its last operator has given.

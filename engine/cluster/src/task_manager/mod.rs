@@ -11,6 +11,8 @@
 //! ```
 
 mod data_port;
+mod figures;
+mod logs;
 mod output;
 mod programs;
 mod session;
@@ -101,9 +103,11 @@ pub fn run_task_manager(
     let session = Session {
         job_manager,
         data_address,
+        configuration: configuration.clone(),
         resource_id: configuration.get_optional(&config::RESOURCE_ID).unwrap_or_default(),
         slots: configuration.get(&config::TASK_SLOTS),
         managed_bytes: managed_bytes(&configuration) as u64,
+        memory_limit: configuration.get(&config::TASK_MANAGER_MEMORY).bytes(),
         memory_bytes_per_slot: memory_bytes_per_slot(&configuration),
         heartbeat_interval: configuration.get(&config::HEARTBEAT_INTERVAL),
         secret: secret.clone(),

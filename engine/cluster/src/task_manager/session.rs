@@ -4,12 +4,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use flott_core::config::Configuration;
 use flott_core::ids::{JobId, TaskManagerId, WorkerId};
 use flott_runtime::net::handshake::Secret;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 
+use super::figures::Figures;
+use super::logs;
 use super::programs::Programs;
 use super::workers::{NewWorker, Workers};
 use crate::logging;
@@ -18,7 +21,7 @@ use crate::program_file;
 use crate::rpc::connect::{ConnectError, connect};
 use crate::rpc::control::job_manager_client::JobManagerClient;
 use crate::rpc::control::{
-    Heartbeat, RegisterTaskManager, StartWorker, TaskManagerMessage, TaskManagerOrder, WorkerEnded,
+    ReadLogs, RegisterTaskManager, StartWorker, TaskManagerMessage, TaskManagerOrder, WorkerEnded,
     task_manager_message, task_manager_order,
 };
 use crate::rpc::launch::{self, Start, start};
@@ -49,8 +52,11 @@ pub(super) struct Session {
     pub(super) data_address: String,
     /// By which the system that started it knows it.
     pub(super) resource_id: String,
+    pub(super) configuration: Configuration,
     pub(super) slots: u32,
     pub(super) managed_bytes: u64,
+    /// What this process and its workers may use.
+    pub(super) memory_limit: u64,
     /// What the workers may use for each of their slots.
     pub(super) memory_bytes_per_slot: u64,
     pub(super) heartbeat_interval: Duration,
@@ -100,6 +106,7 @@ impl Session {
         // There is room: the channel is new.
         let _ = messages.try_send(say(task_manager_message::Kind::Register(register)));
         let mut orders = client.task_manager_session(ReceiverStream::new(queued)).await?.into_inner();
+        let mut figures = Figures::new(self.memory_limit);
         let mut heartbeats = tokio::time::interval(self.heartbeat_interval);
         let mut leader_session = Vec::new();
         loop {
@@ -110,16 +117,28 @@ impl Session {
                         *registered = true;
                         leader_session = answer.leader_session;
                         tracing::info!(task_manager = %id, job_manager = self.job_manager, "registered with the JobManager");
+                    } else if let Some(task_manager_order::Kind::ReadLogs(question)) = order.kind {
+                        self.read_logs(question, messages.clone());
                     } else {
                         self.obey(order, &client, &leader_session)?;
                     }
                     continue;
                 }
                 Some(ended) = news.recv() => task_manager_message::Kind::WorkerEnded(ended),
-                _ = heartbeats.tick() => task_manager_message::Kind::Heartbeat(Heartbeat {}),
+                _ = heartbeats.tick() => task_manager_message::Kind::Heartbeat(figures.heartbeat()),
             };
             messages.send(say(message)).await.map_err(|_| SessionError::Closed)?;
         }
+    }
+
+    /// Answers elsewhere: files may be slow.
+    fn read_logs(&self, question: ReadLogs, messages: mpsc::Sender<TaskManagerMessage>) {
+        let configuration = self.configuration.clone();
+        drop(tokio::task::spawn_blocking(move || {
+            let read = task_manager_message::Kind::LogsRead(logs::read(&configuration, question));
+            // Who has ended needs no answer.
+            let _ = messages.blocking_send(TaskManagerMessage { kind: Some(read) });
+        }));
     }
 
     fn obey(
@@ -151,7 +170,7 @@ impl Session {
                     tracing::warn!(%error, "other levels were asked for");
                 }
             }
-            task_manager_order::Kind::Registered(_) => {}
+            task_manager_order::Kind::Registered(_) | task_manager_order::Kind::ReadLogs(_) => {}
         }
         Ok(())
     }

@@ -54,6 +54,16 @@ impl Secret {
         &self.0
     }
 
+    /// A token for one purpose, from which the secret cannot be found.
+    pub fn derive(&self, purpose: &str) -> [u8; 32] {
+        self.mac("derive", purpose, [&[], &[]]).finalize().into_bytes().into()
+    }
+
+    /// Whether `token` is the one for this purpose; it takes the same time for every wrong one.
+    pub fn is_derived(&self, purpose: &str, token: &[u8; 32]) -> bool {
+        self.mac("derive", purpose, [&[], &[]]).verify_slice(token).is_ok()
+    }
+
     fn mac(&self, role: &str, purpose: &str, nonces: [&[u8]; 2]) -> Hmac<Sha256> {
         // RFC 2104: a key shorter than a block is filled up with zeros.
         let mut key = [0; 64];

@@ -1,0 +1,71 @@
+//! What went wrong: `/jobs/ID/exceptions`.
+
+use serde_json::{Value, json};
+
+use super::view::JobView;
+use crate::job_master::FailureReport;
+
+/// How many are told when nobody says.
+pub(super) const DEFAULT_COUNT: usize = 20;
+
+/// `/jobs/ID/exceptions?maxExceptions=N`
+pub(super) fn exceptions(job: &JobView, most: usize) -> Value {
+    let details = job.details();
+    let last = details.failures.front();
+    let text = |failure: &FailureReport| match &failure.backtrace {
+        Some(backtrace) => format!("{}\n{backtrace}", failure.message),
+        None => failure.message.clone(),
+    };
+    let shown = || details.failures.iter().take(most);
+    let truncated = details.more_failures || details.failures.len() > most;
+    let old_style = shown().map(|failure| {
+        let (location, task_manager) = place(job, failure);
+        json!({
+            "exception": text(failure),
+            "task": task_name(job, failure),
+            "location": location,
+            "endpoint": location,
+            "timestamp": failure.millis,
+            "taskManagerId": task_manager,
+        })
+    });
+    let entries = shown().map(|failure| {
+        let (location, task_manager) = place(job, failure);
+        json!({
+            "exceptionName": first_line(&failure.message),
+            "stacktrace": text(failure),
+            "timestamp": failure.millis,
+            "taskName": task_name(job, failure),
+            "location": location,
+            "endpoint": location,
+            "taskManagerId": task_manager,
+            "failureLabels": {},
+            "concurrentExceptions": [],
+        })
+    });
+    let root = last.map(|failure| failure.message.clone()).or_else(|| job.not_started.clone());
+    json!({
+        "root-exception": root,
+        "timestamp": last.map(|failure| failure.millis),
+        "all-exceptions": old_style.collect::<Vec<_>>(),
+        "truncated": truncated,
+        "exceptionHistory": { "entries": entries.collect::<Vec<_>>(), "truncated": truncated },
+    })
+}
+
+fn first_line(text: &str) -> &str {
+    text.lines().next().unwrap_or_default()
+}
+
+/// `Map (2/4) - operator`, as Flink numbers subtasks.
+fn task_name(job: &JobView, failure: &FailureReport) -> Option<String> {
+    let subtask = failure.subtask?;
+    let vertex = job.graph.vertices.get(subtask.vertex.0 as usize)?;
+    Some(format!("{} ({}/{})", vertex.name, subtask.index + 1, vertex.parallelism))
+}
+
+/// Where the subtask is now; it may have failed somewhere else.
+fn place(job: &JobView, failure: &FailureReport) -> (Option<String>, Option<String>) {
+    let placed = failure.subtask.and_then(|subtask| job.placed.get(&subtask));
+    placed.map(|(id, address)| (address.clone(), id.to_string())).unzip()
+}

@@ -1,0 +1,131 @@
+//! The logs of the JobManager.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use flott_core::config;
+use serde_json::json;
+
+use super::error::RestError;
+use super::routes::{Reply, RestState};
+use crate::log_files::{LogFile, MAX_BYTES, end_of, in_folder};
+
+/// The log of a JobManager, and what older ones begin with.
+const NAME: &str = "jobmanager.log";
+
+fn is_ours(name: &str) -> bool {
+    name.starts_with(NAME) && name[NAME.len()..].chars().all(|c| c == '.' || c.is_ascii_digit())
+}
+
+fn folder(rest: &RestState) -> Result<PathBuf, RestError> {
+    rest.view.configuration().get_optional(&config::LOG_DIR).ok_or_else(|| {
+        RestError::not_found("the JobManager logs to standard error: set env.log.dir to see its log here")
+    })
+}
+
+/// Does what may block.
+pub(super) async fn blocking<T: Send + 'static>(
+    what: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> Result<T, RestError> {
+    let done = tokio::task::spawn_blocking(what).await.map_err(io::Error::other).and_then(|done| done);
+    done.map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => RestError::not_found(format!("there is no such file: {error}")),
+        _ => RestError::internal(error.to_string()),
+    })
+}
+
+/// Text as an answer.
+pub(super) fn text(bytes: Vec<u8>) -> Response {
+    ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], bytes).into_response()
+}
+
+/// A list as an answer.
+pub(super) fn listed(files: &[LogFile]) -> Reply {
+    let files = files
+        .iter()
+        .map(|file| json!({ "name": file.name, "size": file.bytes, "mtime": file.modified_millis }));
+    Ok(Json(json!({ "logs": files.collect::<Vec<_>>() })))
+}
+
+/// `/jobmanager/logs`
+pub(super) async fn list(State(rest): State<Arc<RestState>>) -> Reply {
+    let folder = folder(&rest)?;
+    listed(&blocking(move || in_folder(&folder, is_ours)).await?)
+}
+
+/// `/jobmanager/logs/NAME`
+pub(super) async fn named(
+    State(rest): State<Arc<RestState>>,
+    Path(name): Path<String>,
+) -> Result<Response, RestError> {
+    let folder = folder(&rest)?;
+    if !is_ours(&name) {
+        return Err(RestError::not_found(format!("the JobManager has no log '{name}'")));
+    }
+    Ok(text(blocking(move || end_of(&folder.join(name), MAX_BYTES)).await?))
+}
+
+/// `/jobmanager/log`
+pub(super) async fn main(rest: State<Arc<RestState>>) -> Result<Response, RestError> {
+    named(rest, Path(NAME.to_owned())).await
+}
+
+/// `/taskmanagers/ID/logs`
+pub(super) async fn of_task_manager(State(rest): State<Arc<RestState>>, Path(id): Path<String>) -> Reply {
+    let member = rest.task_manager(&id)?;
+    listed(&rest.view.logs_of(member.id).await.map_err(RestError::not_found)?)
+}
+
+/// `/taskmanagers/ID/logs/NAME`
+pub(super) async fn named_of_task_manager(
+    State(rest): State<Arc<RestState>>,
+    Path((id, name)): Path<(String, String)>,
+) -> Result<Response, RestError> {
+    let member = rest.task_manager(&id)?;
+    Ok(text(rest.view.log_of(member.id, name).await.map_err(RestError::not_found)?))
+}
+
+/// `/taskmanagers/ID/log`
+pub(super) async fn main_of_task_manager(
+    State(rest): State<Arc<RestState>>,
+    Path(id): Path<String>,
+) -> Result<Response, RestError> {
+    let member = rest.task_manager(&id)?;
+    let files = rest.view.logs_of(member.id).await.map_err(RestError::not_found)?;
+    let own =
+        files.into_iter().find(|file| file.name.starts_with("taskmanager") && file.name.ends_with(".log"));
+    let own =
+        own.ok_or_else(|| RestError::not_found("the TaskManager logs to standard error: set env.log.dir"))?;
+    Ok(text(rest.view.log_of(member.id, own.name).await.map_err(RestError::not_found)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_logs_are_shown_and_only_their_end() {
+        for (name, ours) in [
+            ("jobmanager.log", true),
+            ("jobmanager.log.2", true),
+            ("jobmanager.log/../secret", false),
+            ("taskmanager-1.log", false),
+            ("secret", false),
+        ] {
+            assert_eq!(is_ours(name), ours, "{name}");
+        }
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join(NAME), "first\nsecond\nthird\n").unwrap();
+        std::fs::write(folder.path().join("secret"), "x").unwrap();
+        let files = in_folder(folder.path(), is_ours).unwrap();
+        assert_eq!(
+            files.iter().map(|file| (file.name.as_str(), file.bytes)).collect::<Vec<_>>(),
+            [(NAME, 19)]
+        );
+    }
+}
