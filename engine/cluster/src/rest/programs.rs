@@ -27,7 +27,7 @@ use super::routes::{Reply, RestState};
 use crate::client::{Cluster, Driven, Driver, DriverListener, Program};
 use crate::program_file;
 use crate::program_store::MAX_PROGRAM_BYTES;
-use crate::rpc::control::JobOverview;
+use crate::rpc::control::{JobOutcome, JobOverview};
 
 /// How long a program's `main` may take to its first execute.
 const PLAN_DEADLINE: Duration = Duration::from_secs(60);
@@ -253,7 +253,7 @@ impl DriverListener for Submitted {
         self.0.get_or_insert(job);
     }
 
-    fn update(&mut self, _: &JobOverview, _: bool) {}
+    fn update(&mut self, _: &JobOverview, _: Option<&JobOutcome>) {}
 
     fn interrupted(&mut self, _: JobId) {}
 }
