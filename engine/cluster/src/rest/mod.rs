@@ -1,7 +1,7 @@
 //! The REST API and the web page of a JobManager: what it knows of its cluster, under the paths and with the field names of Apache Flink's
 //! public REST API, so that tools which talk to Flink talk to Flott.
 //!
-//! Everything is made of a [`ClusterView`], by functions from what was seen to JSON. Paths of Flink's carry Flink's fields and no
+//! Everything is made of a `ClusterView`, by functions from what was seen to JSON. Paths of Flink's carry Flink's fields and no
 //! others; what only Flott has stands under `/flott`.
 //!
 //! ```text
