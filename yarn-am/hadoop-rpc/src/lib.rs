@@ -19,6 +19,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test fails by a panic"))]
 
+pub mod auth_to_local;
 mod client;
 pub mod configuration;
 mod connection;
@@ -44,4 +45,4 @@ pub use protocols::{ApplicationClient, ApplicationMasterClient, ContainerError, 
 pub use retry::{CallKind, RetryPolicy};
 pub use servers::{ResourceManagerService, name_nodes, resource_managers};
 pub use settings::Settings;
-pub use user::{Login, User};
+pub use user::{Identity, Login, User, is_secure};

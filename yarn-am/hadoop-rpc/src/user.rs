@@ -14,10 +14,13 @@ use std::collections::HashMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
+use crate::auth_to_local::Rules;
 use crate::configuration::Configuration;
-use crate::credentials::{Credentials, Token};
+use crate::credentials::{Credentials, DelegationToken, HDFS_DELEGATION_TOKEN, Token};
 use crate::error::RpcError;
+use crate::sasl;
 
 /// How a user proves who it is where no token does.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +43,17 @@ pub enum Login {
         /// The file it is in.
         keytab: PathBuf,
     },
+}
+
+/// Who a user is, as Hadoop's servers see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// The name by which files are owned and home folders are called.
+    pub short_name: String,
+    /// The principal that proves it; none where names are believed.
+    pub principal: Option<String>,
+    /// For how long the ticket is good; none where it is not a ticket that proves it.
+    pub ticket_life: Option<Duration>,
 }
 
 /// A caller.
@@ -80,7 +94,17 @@ impl User {
     /// # Errors
     /// The system knows no name, or the token file cannot be read.
     pub fn from_system(configuration: &Configuration) -> Result<User, RpcError> {
-        let user = if is_secure(configuration) {
+        User::from_system_with(configuration, None)
+    }
+
+    /// The same, with a login instead of a ticket that is there or the system's name.
+    ///
+    /// # Errors
+    /// As [`User::from_system`].
+    pub fn from_system_with(configuration: &Configuration, login: Option<Login>) -> Result<User, RpcError> {
+        let user = if let Some(login) = login {
+            User::with_login(login)
+        } else if is_secure(configuration) {
             User::from_ticket_cache()
         } else {
             match std::env::var("HADOOP_USER_NAME") {
@@ -93,12 +117,46 @@ impl User {
                 })?),
             }
         };
+        let user = match std::env::var("HADOOP_PROXY_USER") {
+            Ok(name) if !name.is_empty() => user.proxying(&name),
+            _ => user,
+        };
         let credentials =
             Credentials::from_env().map_err(|error| RpcError::configuration(error.to_string()))?;
         if let Some(credentials) = credentials {
             user.add_credentials(&credentials);
         }
         Ok(user)
+    }
+
+    /// Finds out who this is and whether the login works: its ticket is looked at, or got by the keytab. Where there is none, the owner of a token of
+    /// HDFS is it. Blocks while Kerberos is asked.
+    ///
+    /// # Errors
+    /// [`RpcError::Configuration`] with what to do: no ticket, an expired one, a keytab that cannot be read or does not fit, a build without
+    /// Kerberos, a principal that is nobody by `hadoop.security.auth_to_local`.
+    pub fn identify(&self, configuration: &Configuration) -> Result<Identity, RpcError> {
+        if !is_secure(configuration) {
+            return Ok(Identity { short_name: self.name().to_owned(), principal: None, ticket_life: None });
+        }
+        let failed = |error: &dyn fmt::Display| RpcError::configuration(format!("cannot log in: {error}"));
+        let (principal, ticket_life) = match sasl::identify(&self.login) {
+            Ok((principal, life)) => (principal, Some(life)),
+            Err(error) => {
+                let token = self.token_of_kind(HDFS_DELEGATION_TOKEN);
+                let owner = token.and_then(|token| DelegationToken::of(&token));
+                (owner.ok_or_else(|| failed(&error))?.owner, None)
+            }
+        };
+        let short_name = match &self.proxied {
+            Some(name) => name.to_string(),
+            None => {
+                let realm = sasl::default_realm().map_err(|error| failed(&error))?;
+                let rules = Rules::of(configuration).map_err(|error| failed(&error))?;
+                rules.short_name(&principal, &realm).map_err(|error| failed(&error))?
+            }
+        };
+        Ok(Identity { short_name, principal: Some(principal), ticket_life })
     }
 
     /// The same login acting for someone else, without any tokens. The servers must allow it (`hadoop.proxyuser.NAME.hosts`, `.groups`).
@@ -196,7 +254,7 @@ impl fmt::Debug for User {
 }
 
 /// Whether the cluster demands Kerberos or tokens.
-pub(crate) fn is_secure(configuration: &Configuration) -> bool {
+pub fn is_secure(configuration: &Configuration) -> bool {
     configuration.get_or("hadoop.security.authentication", "simple").eq_ignore_ascii_case("kerberos")
 }
 

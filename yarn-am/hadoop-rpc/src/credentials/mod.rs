@@ -20,6 +20,7 @@
 //! # Ok::<(), hadoop_rpc::credentials::CredentialsError>(())
 //! ```
 
+mod delegation;
 mod error;
 mod file;
 mod protobuf;
@@ -30,6 +31,7 @@ use std::fmt;
 
 use writable::Input;
 
+pub use delegation::{DelegationToken, HDFS_DELEGATION_TOKEN};
 pub use error::CredentialsError;
 
 const MAGIC: &[u8] = b"HDTS";

@@ -15,7 +15,7 @@ impl<'a> Input<'a> {
         Ok(taken)
     }
 
-    fn number(&mut self) -> Result<i64, String> {
+    pub(super) fn number(&mut self) -> Result<i64, String> {
         let first = i8::from_be_bytes([self.take(1)?[0]]);
         if first >= -112 {
             return Ok(first.into());
@@ -37,7 +37,7 @@ impl<'a> Input<'a> {
         self.take(length)
     }
 
-    fn text(&mut self) -> Result<String, String> {
+    pub(super) fn text(&mut self) -> Result<String, String> {
         let bytes = self.bytes()?;
         std::str::from_utf8(bytes).map(str::to_owned).map_err(|_| "a name in them is not UTF-8".to_owned())
     }

@@ -5,6 +5,7 @@
 
 use std::fs::File;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use libgssapi::context::{ClientCtx, CtxFlags, SecurityContext};
 use libgssapi::credential::{Cred, CredUsage};
@@ -212,6 +213,37 @@ fn credentials(login: &Login) -> Result<Cred, SaslError> {
             Cred::acquire(name.as_ref(), None, CredUsage::Initiate, Some(&mechanisms)).map_err(failed)
         }
     }
+}
+
+/// Who a login is, and for how long its ticket is good. Gets a ticket if it has to.
+///
+/// # Errors
+/// The login does not work, with the remedy.
+pub(super) fn identify(login: &Login) -> Result<(String, Duration), SaslError> {
+    let failed = |error| explain(error, login, None);
+    let credentials = credentials(login)?;
+    let info = credentials.info().map_err(failed)?;
+    let name = info.name.display_name().map_err(failed)?;
+    if info.lifetime.is_zero() {
+        return Err(SaslError::new("the ticket has expired: run kinit again, or use a keytab"));
+    }
+    Ok((String::from_utf8_lossy(&name).into_owned(), info.lifetime))
+}
+
+/// The realm of principals that name none.
+///
+/// # Errors
+/// There is none.
+pub(super) fn default_realm() -> Result<String, SaslError> {
+    let failed = |error: Error| {
+        let remedy = common_remedy(&error).unwrap_or_else(|| "there is no default realm".into());
+        SaslError::new(format!("{remedy} ({})", text(error)))
+    };
+    let name = Name::new(b"realm", Some(GSS_NT_KRB5_PRINCIPAL)).map_err(failed)?;
+    let whole =
+        name.canonicalize(Some(GSS_MECH_KRB5)).and_then(|name| name.display_name()).map_err(failed)?;
+    let whole = String::from_utf8_lossy(&whole);
+    Ok(whole.rsplit_once('@').map_or_else(String::new, |(_, realm)| realm.to_owned()))
 }
 
 /// Whether a ticket cache's name is that of a file, and not of a collection (`DIR:`, `KEYRING:`, `KCM:`) in which Kerberos chooses.

@@ -22,6 +22,7 @@ mod without_gssapi;
 use without_gssapi as gssapi;
 
 use std::fmt;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -301,6 +302,22 @@ impl Negotiation {
 
 fn too_early() -> SaslError {
     SaslError::new("the server claims success before it has proved who it is")
+}
+
+/// Who a login is by Kerberos, and for how long its ticket is good. Blocks while tickets are got.
+///
+/// # Errors
+/// The login does not work, with the remedy.
+pub(crate) fn identify(login: &Login) -> Result<(String, Duration), SaslError> {
+    gssapi::identify(login)
+}
+
+/// The realm of principals that name none.
+///
+/// # Errors
+/// There is none, with the remedy.
+pub(crate) fn default_realm() -> Result<String, SaslError> {
+    gssapi::default_realm()
 }
 
 /// Which service a ticket is for.
