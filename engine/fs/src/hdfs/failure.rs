@@ -137,7 +137,10 @@ impl Failure {
             | (
                 _,
                 Some(("SaslException" | "GSSException" | "SecretManager$InvalidToken" | "InvalidToken", _)),
-            ) => "; is there a valid ticket (klist), or a token that has not expired?",
+            ) => {
+                "; is there a valid ticket (klist), or a token that has not expired? A job without \
+                  security.kerberos.login.keytab lives only as long as the tokens it was submitted with"
+            }
             (_, Some((class, message))) if is_safe_mode(class, message) => {
                 "; wait until hdfs dfsadmin -safemode get says that safe mode is off"
             }

@@ -12,7 +12,8 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use hadoop_rpc::configuration::Configuration;
-use hadoop_rpc::{NameNode, RetryPolicy, User};
+use hadoop_rpc::credentials::{Credentials, CredentialsError};
+use hadoop_rpc::{Login, NameNode, RetryPolicy, RpcError, User, is_secure};
 use hdfs_native::file::FileWriter as HdfsFile;
 use hdfs_native::{Client, ClientBuilder, HdfsError, WriteOptions};
 use tokio::net::TcpStream;
@@ -20,6 +21,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::failure::Failure;
 use super::runtime;
+use crate::login;
 
 /// The port of a NameNode's RPC where none is named.
 const DEFAULT_PORT: &str = "8020";
@@ -204,10 +206,16 @@ impl Session {
     pub(super) fn name_node(&self) -> Result<NameNode, Failure> {
         let mut name_node = self.name_node.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(name_node) = &*name_node {
+            // Tokens do not live for ever: the file may hold new ones.
+            let unreadable = |error: CredentialsError| RpcError::Configuration { reason: error.to_string() };
+            let tokens = Credentials::from_env().map_err(unreadable)?;
+            name_node.rpc().user().add_credentials(&tokens.unwrap_or_default());
             return Ok(name_node.clone());
         }
         let authority = self.target.ha.as_deref().or(self.target.addresses.first().map(String::as_str));
-        let user = User::from_system(&self.configuration)?;
+        let keytab = login::keytab().filter(|_| is_secure(&self.configuration));
+        let login = keytab.map(|keytab| Login::Keytab { principal: keytab.principal, keytab: keytab.path });
+        let user = User::from_system_with(&self.configuration, login)?;
         let made = NameNode::new(&self.configuration, authority, user)?;
         let made = NameNode::over(made.rpc().with_policy(RetryPolicy::within(self.limits.call.mul_f64(0.9))));
         *name_node = Some(made.clone());
@@ -298,12 +306,22 @@ fn connect(target: &Target, configuration: &Configuration, turn: usize) -> Resul
         let millis = configuration.get_duration(key, Duration::from_millis(default)).as_millis();
         configuration.set(key, &millis.to_string());
     }
-    let builder = ClientBuilder::new()
+    let mut builder = ClientBuilder::new()
         .with_url(&target.url)
         .with_config(configuration.entries())
         // Files in this folder cannot exist: it would read others than ours, and less well.
         .with_config_dir("/dev/null")
         .with_io_runtime(runtime::handle().map_err(|error| Failure::Hdfs(error.into()))?);
+    if is_secure(&configuration) {
+        // It asks HADOOP_PROXY_USER itself.
+        if let Some(login::Keytab { principal, path }) = login::keytab() {
+            builder = builder
+                .with_kerberos_principal(principal)
+                .with_kerberos_keytab(format!("FILE:{}", path.display()));
+        }
+    } else if let Some(proxied) = std::env::var("HADOOP_PROXY_USER").ok().filter(|name| !name.is_empty()) {
+        builder = builder.with_user(proxied);
+    }
     Ok(builder.build()?)
 }
 
