@@ -23,7 +23,7 @@ use std::sync::Arc;
 use flott_core::config::{self, Configuration, PortRange};
 use flott_core::ids::LeaderSessionId;
 use flott_runtime::net::handshake::Secret;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 
 use crate::program_store::{ProgramStore, StoreError};
@@ -73,6 +73,8 @@ pub struct JobManagerSetup {
     pub programs: Vec<PathBuf>,
     /// Hears of clients who want the cluster to end; none: clients cannot end it.
     pub stop: Option<mpsc::Sender<StopRequest>>,
+    /// The newest tokens for file systems, as a token file has them, for all TaskManagers; empty: what they began with.
+    pub tokens: Option<watch::Receiver<Vec<u8>>>,
 }
 
 impl JobManagerSetup {
@@ -80,7 +82,7 @@ impl JobManagerSetup {
     pub fn standalone(configuration: Configuration, secret: Secret) -> Self {
         let port = u16::try_from(configuration.get(&config::JOB_MANAGER_PORT)).unwrap_or_default();
         let ports = PortRange::one(port);
-        Self { configuration, secret, ports, driver: None, programs: Vec::new(), stop: None }
+        Self { configuration, secret, ports, driver: None, programs: Vec::new(), stop: None, tokens: None }
     }
 }
 
@@ -102,6 +104,22 @@ pub struct Listening {
     pub web_address: String,
 }
 
+/// Hands new tokens on to the TaskManagers, for ever.
+async fn hand_on(tokens: Option<watch::Receiver<Vec<u8>>>, task_managers: Arc<TaskManagers>) {
+    if let Some(mut tokens) = tokens {
+        loop {
+            let newest = tokens.borrow_and_update().clone();
+            if !newest.is_empty() {
+                task_managers.set_tokens(newest);
+            }
+            if tokens.changed().await.is_err() {
+                break;
+            }
+        }
+    }
+    std::future::pending().await
+}
+
 /// Runs a JobManager until `shutdown`; `listening` is told where it listens. Jobs that run then are lost with it.
 ///
 /// # Errors
@@ -111,7 +129,7 @@ pub async fn run_job_manager(
     listening: impl FnOnce(Listening),
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), JobManagerError> {
-    let JobManagerSetup { configuration, secret, ports, driver, programs, stop } = setup;
+    let JobManagerSetup { configuration, secret, ports, driver, programs, stop, tokens } = setup;
     let listener = bind_one_of(&configuration.get(&config::JOB_MANAGER_BIND_HOST), &ports).await?;
     let temp_dir = TempDir::create(&configuration)?;
     let store = ProgramStore::create(temp_dir.path().join("programs"))?;
@@ -122,6 +140,7 @@ pub async fn run_job_manager(
     let task_managers = Arc::new(TaskManagers::new(&configuration, driver, io.clone()));
     let address = listener.local_addr()?;
     let jobs = Arc::new(Jobs::new(configuration.clone(), Arc::clone(&task_managers), io.clone()));
+    let renewed = hand_on(tokens, Arc::clone(&task_managers));
     let heartbeat_timeout = configuration.get(&config::HEARTBEAT_TIMEOUT);
     let inherited = configuration.clone();
     let view = View { configuration, jobs: Arc::clone(&jobs), task_managers: Arc::clone(&task_managers) };
@@ -162,6 +181,7 @@ pub async fn run_job_manager(
         .serve_with_incoming(ReceiverStream::new(connections));
     tokio::select! {
         served = serve => Ok(served?),
+        () = renewed => Ok(()),
         () = shutdown => Ok(()),
     }
 }

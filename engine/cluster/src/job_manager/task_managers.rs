@@ -17,7 +17,9 @@ use crate::resource_manager::{Demand, ResourceManagerDriver};
 use crate::rest::{ProcessView, TaskManagerView};
 use crate::rpc::WireId;
 use crate::rpc::control::{LogsRead, ReadLogs};
-use crate::rpc::control::{SetLevels, StartWorker, StopWorker, TaskManagerOrder, task_manager_order};
+use crate::rpc::control::{
+    SetLevels, SetTokens, StartWorker, StopWorker, TaskManagerOrder, task_manager_order,
+};
 
 /// Questions for logs at a time, and how long an answer may take.
 const MOST_QUESTIONS: usize = 64;
@@ -85,6 +87,8 @@ struct State {
     next_request: u64,
     /// What the driver was told last.
     declared: Demand,
+    /// The newest tokens for file systems; empty: those that TaskManagers begin with.
+    tokens: Vec<u8>,
 }
 
 struct Member {
@@ -288,7 +292,14 @@ impl TaskManagers {
             process: ProcessView::default(),
             workers: HashMap::new(),
         };
-        self.state().members.insert(id, member);
+        {
+            let mut state = self.state();
+            // It may have been started long ago, with older ones.
+            if !state.tokens.is_empty() {
+                give(&member.orders, set_tokens(&state.tokens));
+            }
+            state.members.insert(id, member);
+        }
         self.satisfy();
         self.watch_idle(id);
     }
@@ -429,12 +440,25 @@ impl TaskManagers {
         }
     }
 
+    /// Gives all TaskManagers new tokens, those that register from now on, too.
+    pub(super) fn set_tokens(&self, tokens: Vec<u8>) {
+        let mut state = self.state();
+        for member in state.members.values() {
+            give(&member.orders, set_tokens(&tokens));
+        }
+        state.tokens = tokens;
+    }
+
     /// Changes what all TaskManagers log; tells how many.
     pub(super) fn set_levels(&self, levels: &str) -> u32 {
         let state = self.state();
         let order = || task_manager_order::Kind::SetLevels(SetLevels { levels: levels.to_owned() });
         state.members.values().filter(|member| give(&member.orders, order())).count() as u32
     }
+}
+
+fn set_tokens(tokens: &[u8]) -> task_manager_order::Kind {
+    task_manager_order::Kind::SetTokens(SetTokens { tokens: tokens.to_owned() })
 }
 
 fn give(orders: &Orders, kind: task_manager_order::Kind) -> bool {

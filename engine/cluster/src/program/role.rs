@@ -90,6 +90,16 @@ pub(super) fn process() -> &'static Process {
     })
 }
 
+/// Has main use the file systems as whoever started it does. A worker has tokens.
+fn log_in(configuration: &BTreeMap<String, String>) {
+    let of = |key: &str| configuration.get(key).filter(|value| !value.is_empty());
+    if let (Some(principal), Some(path)) =
+        (of(config::KERBEROS_PRINCIPAL.key), of(config::KERBEROS_KEYTAB.key))
+    {
+        flott_fs::log_in(Some(flott_fs::Keytab { principal: principal.clone(), path: path.into() }));
+    }
+}
+
 impl Process {
     fn new(role: Role, arguments: Vec<String>) -> Self {
         Self {
@@ -119,6 +129,9 @@ impl Process {
             && let Some(spec) = &mut worker.spec
         {
             process.recorded = Mutex::new(std::mem::take(&mut spec.recorded));
+        }
+        if !matches!(process.role, Role::Worker(_)) {
+            log_in(&start.configuration);
         }
         process.configuration = Some(start.configuration);
         process.socket = Mutex::new(Some(socket));

@@ -17,6 +17,7 @@ mod output;
 mod programs;
 mod session;
 mod starter;
+mod tokens;
 mod workers;
 
 pub use starter::{START_WORKER, become_worker};

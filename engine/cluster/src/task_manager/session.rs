@@ -14,6 +14,7 @@ use tonic::transport::Channel;
 use super::figures::Figures;
 use super::logs;
 use super::programs::Programs;
+use super::tokens;
 use super::workers::{NewWorker, Workers};
 use crate::logging;
 use crate::program::VERSION;
@@ -165,6 +166,9 @@ impl Session {
                 tokio::runtime::Handle::current().spawn(async move { start.run(client).await });
             }
             task_manager_order::Kind::StopWorker(order) => self.workers.stop(WorkerId::read(&order.worker)?),
+            task_manager_order::Kind::SetTokens(order) => {
+                tokio::runtime::Handle::current().spawn_blocking(move || tokens::replace(&order.tokens));
+            }
             task_manager_order::Kind::SetLevels(order) => {
                 if let Err(error) = logging::set_levels(&order.levels) {
                     tracing::warn!(%error, "other levels were asked for");
