@@ -41,6 +41,20 @@ fn ended(application: &str, end: &ApplicationEnd) -> Ended {
     Ended::Badly
 }
 
+/// Submits a cluster, and says if it cannot live for as long as it may be wanted.
+async fn deploy(yarn: &Yarn, request: &DeployRequest) -> Result<YarnApplication, CommandError> {
+    let application = yarn.deploy(request).await?;
+    if let Some(life) = application.token_life {
+        eprintln!(
+            "flott: warning: without {} and {} the application can use HDFS for {} at most, as long as its tokens live",
+            config::KERBEROS_KEYTAB.key,
+            config::KERBEROS_PRINCIPAL.key,
+            config::ConfigValue::write(&life),
+        );
+    }
+    Ok(application)
+}
+
 /// Runs a program in a session.
 pub(crate) async fn run_in_session(
     options: &RunOptions,
@@ -72,7 +86,7 @@ pub(crate) async fn run_per_job(
         shared: false,
         report: false,
     };
-    let application = yarn.deploy(&request).await?;
+    let application = deploy(&yarn, &request).await?;
     let name = application_text(&application.id);
     report.application = Some(name.clone());
     eprintln!("Application {name} was submitted.");
@@ -129,7 +143,7 @@ pub(crate) async fn run_application(
         shared: false,
         report: options.report.is_some() && !options.is_detached(),
     };
-    let application = yarn.deploy(&request).await?;
+    let application = deploy(&yarn, &request).await?;
     let name = application_text(&application.id);
     report.application = Some(name.clone());
     if options.is_detached() {
@@ -203,7 +217,7 @@ async fn start_session(yarn: &Yarn, configuration: Configuration) -> Result<Yarn
         shared: true,
         report: false,
     };
-    let application = yarn.deploy(&request).await?;
+    let application = deploy(yarn, &request).await?;
     eprintln!("Application {} was submitted.", application_text(&application.id));
     Ok(application)
 }

@@ -108,9 +108,12 @@ pub struct Application {
     /// Whether the command waits for a summary of the jobs in the staging folder. It removes the folder then.
     #[prost(bool, tag = "9")]
     pub report: bool,
-    /// The keytab by which it gets new tokens, and the principal in it.
+    /// The keytab by which it gets new tokens; none: it is on every node already, or nowhere.
     #[prost(bytes = "vec", optional, tag = "8")]
     pub keytab: Option<Vec<u8>>,
+    /// The principal in the keytab; none: there is no keytab, and the application lives no longer than its tokens.
+    #[prost(string, optional, tag = "10")]
+    pub principal: Option<String>,
 }
 
 impl Application {

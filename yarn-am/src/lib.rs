@@ -11,4 +11,5 @@ pub mod application;
 pub mod application_master;
 pub mod deployment;
 pub mod ids;
+pub mod security;
 pub mod staging;

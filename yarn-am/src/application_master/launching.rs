@@ -5,8 +5,9 @@ use std::sync::Arc;
 use flott_core::config;
 use hadoop_rpc::ContainerManager;
 use hadoop_rpc::configuration::Configuration as HadoopConfiguration;
+use hadoop_rpc::credentials::Credentials;
 use hadoop_rpc::proto::yarn::ContainerLaunchContext;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::conversation::{Launch, LaunchQueue, NotLaunched};
@@ -21,17 +22,21 @@ const AT_A_TIME: usize = 32;
 /// What launches containers.
 pub(crate) struct Launching {
     hadoop: HadoopConfiguration,
+    /// What every container is launched with, but for the newest tokens.
     context: ContainerLaunchContext,
+    credentials: Credentials,
+    newest: watch::Receiver<Credentials>,
     tokens: Arc<NodeTokens>,
 }
 
 impl Launching {
-    /// For TaskManagers of the JobManager at `address`.
+    /// For TaskManagers of the JobManager at `address`. `newest` has the tokens of file systems.
     pub(crate) fn new(
         container: &Container,
         hadoop: &HadoopConfiguration,
         address: &str,
         tokens: Arc<NodeTokens>,
+        newest: watch::Receiver<Credentials>,
     ) -> Result<Self, ContainerError> {
         let (host, port) = address.rsplit_once(':').unwrap_or((address, ""));
         let mut configuration = container.application.configuration()?;
@@ -50,7 +55,9 @@ impl Launching {
         let resources = &container.application.resources;
         Ok(Self {
             hadoop: hadoop.clone(),
-            context: launch_context(resources, credentials.write(), "yarn-taskmanager", "taskmanager"),
+            context: launch_context(resources, Vec::new(), "yarn-taskmanager", "taskmanager"),
+            credentials,
+            newest,
             tokens,
         })
     }
@@ -86,7 +93,10 @@ impl Launching {
         let manager =
             ContainerManager::new(&self.hadoop, &node, token.into()).map_err(|error| error.to_string())?;
         let container_token = launch.container.container_token.clone().unwrap_or_default();
-        match manager.start_container(container_token, self.context.clone()).await {
+        let mut credentials = self.credentials.clone();
+        credentials.merge(self.newest.borrow().clone());
+        let context = ContainerLaunchContext { tokens: Some(credentials.write()), ..self.context.clone() };
+        match manager.start_container(container_token, context).await {
             Ok(started) => started.map_err(|error| error.to_string()),
             Err(error) => Err(error.to_string()),
         }

@@ -15,6 +15,7 @@ mod environment;
 mod exit_status;
 mod launcher;
 mod launching;
+mod lifetime;
 mod work;
 
 pub use conversation::{ContainerProfile, ConversationError, FinalStatus};
@@ -38,10 +39,12 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinError, JoinSet};
 
 use crate::application::{Application, ApplicationError};
+use crate::security::{SecurityError, for_containers};
 use conversation::{Conversation, Setup};
 use driver::YarnDriver;
 use launcher::NodeTokens;
 use launching::Launching;
+use lifetime::{Lifetime, fetch_missing};
 use work::Work;
 
 /// The kind of the token by which the ResourceManager knows an ApplicationMaster. It is nobody else's.
@@ -71,6 +74,12 @@ pub enum ContainerError {
     /// Flott's configuration.
     #[error(transparent)]
     Configuration(#[from] ConfigError),
+    /// Its tokens.
+    #[error(transparent)]
+    Security(#[from] SecurityError),
+    /// A file of the application.
+    #[error("a file of the application cannot be fetched: {0}")]
+    File(#[from] flott_fs::FsError),
     /// Its log.
     #[error(transparent)]
     Logging(#[from] logging::LoggingError),
@@ -110,7 +119,9 @@ impl Container {
         configuration.set(config::TEMP_DIRS.key, &environment.local_dirs)?;
         let own = std::env::current_dir().map_err(ContainerError::Threads)?;
         environment::write_hadoop_configuration(&own, &application.hadoop)?;
-        for_programs(&credentials).write_file(&token_file()?)?;
+        let mut tokens = for_programs(&credentials);
+        tokens.merge(for_containers(&hadoop_configuration(&application), &credentials));
+        tokens.write_file(&token_file()?)?;
         logging::start(&configuration, log)?;
         Ok(Self { environment, credentials, application, configuration })
     }
@@ -173,17 +184,20 @@ async fn serve(
     container: Container,
     terminated: impl Future<Output = ()>,
 ) -> Result<FinalStatus, ContainerError> {
+    let lifetime = Lifetime::begin(&container).await?;
+    fetch_missing(&container).await?;
     let driver = Arc::new(YarnDriver::default());
     let (stop, stopped) = mpsc::channel(QUEUED_STOPS);
     let mut job_manager = JoinSet::new();
     let Listening { rpc, web_address, .. } =
-        start_job_manager(&container, &driver, stop, &mut job_manager).await?;
+        start_job_manager(&container, &driver, stop, lifetime.tokens.files.clone(), &mut job_manager).await?;
     let port = rpc.port();
     let address = format!("{}:{port}", container.environment.host);
     let (progress, seen) = watch::channel(0.0);
     let (finish, finished) = oneshot::channel();
     let mut conversation = JoinSet::new();
-    converse(&container, (port, web_address), driver, seen, finished, &mut conversation).await?;
+    let newest = lifetime.tokens.launch.clone();
+    converse(&container, (port, web_address), driver, newest, seen, finished, &mut conversation).await?;
     tracing::info!(address, container = container.environment.name, "the ApplicationMaster is registered");
     let work = Work {
         address,
@@ -223,6 +237,7 @@ async fn start_job_manager(
     container: &Container,
     driver: &Arc<YarnDriver>,
     stop: mpsc::Sender<StopRequest>,
+    tokens: watch::Receiver<Vec<u8>>,
     tasks: &mut JoinSet<Result<(), JobManagerError>>,
 ) -> Result<Listening, ContainerError> {
     let setup = JobManagerSetup {
@@ -232,6 +247,7 @@ async fn start_job_manager(
         driver: Some(Arc::clone(driver) as Arc<_>),
         programs: container.programs(),
         stop: Some(stop),
+        tokens: Some(tokens),
     };
     let (told, listening) = oneshot::channel();
     let tell = |listening| {
@@ -250,6 +266,7 @@ async fn converse(
     container: &Container,
     (port, web_address): (u16, String),
     driver: Arc<YarnDriver>,
+    newest: watch::Receiver<Credentials>,
     progress: watch::Receiver<f32>,
     finished: oneshot::Receiver<FinalStatus>,
     tasks: &mut JoinSet<Result<(), ConversationError>>,
@@ -274,7 +291,7 @@ async fn converse(
         ),
     })
     .await?;
-    let launching = Launching::new(container, &hadoop, &format!("{host}:{port}"), tokens)?;
+    let launching = Launching::new(container, &hadoop, &format!("{host}:{port}"), tokens, newest)?;
     tasks.spawn(async move {
         let (ended, ()) = tokio::join!(conversation.run(finished), launching.run(queue));
         ended

@@ -56,6 +56,18 @@ pub enum CheckError {
         /// What to lower.
         remedy: &'static str,
     },
+    /// A second ApplicationMaster would not get its files.
+    #[error(
+        "with Kerberos and yarn.application-attempts above 1, a second ApplicationMaster gets {what} only as long as the tokens of this \
+         submission live: {remedy}; or have yarn.resourcemanager.proxy-user-privileges.enabled set for YARN and in the client's \
+         yarn-site.xml; or set yarn.application-attempts to 1"
+    )]
+    NoRestart {
+        /// What it needs.
+        what: &'static str,
+        /// What else to do.
+        remedy: &'static str,
+    },
     /// No node runs.
     #[error("no NodeManager runs, so nothing can")]
     NoNodes,
@@ -130,6 +142,28 @@ pub fn check_sizes(
     Ok(())
 }
 
+/// Checks that another ApplicationMaster can be started when the tokens of the submission have ended: the runtime is everybody's, so that nodes fetch
+/// it by themselves, and the rest the ApplicationMaster can fetch.
+///
+/// # Errors
+/// [`CheckError::NoRestart`] with the remedies.
+pub fn check_restart(public_runtime: bool, archives: bool) -> Result<(), CheckError> {
+    if !public_runtime {
+        return Err(CheckError::NoRestart {
+            what: "the runtime",
+            remedy: "put the flott command into a folder of HDFS that everybody may read, and its parents enter, and name it by \
+                     yarn.provided.lib.dirs",
+        });
+    }
+    if archives {
+        return Err(CheckError::NoRestart {
+            what: "the archives of yarn.ship-archives",
+            remedy: "ship files by yarn.ship-files instead",
+        });
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -166,6 +200,16 @@ mod tests {
             check_sizes(&profile(1, 1), &profile(1, 1), &resource(9, 9), &[]),
             Err(CheckError::NoNodes)
         );
+    }
+
+    #[test]
+    fn a_restart_needs_what_outlives_the_tokens() {
+        assert_eq!(check_restart(true, false), Ok(()));
+        let runtime = check_restart(false, true).unwrap_err().to_string();
+        assert!(
+            runtime.contains("gets the runtime only as long") && runtime.contains("yarn.provided.lib.dirs")
+        );
+        assert!(check_restart(true, true).unwrap_err().to_string().contains("yarn.ship-archives"));
     }
 
     #[test]

@@ -16,11 +16,12 @@ use hadoop_rpc::configuration::{Configuration as HadoopConfiguration, Configurat
 use hadoop_rpc::proto::yarn::{
     ApplicationId, ApplicationReport, FinalApplicationStatus, YarnApplicationState,
 };
-use hadoop_rpc::{ApplicationClient, RemoteException, RpcError, User};
+use hadoop_rpc::{ApplicationClient, RemoteException, RpcError};
 use tokio::time::Instant;
 
 use crate::application::ApplicationError;
 use crate::ids::application_text;
+use crate::security::{ClientLogin, SecurityError, log_in};
 use crate::staging::{Staging, StagingError};
 use checks::CheckError;
 
@@ -57,6 +58,9 @@ pub enum DeployError {
     /// Its description.
     #[error(transparent)]
     Application(#[from] ApplicationError),
+    /// Its login or its tokens.
+    #[error(transparent)]
+    Security(#[from] SecurityError),
     /// A path.
     #[error(transparent)]
     Path(#[from] FsError),
@@ -96,6 +100,7 @@ pub struct Yarn {
     hadoop: HadoopConfiguration,
     client: ApplicationClient,
     staging: Staging,
+    login: ClientLogin,
 }
 
 /// An application that was submitted.
@@ -105,6 +110,8 @@ pub struct YarnApplication {
     pub id: ApplicationId,
     /// What connections to its JobManager prove.
     pub secret: Secret,
+    /// How long it can use HDFS at most, where it cannot get new tokens.
+    pub token_life: Option<Duration>,
 }
 
 /// How an application ended.
@@ -122,20 +129,23 @@ fn is_over(report: &ApplicationReport) -> bool {
 }
 
 impl Yarn {
-    /// The YARN that `HADOOP_CONF_DIR` names.
+    /// The YARN that `HADOOP_CONF_DIR` names. Blocks while Kerberos is asked who this is.
     ///
     /// # Errors
     /// [`DeployError`] that says what to set.
     pub fn of_environment(configuration: &Configuration) -> Result<Self, DeployError> {
         let hadoop = HadoopConfiguration::from_env()?;
-        let user = User::from_system(&hadoop)?;
+        let login = log_in(configuration, &hadoop)?;
         let folder = match configuration.get_optional(&config::YARN_STAGING_DIR) {
             Some(folder) => folder,
-            None => format!("hdfs:///user/{}", user.name()),
+            None => {
+                let homes = hadoop.get_or("dfs.user.home.dir.prefix", "/user");
+                format!("hdfs://{homes}/{}", login.identity.short_name)
+            }
         };
         let folder: FsPath = folder.parse()?;
-        let client = ApplicationClient::new(&hadoop, user)?;
-        Ok(Self { hadoop, client, staging: Staging::below(&folder) })
+        let client = ApplicationClient::new(&hadoop, login.user.clone())?;
+        Ok(Self { hadoop, client, staging: Staging::below(&folder), login })
     }
 
     /// Calls to the ResourceManager.
@@ -285,6 +295,6 @@ impl Yarn {
         let name = application_text(&id);
         let read = tokio::task::spawn_blocking(move || staging.secret_of(&name)).await;
         let secret = read.map_err(|error| StagingError::Given(error.to_string()))??;
-        Ok(YarnApplication { id, secret })
+        Ok(YarnApplication { id, secret, token_life: None })
     }
 }

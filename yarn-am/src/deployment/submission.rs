@@ -10,11 +10,14 @@ use hadoop_rpc::proto::yarn::{
     LogAggregationContext, NodeState, Priority, QueueInfo, Resource as ContainerSize,
 };
 
-use super::checks::{check_queue, check_sizes};
+use super::checks::{check_queue, check_restart, check_sizes};
 use super::{DeployError, Yarn, YarnApplication};
 use crate::application::{Application, ApplicationProgram, Resource};
 use crate::application_master::{ContainerProfile, RUNTIME, launch_context};
 use crate::ids::application_text;
+use crate::security::{
+    SecurityError, file_systems, is_public, longest_life, obtain, of_file_systems, renewer, runtime_of,
+};
 use crate::staging::{Staging, StagingError};
 
 /// The priority of the request for the ApplicationMaster's container.
@@ -51,6 +54,25 @@ pub struct ProgramToRun {
     pub restore: Option<String>,
 }
 
+/// How an application gets new tokens.
+#[derive(Default)]
+struct Security {
+    /// The keytab, if it is shipped.
+    keytab: Option<Vec<u8>>,
+    /// The principal in the keytab, if there is one.
+    principal: Option<String>,
+    /// Whether an ApplicationMaster fetches what is not public by itself, with the tokens that it gets by the keytab.
+    fetches_itself: bool,
+}
+
+/// What an application is submitted with.
+struct Parts {
+    files: Files,
+    tokens: Credentials,
+    security: Security,
+    staging: Option<String>,
+}
+
 /// What was brought to the cluster's file system.
 struct Files {
     resources: Vec<Resource>,
@@ -65,10 +87,15 @@ impl Yarn {
     pub async fn deploy(&self, request: &DeployRequest) -> Result<YarnApplication, DeployError> {
         let secret = Secret::random()
             .map_err(|source| DeployError::System { what: "no secret can be made", source })?;
+        let provided = self.provided(&request.configuration).await?;
+        let security = self.secured(&request.configuration, provided.as_ref())?;
         // Files do not depend on what YARN says, nor the other way round.
         let admitted = self.admitted(&request.configuration);
-        let (granted, files, ()) = tokio::join!(admitted, self.bring(request), self.sweep());
-        let (id, files) = (granted?, files?);
+        let tokens = self.tokens(&request.configuration);
+        let (granted, files, tokens, ()) =
+            tokio::join!(admitted, self.bring(request, provided), tokens, self.sweep());
+        let (id, files, tokens) = (granted?, files?, tokens?);
+        let life = longest_life(&tokens).filter(|_| security.principal.is_none());
         let name = application_text(&id);
         let staging = if request.shared {
             let (staging, name, secret) = (self.staging.clone(), name.clone(), secret.clone());
@@ -77,13 +104,14 @@ impl Yarn {
         } else {
             request.report.then(|| self.staging.folder_of(&name).to_string())
         };
-        let submitted = self.submit(request, id, &secret, files, staging.clone()).await;
+        let parts = Parts { files, tokens, security, staging: staging.clone() };
+        let submitted = self.submit(request, id, &secret, parts).await;
         if submitted.is_err()
             && let Some(staging) = &staging
         {
             crate::staging::remove(staging).await;
         }
-        submitted.map(|()| YarnApplication { id, secret })
+        submitted.map(|()| YarnApplication { id, secret, token_life: life })
     }
 
     /// A new application's id, if YARN can run one like this.
@@ -130,15 +158,84 @@ impl Yarn {
         names
     }
 
+    /// The runtime that is there already, and whether everybody may read it.
+    async fn provided(&self, configuration: &Configuration) -> Result<Option<Resource>, DeployError> {
+        let Some(folders) = configuration.get_optional(&config::YARN_PROVIDED_DIRS) else { return Ok(None) };
+        let found = blocking({
+            let folders = folders.clone();
+            move || runtime_of(&folders)
+        });
+        let Some(mut runtime) = found.await? else {
+            let key = config::YARN_PROVIDED_DIRS.key;
+            return Err(DeployError::Unusable(format!(
+                "no folder of {key} holds a file {RUNTIME}: {folders}"
+            )));
+        };
+        runtime.public = is_public(&self.hadoop, &self.login.user, &runtime.url.parse()?).await?;
+        Ok(Some(runtime))
+    }
+
+    /// How the application gets new tokens, if it outlives those it begins with.
+    fn secured(
+        &self,
+        configuration: &Configuration,
+        provided: Option<&Resource>,
+    ) -> Result<Security, DeployError> {
+        let Some(path) = &self.login.keytab else { return Ok(Security::default()) };
+        let keytab = if configuration.get(&config::YARN_SHIP_KEYTAB) {
+            let unreadable = |source| SecurityError::Keytab { path: path.clone(), source };
+            Some(std::fs::read(path).map_err(unreadable)?)
+        } else if configuration.get_optional(&config::YARN_LOCALIZED_KEYTAB).is_some() {
+            None
+        } else {
+            let (ship, there) = (config::YARN_SHIP_KEYTAB.key, config::YARN_LOCALIZED_KEYTAB.key);
+            return Err(DeployError::Unusable(format!(
+                "{ship} is false, so {there} must say where the keytab is on the nodes"
+            )));
+        };
+        let attempts = configuration.get_optional(&config::YARN_ATTEMPTS).unwrap_or(1);
+        let by_yarn = self.hadoop.get_bool("yarn.resourcemanager.proxy-user-privileges.enabled", false);
+        let restarts = attempts > 1 && !by_yarn;
+        if restarts {
+            let archives = configuration.get_optional(&config::YARN_SHIP_ARCHIVES);
+            check_restart(provided.is_some_and(|runtime| runtime.public), archives.is_some())?;
+        }
+        Ok(Security {
+            keytab,
+            principal: configuration.get_optional(&config::KERBEROS_PRINCIPAL),
+            fetches_itself: restarts,
+        })
+    }
+
+    /// The tokens that the application begins with.
+    async fn tokens(&self, configuration: &Configuration) -> Result<Credentials, DeployError> {
+        if !self.login.secure {
+            return Ok(Credentials::default());
+        }
+        if self.login.identity.ticket_life.is_none() {
+            // Who has nothing but tokens hands on those.
+            let own = Credentials::from_env().map_err(SecurityError::Credentials)?.unwrap_or_default();
+            return Ok(of_file_systems(&own));
+        }
+        let renewer = renewer(&self.hadoop)?;
+        let user = self.login.user.without_tokens();
+        Ok(obtain(&self.hadoop, &file_systems(configuration)?, &user, &renewer).await?)
+    }
+
     /// Brings the runtime, the program and what is to be shipped to the cluster's file system.
-    async fn bring(&self, request: &DeployRequest) -> Result<Files, DeployError> {
+    async fn bring(&self, request: &DeployRequest, provided: Option<Resource>) -> Result<Files, DeployError> {
         let staging = self.staging.clone();
         let program = request.program.clone();
         let ship = shipped(&request.configuration);
         Ok(blocking(move || {
-            let own = std::env::current_exe()
-                .map_err(|source| StagingError::Local { path: PathBuf::from("flott"), source })?;
-            let (runtime, _) = staging.provide(&own, Some(RUNTIME))?;
+            let runtime = match provided {
+                Some(runtime) => runtime,
+                None => {
+                    let own = std::env::current_exe()
+                        .map_err(|source| StagingError::Local { path: PathBuf::from("flott"), source })?;
+                    staging.provide(&own, Some(RUNTIME))?.0
+                }
+            };
             let mut resources = vec![runtime];
             for (path, archive) in ship {
                 ship_to(&staging, &path, archive, &mut resources)?;
@@ -161,12 +258,16 @@ impl Yarn {
         request: &DeployRequest,
         id: ApplicationId,
         secret: &Secret,
-        files: Files,
-        staging: Option<String>,
+        Parts { files, tokens, security, staging }: Parts,
     ) -> Result<(), DeployError> {
         let configuration = &request.configuration;
+        let mut entries = configuration.entries().clone();
+        // They are those of this machine.
+        for key in [config::KERBEROS_KEYTAB.key, config::KERBEROS_PRINCIPAL.key] {
+            entries.remove(key);
+        }
         let application = Application {
-            configuration: configuration.entries().clone(),
+            configuration: entries,
             hadoop: self.hadoop.entries().into_iter().collect(),
             secret: secret.as_bytes().to_vec(),
             resources: files.resources.clone(),
@@ -174,12 +275,14 @@ impl Yarn {
             linger_millis: request.linger_millis,
             staging,
             report: request.report,
-            keytab: None,
+            keytab: security.keytab,
+            principal: security.principal,
         };
-        let mut credentials = Credentials::default();
+        let mut credentials = tokens;
         application.put_into(&mut credentials)?;
-        let mut launch =
-            launch_context(&files.resources, credentials.write(), "application-master", "jobmanager");
+        let localized = |resource: &&Resource| resource.public || !security.fetches_itself;
+        let resources: Vec<Resource> = files.resources.iter().filter(localized).cloned().collect();
+        let mut launch = launch_context(&resources, credentials.write(), "application-master", "jobmanager");
         launch.application_acls = acls(configuration);
         let master = ContainerProfile::of_application_master(configuration);
         let tags = configuration.get_optional(&config::YARN_TAGS).unwrap_or_default();
