@@ -5,7 +5,8 @@ use std::error::Error;
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");
     println!("cargo:rustc-env=FLOTT_TARGET={}", std::env::var("TARGET")?);
-    let descriptors = protox::compile(["proto/control.proto", "proto/launch.proto"], ["proto"])?;
+    let descriptors =
+        protox::compile(["proto/control.proto", "proto/ha.proto", "proto/launch.proto"], ["proto"])?;
     tonic_prost_build::configure().btree_map(".").compile_fds(descriptors)?;
     Ok(())
 }

@@ -7,7 +7,7 @@
 //! subtask  := vertex:u32 index:u32 ended:u8 handles* operators*
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use flott_core::codec::{read_length, take_array, write_varint};
@@ -203,6 +203,11 @@ impl CheckpointStore {
         Self { directory }
     }
 
+    /// The folder with all of them.
+    pub fn directory(&self) -> &FsPath {
+        &self.directory
+    }
+
     /// The folder of a checkpoint.
     pub fn folder(&self, id: CheckpointId) -> FsPath {
         self.directory.join(&format!("chk-{id}"))
@@ -226,6 +231,24 @@ impl CheckpointStore {
     pub fn delete(&self, id: CheckpointId) -> Result<(), FsError> {
         let folder = self.folder(id);
         flott_fs::for_path(&folder)?.delete_dir(&folder)
+    }
+
+    /// Deletes what is left of checkpoints that were given up: all but `kept`, up to the id `last`. Blocks.
+    ///
+    /// # Errors
+    /// [`FsError`] that names the folder.
+    pub fn delete_others(&self, kept: &BTreeSet<CheckpointId>, last: CheckpointId) -> Result<(), FsError> {
+        let fs = flott_fs::for_path(&self.directory)?;
+        if !fs.exists(&self.directory)? {
+            return Ok(());
+        }
+        for entry in fs.list(&self.directory)? {
+            let id = entry.path.name().strip_prefix("chk-").and_then(|id| id.parse().ok()).map(CheckpointId);
+            if id.is_some_and(|id| id <= last && !kept.contains(&id)) {
+                fs.delete_dir(&entry.path)?;
+            }
+        }
+        Ok(())
     }
 
     /// Deletes the job's directory with all checkpoints, also what is left of those that were given up. Blocks.

@@ -7,6 +7,7 @@
 pub mod checkpoint;
 pub mod client;
 pub mod gateway;
+pub mod high_availability;
 pub mod job_manager;
 pub mod job_master;
 pub mod launch;

@@ -73,8 +73,10 @@ impl LocalCluster {
             configuration: configuration.clone(),
             gateway: Box::new(gateway),
             events: Arc::clone(&events),
-            io: self.runtime.handle().clone(),
+            environment: Arc::new(self.runtime.handle().clone()),
             restore,
+            record: None,
+            adoption: None,
             report: watch::Sender::default(),
         })?;
         self.running.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&events));

@@ -10,6 +10,7 @@ use std::str::FromStr;
 use std::time::SystemTime;
 
 use flott_core::ids::JobId;
+use flott_fs::{FsError, FsPath};
 use sha2::{Digest, Sha256};
 
 /// How many programs that no job needs are kept.
@@ -178,6 +179,92 @@ impl ProgramStore {
 
     fn io_error(&self, source: io::Error) -> StoreError {
         StoreError::Io { folder: self.folder.clone(), source }
+    }
+}
+
+/// The programs that several JobManagers share, in a directory of any file system.
+#[derive(Debug)]
+pub struct SharedPrograms {
+    directory: FsPath,
+}
+
+impl SharedPrograms {
+    /// In a directory, which is made.
+    ///
+    /// # Errors
+    /// [`FsError`] that names it.
+    pub fn new(directory: FsPath) -> Result<Self, FsError> {
+        flott_fs::for_path(&directory)?.create_dirs(&directory)?;
+        Ok(Self { directory })
+    }
+
+    fn path(&self, hash: &ContentHash) -> FsPath {
+        self.directory.join(&hash.0)
+    }
+
+    /// Takes a program from this machine, if it is not here already. Blocks.
+    ///
+    /// # Errors
+    /// [`FsError`] that names the file.
+    pub fn put(&self, hash: &ContentHash, file: &Path) -> Result<(), FsError> {
+        let path = self.path(hash);
+        let fs = flott_fs::for_path(&path)?;
+        if fs.exists(&path)? {
+            return Ok(());
+        }
+        let draft = self.directory.join(&format!(".{hash}.{}.inprogress", JobId::random()));
+        let write = || {
+            let local = FsPath::local(file);
+            let mut from = File::open(file).map_err(|error| FsError::io("read", &local, error))?;
+            let mut to = fs.create(&draft)?;
+            io::copy(&mut from, &mut to).map_err(|error| FsError::io("write", &draft, error))?;
+            to.close()?;
+            fs.rename(&draft, &path)
+        };
+        write().inspect_err(|_| drop(fs.delete(&draft)))
+    }
+
+    /// Brings a program to this machine; none: it is not here. Blocks.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn fetch(&self, hash: &ContentHash, store: &ProgramStore) -> Result<Option<PathBuf>, StoreError> {
+        let path = self.path(hash);
+        let failed = |error: FsError| store.io_error(io::Error::other(error.to_string()));
+        let fs = flott_fs::for_path(&path).map_err(failed)?;
+        if !fs.exists(&path).map_err(failed)? {
+            return Ok(None);
+        }
+        let mut from = fs.open(&path).map_err(failed)?;
+        let mut writer = store.write(hash.clone())?;
+        let mut piece = vec![0; PIECE_BYTES];
+        loop {
+            match from.read(&mut piece).map_err(|error| store.io_error(error))? {
+                0 => return writer.finish().map(Some),
+                count => writer.piece(&piece[..count])?,
+            }
+        }
+    }
+
+    /// Removes the oldest programs that no job needs, if there are many, and what is left of programs that never came whole. Blocks.
+    pub fn retain(&self, needed: &HashSet<ContentHash>) {
+        let listed = flott_fs::for_path(&self.directory).and_then(|fs| Ok((fs.list(&self.directory)?, fs)));
+        let Ok((entries, fs)) = listed else { return };
+        let mut unneeded = Vec::new();
+        for entry in entries {
+            match entry.path.name().parse::<ContentHash>() {
+                Ok(hash) if needed.contains(&hash) => {}
+                Ok(_) => unneeded.push((entry.modified, entry.path)),
+                Err(_) => drop(fs.delete(&entry.path)),
+            }
+        }
+        unneeded.sort_by_key(|(modified, _)| *modified);
+        let surplus = unneeded.len().saturating_sub(KEPT);
+        for (_, path) in unneeded.into_iter().take(surplus) {
+            if let Err(error) = fs.delete(&path) {
+                tracing::warn!(%path, %error, "an old program cannot be removed");
+            }
+        }
     }
 }
 

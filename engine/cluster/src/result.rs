@@ -86,6 +86,12 @@ pub enum JobError {
         /// Its name.
         name: String,
     },
+    /// It goes on under another JobManager, which alone knows what comes of it.
+    #[error("job '{name}' goes on under another JobManager")]
+    Suspended {
+        /// Its name.
+        name: String,
+    },
     /// It could not be started.
     #[error("job '{name}' cannot start: {reason}")]
     NotStarted {
@@ -101,6 +107,7 @@ impl JobError {
     pub fn status(&self) -> JobStatus {
         match self {
             Self::Canceled { .. } => JobStatus::Canceled,
+            Self::Suspended { .. } => JobStatus::Suspended,
             Self::Failed { .. } | Self::NotStarted { .. } => JobStatus::Failed,
         }
     }

@@ -11,7 +11,7 @@ use flott_plan::JobGraph;
 use flott_runtime::net::DataPlane;
 use flott_runtime::net::handshake::Secret;
 use flott_runtime::program::Program;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 
 use crate::launch::LaunchSocket;
@@ -20,7 +20,7 @@ use crate::memory_guard::{self, MemoryShare};
 use crate::outbox::Outbox;
 use crate::rpc::connect::connect;
 use crate::rpc::control::{self, WorkerMessage, WorkerOrder, worker_message, worker_order};
-use crate::rpc::launch::{self, ToProgram, to_program};
+use crate::rpc::launch::{self, Leader, ToProgram, to_program};
 use crate::rpc::{WireError, WireId, read_deploy, read_message, required};
 use crate::worker::{Worker, WorkerSetup};
 
@@ -29,6 +29,9 @@ const METRICS_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Messages to the JobManager that may wait in the connection.
 const QUEUED_MESSAGES: usize = 64;
+
+/// The first and the longest pause between two attempts to reach the JobManager.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
 /// Why a worker cannot serve.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +52,8 @@ enum WorkerError {
     Connect(#[from] crate::rpc::connect::ConnectError),
     #[error("the JobManager ended the connection: {0}")]
     Session(#[from] tonic::Status),
+    #[error("the JobManager ended the connection")]
+    Closed,
 }
 
 /// Serves the job, and ends the process with it.
@@ -96,11 +101,15 @@ fn run(
         .enable_all()
         .build()?;
     let plane = Arc::new(DataPlane::new(job, own, secret.clone(), io.handle().clone()));
+    let first = Leader { address: start.job_manager.clone(), session: start.leader_session.clone() };
+    let (leaders, leader) = watch::channel(first);
     if let Some(socket) = socket {
         let plane = Arc::clone(&plane);
-        std::thread::Builder::new().name("flott-agent".to_owned()).spawn(move || listen(socket, &plane))?;
+        std::thread::Builder::new()
+            .name("flott-agent".to_owned())
+            .spawn(move || listen(socket, &plane, &leaders))?;
     }
-    let outbox = Arc::new(Outbox::default());
+    let outbox = Arc::new(if start.outlives_leader { Outbox::with_book() } else { Outbox::default() });
     let graph = Arc::new(graph);
     guard_memory(start, &graph, &outbox, &io);
     let worker = Worker::new(WorkerSetup {
@@ -114,7 +123,7 @@ fn run(
         listener: Arc::clone(&outbox) as Arc<_>,
         plane: Some(plane),
     })?;
-    io.block_on(session(start, spec, &secret, worker, outbox))
+    io.block_on(serve_leaders(Served { start, spec, secret: &secret, outbox }, worker, leader))
 }
 
 /// Ends the process when it outgrows its share of the TaskManager's memory.
@@ -135,13 +144,20 @@ fn guard_memory(
 }
 
 /// Takes data connections from the TaskManager. When that is gone, so is this process: at once, since its slots may be given away.
-fn listen(mut socket: LaunchSocket, plane: &Arc<DataPlane>) {
+fn listen(mut socket: LaunchSocket, plane: &Arc<DataPlane>, leaders: &watch::Sender<Leader>) {
     loop {
         match socket.receive::<ToProgram>() {
             Ok((ToProgram { kind: Some(to_program::Kind::DataSocket(sent)) }, Some(descriptor))) => {
                 if let Ok(peer) = WorkerId::read(&sent.peer) {
                     plane.accepted(peer, as_tcp(descriptor));
                 }
+            }
+            Ok((ToProgram { kind: Some(to_program::Kind::Leader(leader)) }, _)) => {
+                leaders.send_if_modified(|known| {
+                    let new = *known != leader;
+                    *known = leader;
+                    new
+                });
             }
             Ok(_) => tracing::warn!("the TaskManager sent something that a worker does not know"),
             Err(_) => exit(1),
@@ -153,23 +169,72 @@ fn as_tcp(descriptor: OwnedFd) -> std::net::TcpStream {
     std::net::TcpStream::from(descriptor)
 }
 
-async fn session(
-    start: &launch::Worker,
-    spec: &control::JobSpec,
-    secret: &Secret,
-    mut worker: Worker,
+/// What every conversation with a JobManager needs.
+struct Served<'a> {
+    start: &'a launch::Worker,
+    spec: &'a control::JobSpec,
+    secret: &'a Secret,
     outbox: Arc<Outbox>,
+}
+
+impl WorkerError {
+    /// Whether the worker itself cannot go on, whoever leads.
+    fn is_own(&self) -> bool {
+        !matches!(self, Self::Connect(_) | Self::Session(_) | Self::Closed)
+    }
+}
+
+/// Serves one leader after the other, if the tasks outlive them; else one. Until when they go on without, the TaskManager decides,
+/// which also tells who leads.
+async fn serve_leaders(
+    served: Served<'_>,
+    mut worker: Worker,
+    mut leaders: watch::Receiver<Leader>,
 ) -> Result<(), WorkerError> {
-    let mut client = connect(&start.job_manager, secret).await?;
+    let mut pause = PAUSE.0;
+    loop {
+        let leader = leaders.borrow_and_update().clone();
+        let mut registered = false;
+        let ended = tokio::select! {
+            ended = session(&served, &leader, &mut worker, &mut registered) => ended,
+            // What an earlier leader still has to say does not count.
+            Ok(()) = leaders.changed() => continue,
+        };
+        let Err(error) = ended;
+        if !served.start.outlives_leader {
+            return if matches!(error, WorkerError::Closed) { Ok(()) } else { Err(error) };
+        }
+        if error.is_own() {
+            return Err(error);
+        }
+        tracing::warn!(job_manager = leader.address, %error, "the JobManager is lost; the tasks go on");
+        pause = if registered { PAUSE.0 } else { (pause * 2).min(PAUSE.1) };
+        tokio::select! {
+            _ = leaders.changed() => leaders.mark_changed(),
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+}
+
+async fn session(
+    served: &Served<'_>,
+    leader: &Leader,
+    worker: &mut Worker,
+    registered: &mut bool,
+) -> Result<std::convert::Infallible, WorkerError> {
+    let Served { start, spec, secret, outbox } = served;
+    let mut client = connect(&leader.address, secret).await?;
     let (messages, queued) = mpsc::channel(QUEUED_MESSAGES);
     let register = worker_message::Kind::Register(control::RegisterWorker {
         worker: start.worker.clone(),
         job: spec.job.clone(),
-        leader_session: start.leader_session.clone(),
+        leader_session: leader.session.clone(),
+        executions: outbox.report(),
     });
     // There is room: the channel is new.
     let _ = messages.try_send(WorkerMessage { kind: Some(register) });
     let mut orders = client.worker_session(ReceiverStream::new(queued)).await?.into_inner();
+    *registered = true;
     let talking = async {
         let mut interval = tokio::time::interval(METRICS_INTERVAL);
         interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -186,20 +251,21 @@ async fn session(
     };
     let listening = async {
         while let Some(order) = orders.message().await? {
-            obey(&mut worker, order)?;
+            obey(worker, outbox, order)?;
         }
-        Ok::<_, WorkerError>(())
+        Err(WorkerError::Closed)
     };
     tokio::select! {
         outcome = listening => outcome,
-        () = talking => Ok(()),
+        () = talking => Err(WorkerError::Closed),
     }
 }
 
-fn obey(worker: &mut Worker, order: WorkerOrder) -> Result<(), WorkerError> {
+fn obey(worker: &mut Worker, outbox: &Outbox, order: WorkerOrder) -> Result<(), WorkerError> {
     match required(order.kind, "an order")? {
         worker_order::Kind::Deploy(deploy) => {
             for deployment in read_deploy(deploy)? {
+                outbox.deployed(&deployment);
                 worker.deploy(deployment)?;
             }
         }

@@ -248,6 +248,7 @@ async fn start_job_manager(
         programs: container.programs(),
         stop: Some(stop),
         tokens: Some(tokens),
+        attempt: 0,
     };
     let (told, listening) = oneshot::channel();
     let tell = |listening| {

@@ -184,6 +184,7 @@ impl Driver {
         interrupted: impl Future<Output = ()>,
     ) -> Result<Driven, DriveError> {
         tokio::pin!(interrupted);
+        let mut cluster = self.cluster.clone();
         let (path, known) = (self.program.path.clone(), self.program.hash.clone());
         let mut hashing = Some(tokio::task::spawn_blocking(move || match known {
             Some(hash) => Ok(hash),
@@ -209,17 +210,17 @@ impl Driver {
                     hash = Some(self.hashed(hashing).await?);
                 }
                 let hash = hash.as_ref().map(ToString::to_string).unwrap_or_default();
-                let job = self.submit(executed, hash).await?;
+                let job = self.submit(&mut cluster, executed, hash).await?;
                 listener.submitted(job, self.detached);
                 if self.detached {
                     return Ok(None);
                 }
                 tokio::select! {
-                    outcome = self.watch(job, listener) => return outcome.map(Some),
+                    outcome = self.watch(&mut cluster, job, listener) => return outcome.map(Some),
                     () = &mut interrupted => {}
                 }
                 listener.interrupted(job);
-                self.cancel(job, listener).await.map(|()| None)
+                self.cancel(&mut cluster, job, listener).await.map(|()| None)
             };
             match outcome.await {
                 Err(error) => {
@@ -258,19 +259,20 @@ impl Driver {
         hash.map_err(|source| self.io_error(source))
     }
 
-    async fn submit(&self, executed: Executed, hash: String) -> Result<JobId, DriveError> {
-        let mut client = self.cluster.rpc();
-        let request = ProgramRequest { content_hash: hash.clone() };
-        if !self.cluster.answer(client.has_program(request)).await?.present {
-            self.upload(hash.clone()).await?;
-        }
+    async fn submit(
+        &self,
+        cluster: &mut Cluster,
+        executed: Executed,
+        hash: String,
+    ) -> Result<JobId, DriveError> {
         let first = executed.execution == 0;
         let folder = std::env::current_dir().map_err(|source| self.io_error(source))?;
         let spec = JobSpec {
-            job: Vec::new(),
+            // Submitting it again, to the next leader, does no harm.
+            job: JobId::random().write(),
             graph: executed.graph,
             configuration: executed.configuration,
-            content_hash: hash,
+            content_hash: hash.clone(),
             arguments: self.program.arguments.clone(),
             execution: executed.execution,
             recorded: executed.recorded,
@@ -284,12 +286,35 @@ impl Driver {
             engine_version: VERSION.to_owned(),
             control_protocol: Some(CONTROL_PROTOCOL.into()),
         };
-        let reference = self.cluster.answer(client.submit(submission)).await?;
+        loop {
+            match self.try_submit(cluster, submission.clone(), &hash).await {
+                Err(DriveError::Cluster(error)) if error.is_lost() => {
+                    if !cluster.follow().await? {
+                        return Err(error.into());
+                    }
+                }
+                submitted => return submitted,
+            }
+        }
+    }
+
+    async fn try_submit(
+        &self,
+        cluster: &Cluster,
+        submission: Submission,
+        hash: &str,
+    ) -> Result<JobId, DriveError> {
+        let mut client = cluster.rpc();
+        let request = ProgramRequest { content_hash: hash.to_owned() };
+        if !cluster.answer(client.has_program(request)).await?.present {
+            self.upload(cluster, hash.to_owned()).await?;
+        }
+        let reference = cluster.answer(client.submit(submission)).await?;
         Ok(JobId::read(&reference.job)?)
     }
 
-    async fn upload(&self, hash: String) -> Result<(), DriveError> {
-        let mut client = self.cluster.rpc();
+    async fn upload(&self, cluster: &Cluster, hash: String) -> Result<(), DriveError> {
+        let mut client = cluster.rpc();
         let (chunks, queued) = mpsc::channel(QUEUED_CHUNKS);
         let file = tokio::fs::File::open(&self.program.path).await;
         let mut file = file.map_err(|source| self.io_error(source))?;
@@ -307,25 +332,47 @@ impl Driver {
         };
         let sending = client.upload_program(ReceiverStream::new(queued));
         let (read, sent) = tokio::join!(reading, sending);
-        sent.map_err(|status| ClusterError::Refused {
-            address: self.cluster.address().to_owned(),
-            reason: status.message().to_owned(),
-        })?;
+        sent.map_err(|status| cluster.refused(&status))?;
         read.map_err(|source| self.io_error(source))
     }
 
     async fn watch(
         &self,
+        cluster: &mut Cluster,
         job: JobId,
         listener: &mut dyn DriverListener,
     ) -> Result<(JobId, String, JobOutcome), DriveError> {
-        let mut client = self.cluster.rpc();
+        loop {
+            match self.try_watch(cluster, job, listener).await {
+                Err(error) => {
+                    let is_lost = match &error {
+                        DriveError::Lost { .. } => true,
+                        DriveError::Cluster(error) => error.is_lost(),
+                        _ => false,
+                    };
+                    // Under the next leader the job goes on.
+                    if !is_lost || !cluster.follow().await? {
+                        return Err(error);
+                    }
+                }
+                watched => return watched,
+            }
+        }
+    }
+
+    async fn try_watch(
+        &self,
+        cluster: &Cluster,
+        job: JobId,
+        listener: &mut dyn DriverListener,
+    ) -> Result<(JobId, String, JobOutcome), DriveError> {
+        let mut client = cluster.rpc();
         let lost = |reason: &str| DriveError::Lost {
-            address: self.cluster.address().to_owned(),
+            address: cluster.address().to_owned(),
             job,
             reason: reason.to_owned(),
         };
-        let mut updates = self.cluster.answer(client.watch_job(JobReference { job: job.write() })).await?;
+        let mut updates = cluster.answer(client.watch_job(JobReference { job: job.write() })).await?;
         let mut name = String::new();
         loop {
             let update = updates.message().await.map_err(|status| lost(status.message()))?;
@@ -340,9 +387,25 @@ impl Driver {
         }
     }
 
-    async fn cancel(&self, job: JobId, listener: &mut dyn DriverListener) -> Result<(), DriveError> {
-        let mut client = self.cluster.rpc();
-        self.cluster.answer(client.cancel_job(JobReference { job: job.write() })).await?;
-        self.watch(job, listener).await.map(drop)
+    async fn cancel(
+        &self,
+        cluster: &mut Cluster,
+        job: JobId,
+        listener: &mut dyn DriverListener,
+    ) -> Result<(), DriveError> {
+        loop {
+            let mut client = cluster.rpc();
+            match cluster.answer(client.cancel_job(JobReference { job: job.write() })).await {
+                Err(error) if error.is_lost() => {
+                    if !cluster.follow().await? {
+                        return Err(error.into());
+                    }
+                }
+                canceled => {
+                    canceled?;
+                    return self.watch(cluster, job, listener).await.map(drop);
+                }
+            }
+        }
     }
 }

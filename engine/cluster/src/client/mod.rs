@@ -8,17 +8,23 @@ pub mod report;
 pub use driver::{DriveError, Driven, Driver, DriverListener, Program, start_program};
 
 use std::future::Future;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use flott_core::config::{self, Configuration};
 use flott_runtime::net::handshake::Secret;
 use tonic::transport::Channel;
-use tonic::{Response, Status};
+use tonic::{Code, Response, Status};
 
+use crate::high_availability::{self, HighAvailabilityError, LeaderRetrieval};
 use crate::rpc::connect::{ConnectError, connect};
 use crate::rpc::control::job_manager_client::JobManagerClient;
 
 /// How long a JobManager may take to answer.
 const DEADLINE: Duration = Duration::from_secs(30);
+
+/// The pause between two attempts to reach the leader.
+const PAUSE: Duration = Duration::from_millis(300);
 
 /// Why a JobManager did not do what it was asked for.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +38,20 @@ pub enum ClusterError {
         /// Where it is.
         address: String,
     },
+    /// It is gone, or leads no longer.
+    #[error("the JobManager at {address} is lost: {reason}")]
+    Lost {
+        /// Where it was.
+        address: String,
+        /// What is known of it.
+        reason: String,
+    },
+    /// It cannot be looked for.
+    #[error(transparent)]
+    HighAvailability(#[from] HighAvailabilityError),
+    /// There is none.
+    #[error("no JobManager of the cluster leads; are they running?")]
+    NoLeader,
     /// It said no.
     #[error("the JobManager at {address} refuses: {reason}")]
     Refused {
@@ -42,11 +62,53 @@ pub enum ClusterError {
     },
 }
 
-/// A connection to a JobManager.
-#[derive(Debug, Clone)]
+impl ClusterError {
+    /// Whether another leader may answer.
+    pub fn is_lost(&self) -> bool {
+        matches!(self, Self::Connect(_) | Self::Silent { .. } | Self::Lost { .. } | Self::NoLeader)
+    }
+}
+
+/// A connection to a JobManager, and the way to the next one.
+#[derive(Clone)]
 pub struct Cluster {
     address: String,
     client: JobManagerClient<Channel>,
+    leaders: Option<Leaders>,
+}
+
+/// The way to the next leader.
+#[derive(Clone)]
+struct Leaders {
+    retrieval: Arc<dyn LeaderRetrieval>,
+    secret: Secret,
+    /// How long the next leader may take.
+    patience: Duration,
+}
+
+impl Leaders {
+    /// Connects to who leads, as soon as somebody does.
+    async fn connect(&self, patience: Duration) -> Result<(String, JobManagerClient<Channel>), ClusterError> {
+        let deadline = Instant::now() + patience;
+        let mut leader = self.retrieval.leader();
+        loop {
+            let known = leader.borrow_and_update().clone();
+            let error = match known {
+                None => ClusterError::NoLeader,
+                Some(known) => match connect(&known.address, &self.secret).await {
+                    Ok(client) => return Ok((known.address, client)),
+                    Err(error) => error.into(),
+                },
+            };
+            if Instant::now() >= deadline {
+                return Err(error);
+            }
+            tokio::select! {
+                _ = leader.changed() => {}
+                () = tokio::time::sleep(PAUSE) => {}
+            }
+        }
+    }
 }
 
 impl Cluster {
@@ -55,7 +117,34 @@ impl Cluster {
     /// # Errors
     /// [`ClusterError::Connect`] that names the address.
     pub async fn connect(address: &str, secret: &Secret) -> Result<Self, ClusterError> {
-        Ok(Self { address: address.to_owned(), client: connect(address, secret).await? })
+        let client = connect(address, secret).await?;
+        Ok(Self { address: address.to_owned(), client, leaders: None })
+    }
+
+    /// Connects to the leading JobManager of the cluster that the configuration names.
+    ///
+    /// # Errors
+    /// [`ClusterError`] that says what was looked for where.
+    pub async fn of_leader(configuration: &Configuration, secret: &Secret) -> Result<Self, ClusterError> {
+        let retrieval = high_availability::for_follower(configuration).await?;
+        let patience = configuration.get(&config::ABSENCE_TIMEOUT);
+        let leaders = Leaders { retrieval, secret: secret.clone(), patience };
+        let is_available = high_availability::is_highly_available(configuration);
+        let first = if is_available { DEADLINE } else { Duration::ZERO };
+        let (address, client) = leaders.connect(first).await?;
+        Ok(Self { address, client, leaders: Some(leaders).filter(|_| is_available) })
+    }
+
+    /// The JobManager is lost: turns to the next one, as soon as there is one. False: there will be none.
+    ///
+    /// # Errors
+    /// [`ClusterError`] if none came for so long that tasks do not go on without (`jobmanager.absence-timeout`).
+    pub async fn follow(&mut self) -> Result<bool, ClusterError> {
+        let Some(leaders) = &self.leaders else { return Ok(false) };
+        // It may be about to step down, or to serve.
+        tokio::time::sleep(PAUSE).await;
+        (self.address, self.client) = leaders.connect(leaders.patience).await?;
+        Ok(true)
     }
 
     /// Where the JobManager is.
@@ -76,13 +165,19 @@ impl Cluster {
         &self,
         call: impl Future<Output = Result<Response<T>, Status>>,
     ) -> Result<T, ClusterError> {
-        let address = || self.address.clone();
         match tokio::time::timeout(DEADLINE, call).await {
-            Err(_) => Err(ClusterError::Silent { address: address() }),
-            Ok(Err(status)) => {
-                Err(ClusterError::Refused { address: address(), reason: status.message().to_owned() })
-            }
+            Err(_) => Err(ClusterError::Silent { address: self.address.clone() }),
+            Ok(Err(status)) => Err(self.refused(&status)),
             Ok(Ok(response)) => Ok(response.into_inner()),
+        }
+    }
+
+    /// What the JobManager said instead of an answer.
+    pub(crate) fn refused(&self, status: &Status) -> ClusterError {
+        let (address, reason) = (self.address.clone(), status.message().to_owned());
+        match status.code() {
+            Code::Unavailable | Code::Cancelled | Code::Unknown => ClusterError::Lost { address, reason },
+            _ => ClusterError::Refused { address, reason },
         }
     }
 }

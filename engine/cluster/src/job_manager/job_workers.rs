@@ -1,8 +1,8 @@
 //! The workers of one job: gets them slots, has them started, tells them what the JobMaster decides.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use flott_core::ids::{Attempt, ExecutionId, JobId, SubtaskId, TaskManagerId, WorkerId};
 use flott_plan::JobGraph;
@@ -14,8 +14,8 @@ use tonic::Status;
 
 use super::task_managers::{Grant, TaskManagers};
 use crate::gateway::{Deployment, TaskGateway};
-use crate::job_master::{EventQueue, JobEvent};
-use crate::rpc::control::{JobSpec, Release, SetLevels, StartWorker, WorkerOrder, worker_order};
+use crate::job_master::{EventQueue, ExecutionReport, JobEvent};
+use crate::rpc::control::{HeldWorker, JobSpec, Release, SetLevels, StartWorker, WorkerOrder, worker_order};
 use crate::rpc::{WireId, write_deploy, write_message};
 
 /// Orders to a worker, on their way.
@@ -30,6 +30,8 @@ pub(super) struct JobWorkers {
     task_managers: Arc<TaskManagers>,
     slot_timeout: Duration,
     state: Mutex<State>,
+    /// Another worker of an earlier leader has been heard of.
+    adopted: Condvar,
 }
 
 #[derive(Default)]
@@ -45,6 +47,10 @@ struct State {
     requested: bool,
     /// What workers are started with; none: the job is over.
     spec: Option<JobSpec>,
+    /// Workers of an earlier leader may still come, and this is what they have said; none: they may not.
+    adopting: Option<Vec<(WorkerId, Vec<ExecutionReport>)>>,
+    /// The number of the next worker.
+    sequence: u64,
 }
 
 struct Member {
@@ -52,12 +58,26 @@ struct Member {
     address: String,
     /// Set when it has registered.
     orders: Option<Orders>,
+    /// Of two workers that hold the same slot the one with the higher number does.
+    sequence: u64,
 }
 
 impl State {
     fn worker_of(&self, execution: ExecutionId) -> Option<WorkerId> {
         let (attempt, worker) = self.placed.get(&execution.subtask)?;
         (*attempt == execution.attempt).then_some(*worker)
+    }
+
+    /// Forgets a worker and what it held.
+    fn forget(&mut self, worker: WorkerId) {
+        self.workers.remove(&worker);
+        self.slots.retain(|_, other| *other != worker);
+    }
+
+    /// An attempt that another one has taken the place of is of no use any more.
+    fn end(&self, worker: WorkerId, execution: ExecutionId) {
+        self.give(worker, worker_order::Kind::Send(write_message(execution, TaskMessage::Cancel)));
+        self.give(worker, worker_order::Kind::Release(Release { executions: vec![execution.into()] }));
     }
 
     fn give(&self, worker: WorkerId, kind: worker_order::Kind) -> bool {
@@ -78,7 +98,112 @@ impl JobWorkers {
     ) -> Self {
         let assignment = SlotAssignment::of(&graph);
         let state = Mutex::new(State { spec: Some(spec), ..State::default() });
-        Self { job, graph, assignment, events, task_managers, slot_timeout, state }
+        let adopted = Condvar::new();
+        Self { job, graph, assignment, events, task_managers, slot_timeout, state, adopted }
+    }
+
+    /// The same for a job that an earlier leader has left: its workers are taken over until [`end_adoption`](Self::end_adoption).
+    pub(super) fn adopting(self) -> Self {
+        self.state().adopting = Some(Vec::new());
+        self
+    }
+
+    /// Workers that are started from now on have higher numbers than those of earlier leaders.
+    pub(super) fn begin_term(&self, first: Attempt) {
+        self.state().sequence = u64::from(first.0) << 32;
+    }
+
+    /// A worker of an earlier leader, as its TaskManager tells. False: it has no place here and is to be stopped.
+    pub(super) fn adopt(
+        &self,
+        worker: WorkerId,
+        held: &HeldWorker,
+        task_manager: TaskManagerId,
+        address: &str,
+    ) -> bool {
+        let replaced: Vec<WorkerId> = {
+            let mut state = self.state();
+            if state.adopting.is_none() || state.spec.is_none() {
+                return false;
+            }
+            let slots: Vec<SlotNumber> = held.slot_numbers.iter().copied().map(SlotNumber).collect();
+            let holders: BTreeSet<WorkerId> = slots
+                .iter()
+                .filter_map(|slot| state.slots.get(slot))
+                .copied()
+                .filter(|other| *other != worker)
+                .collect();
+            let newer = holders
+                .iter()
+                .filter_map(|other| state.workers.get(other))
+                .any(|m| m.sequence > held.sequence);
+            if newer {
+                return false;
+            }
+            for other in &holders {
+                state.forget(*other);
+            }
+            for slot in slots {
+                state.slots.insert(slot, worker);
+            }
+            let address = address.to_owned();
+            let member = Member { task_manager, address, orders: None, sequence: held.sequence };
+            state.workers.insert(worker, member);
+            holders.into_iter().collect()
+        };
+        replaced.into_iter().for_each(|other| self.task_managers.stop(other));
+        true
+    }
+
+    /// Waits until all slots of the job are held by workers that have told what they run, or for so long; who has not come by then
+    /// comes too late. What the workers have told.
+    pub(super) fn end_adoption(&self, longest: Duration) -> Vec<ExecutionReport> {
+        let deadline = Instant::now() + longest;
+        let needed = self.graph.slots_needed().max(1) as usize;
+        let mut state = self.state();
+        loop {
+            let complete =
+                state.slots.len() >= needed && state.workers.values().all(|member| member.orders.is_some());
+            let left = deadline.saturating_duration_since(Instant::now());
+            if complete || left.is_zero() || state.spec.is_none() {
+                break;
+            }
+            state = self.adopted.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        let late: Vec<WorkerId> =
+            state.workers.iter().filter(|(_, member)| member.orders.is_none()).map(|(id, _)| *id).collect();
+        late.iter().for_each(|worker| state.forget(*worker));
+        let told = state.adopting.take().unwrap_or_default();
+        let mut reports: BTreeMap<SubtaskId, (WorkerId, ExecutionReport)> = BTreeMap::new();
+        for (worker, executions) in told {
+            if !state.workers.contains_key(&worker) {
+                continue;
+            }
+            for report in executions {
+                let subtask = report.execution.subtask;
+                let known = reports.get(&subtask).map(|(_, known)| known.execution.attempt);
+                if known.is_some_and(|attempt| attempt >= report.execution.attempt) {
+                    state.end(worker, report.execution);
+                } else if let Some((other, earlier)) = reports.insert(subtask, (worker, report)) {
+                    state.end(other, earlier.execution);
+                }
+            }
+        }
+        for (subtask, (worker, report)) in &reports {
+            state.placed.insert(*subtask, (report.execution.attempt, *worker));
+        }
+        drop(state);
+        late.into_iter().for_each(|worker| self.task_managers.stop(worker));
+        reports.into_values().map(|(_, report)| report).collect()
+    }
+
+    /// Another leader goes on with the job: its workers are left alone.
+    pub(super) fn abandon(&self) {
+        let mut state = self.state();
+        state.spec = None;
+        state.waiting.clear();
+        state.workers.clear();
+        self.adopted.notify_all();
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -110,7 +235,7 @@ impl JobWorkers {
     fn advance(self: &Arc<Self>) {
         let missing = {
             let mut state = self.state();
-            if state.spec.is_none() || state.waiting.is_empty() {
+            if state.spec.is_none() || state.adopting.is_some() || state.waiting.is_empty() {
                 return;
             }
             let needed = self.graph.slots_needed().max(1);
@@ -162,6 +287,7 @@ impl JobWorkers {
 
     /// The job has got slots: their workers are started.
     pub(super) fn granted(self: &Arc<Self>, grants: Vec<Grant>) {
+        let mut orders = Vec::with_capacity(grants.len());
         let spec = {
             let mut state = self.state();
             state.requested = false;
@@ -172,17 +298,20 @@ impl JobWorkers {
             missing.reverse();
             for grant in &grants {
                 let Grant { worker, task_manager, address, slots, .. } = grant;
-                for _ in 0..*slots {
-                    if let Some(slot) = missing.pop() {
-                        state.slots.insert(slot, *worker);
-                    }
+                let numbers = missing.split_off(missing.len().saturating_sub(*slots as usize));
+                for slot in &numbers {
+                    state.slots.insert(*slot, *worker);
                 }
-                let member = Member { task_manager: *task_manager, address: address.clone(), orders: None };
+                state.sequence += 1;
+                let sequence = state.sequence;
+                orders.push((numbers, sequence));
+                let (task_manager, address) = (*task_manager, address.clone());
+                let member = Member { task_manager, address, orders: None, sequence };
                 state.workers.insert(*worker, member);
             }
             state.spec.clone()
         };
-        for grant in grants {
+        for (grant, (numbers, sequence)) in grants.into_iter().zip(orders) {
             let Some(spec) = &spec else {
                 self.task_managers.worker_ended(grant.task_manager, grant.worker, "the job is over", false);
                 continue;
@@ -192,6 +321,8 @@ impl JobWorkers {
                 spec: Some(spec.clone()),
                 managed_bytes_per_slot: grant.managed_bytes_per_slot,
                 slots: grant.slots,
+                slot_numbers: numbers.into_iter().map(|slot| slot.0).collect(),
+                sequence,
             };
             if !self.task_managers.start(grant.task_manager, order) {
                 let reason = format!("TaskManager {} does not take orders", grant.task_manager);
@@ -223,11 +354,25 @@ impl JobWorkers {
         self.events.put(JobEvent::Lost { executions, reason: reason.to_owned() });
     }
 
-    /// A worker has connected and takes orders. False: it is none of this job's.
-    pub(super) fn registered(self: &Arc<Self>, worker: WorkerId, orders: Orders) -> bool {
-        match self.state().workers.get_mut(&worker) {
-            Some(member) => member.orders = Some(orders),
-            None => return false,
+    /// A worker has connected, told what it runs, and takes orders. False: it is none of this job's.
+    pub(super) fn registered(
+        self: &Arc<Self>,
+        worker: WorkerId,
+        orders: Orders,
+        executions: Vec<ExecutionReport>,
+    ) -> bool {
+        {
+            let mut state = self.state();
+            let State { workers, adopting, .. } = &mut *state;
+            match workers.get_mut(&worker) {
+                Some(member) => member.orders = Some(orders),
+                None => return false,
+            }
+            if let Some(told) = adopting {
+                told.retain(|(other, _)| *other != worker);
+                told.push((worker, executions));
+                self.adopted.notify_all();
+            }
         }
         self.advance();
         true
@@ -252,6 +397,11 @@ impl JobWorkers {
             return;
         }
         tracing::warn!(%worker, task_manager = %member.task_manager, reason, "a worker is lost");
+        if state.adopting.is_some() {
+            // What it would have told is missing then.
+            state.forget(worker);
+            return;
+        }
         let State { slots, waiting, placed, .. } = &mut *state;
         let mut executions = Vec::new();
         waiting.retain(|deployment| {

@@ -1,50 +1,53 @@
-//! The jobs of a JobManager: those that run, each on a thread of its own, and the last that are over.
+//! The jobs of a JobManager: those that run, each on a thread of its own, and the last that are over. A new leader finds them in the HA
+//! store, with the files and pointers that the one before has left.
 
 use std::collections::{BTreeMap, HashSet};
-use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use flott_core::config::{self, Configuration};
 use flott_core::ids::JobId;
 use flott_fs::FsPath;
 use flott_plan::execution_graph::JobStatus;
-use flott_plan::{ExecutionMode, JobGraph};
+use flott_plan::{ExecutionMode, JobGraph, ProgramHash, ProgramListing};
 use flott_runtime::slot::wall_clock_millis;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
-use super::job_workers::{JobWorkers, RemoteGateway};
+use super::job_workers::JobWorkers;
+use super::running_job::{Left, RunningJob, StartFrom};
 use super::task_managers::TaskManagers;
-use crate::checkpoint::{CompletedCheckpoint, read_checkpoint};
-use crate::job_master::{JobEvent, JobMaster, JobMasterSetup, JobReport};
+use crate::checkpoint::CheckpointStore;
+use crate::high_availability::store::{
+    BlobStore, HISTORY, JobRecord, RESULTS, RecoveredContent, RecoveredJob,
+};
+use crate::high_availability::{HighAvailabilityStore, Storage, StoreError, Term};
+use crate::job_master::{JobEvent, JobReport};
 use crate::program_store::ContentHash;
 use crate::rest::JobView;
-use crate::result::{JobError, JobResult};
 use crate::rpc::control::job_outcome::Kind;
-use crate::rpc::control::{JobOutcome, JobOverview, Submission, VertexOverview};
-use crate::rpc::{WireError, WireId, required, write_outcome};
-
-/// How many jobs that are over are remembered.
-const HISTORY: usize = 100;
-
-/// Of how many jobs that are over the results are kept until somebody asks.
-const RESULTS: usize = 10;
+use crate::rpc::control::{JobOutcome, JobOverview, JobSpec, Submission, VertexOverview};
+use crate::rpc::ha::JobPointer;
+use crate::rpc::{WireError, WireId, required};
 
 /// A job, while it runs and after.
 pub(super) struct Job {
     pub(super) id: JobId,
-    name: String,
+    pub(super) name: String,
     streaming: bool,
     graph: Arc<JobGraph>,
     configuration: Arc<Configuration>,
     submitted_millis: i64,
-    hash: ContentHash,
+    /// Of its program; none: it was over before this leader.
+    hash: Option<ContentHash>,
     pub(super) workers: Arc<JobWorkers>,
     pub(super) report: watch::Receiver<JobReport>,
     /// What came of it.
     pub(super) outcome: watch::Receiver<Option<Arc<JobOutcome>>>,
     /// The same, to drop its results.
     keeper: watch::Sender<Option<Arc<JobOutcome>>>,
+    /// What is kept of it for the next leader; none: there will be none.
+    pub(super) record: Option<Arc<JobRecord>>,
 }
 
 impl Job {
@@ -110,8 +113,20 @@ impl Job {
         self.outcome.borrow().is_some()
     }
 
-    /// Somebody has the results, or nobody will ask.
-    pub(super) fn drop_results(&self) {
+    /// Somebody has the results. Where there is a next leader they stay for a while: who has them may be cut off before it knows.
+    pub(super) fn results_taken(&self) {
+        if self.record.is_none() {
+            self.drop_results();
+        }
+    }
+
+    /// That is what came of it.
+    pub(super) fn is_over_with(&self, outcome: JobOutcome) {
+        self.keeper.send_replace(Some(Arc::new(outcome)));
+    }
+
+    /// Nobody will ask for the results.
+    fn drop_results(&self) {
         self.keeper.send_if_modified(|outcome| {
             let Some(outcome) = outcome else { return false };
             if let Some(Kind::Result(result)) = &mut Arc::make_mut(outcome).kind {
@@ -122,8 +137,13 @@ impl Job {
         });
     }
 
-    pub(super) fn cancel(&self) {
+    /// Has it cancelled. From when this returns it will be, whoever leads. Blocks.
+    pub(super) fn cancel(&self) -> Result<(), StoreError> {
+        if let Some(record) = self.record.as_ref().filter(|_| !self.is_over()) {
+            record.cancel()?;
+        }
         self.workers.events().put(JobEvent::Cancel);
+        Ok(())
     }
 }
 
@@ -132,6 +152,10 @@ pub(super) struct Jobs {
     configuration: Configuration,
     task_managers: Arc<TaskManagers>,
     io: Handle,
+    /// Where files for the next leader go; none: there will be none.
+    storage: Option<Storage>,
+    /// Held while a job is taken, so that one that comes twice is taken once.
+    submitting: Mutex<()>,
     state: Mutex<State>,
 }
 
@@ -140,6 +164,8 @@ struct State {
     next: u64,
     /// In the order of their submission.
     jobs: BTreeMap<u64, Arc<Job>>,
+    /// What is kept for the next leader, while this one leads.
+    store: Option<Arc<HighAvailabilityStore>>,
 }
 
 /// Why a job is not taken.
@@ -155,12 +181,26 @@ pub(super) enum SubmitError {
     Hash(String),
     #[error("the system gives no thread for the job: {0}")]
     Thread(std::io::Error),
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 impl Jobs {
     /// None yet; each inherits `configuration`.
-    pub(super) fn new(configuration: Configuration, task_managers: Arc<TaskManagers>, io: Handle) -> Self {
-        Self { configuration, task_managers, io, state: Mutex::default() }
+    pub(super) fn new(
+        configuration: Configuration,
+        task_managers: Arc<TaskManagers>,
+        storage: Option<Storage>,
+        io: Handle,
+    ) -> Self {
+        Self {
+            configuration,
+            task_managers,
+            io,
+            storage,
+            submitting: Mutex::default(),
+            state: Mutex::default(),
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -179,19 +219,174 @@ impl Jobs {
 
     /// The programs that jobs which run were made of.
     pub(super) fn needed_programs(&self) -> HashSet<ContentHash> {
-        self.all().iter().filter(|job| !job.is_over()).map(|job| job.hash.clone()).collect()
+        self.all().iter().filter(|job| !job.is_over()).filter_map(|job| job.hash.clone()).collect()
     }
 
-    /// Takes a job and runs it.
-    pub(super) fn submit(&self, submission: Submission) -> Result<Arc<Job>, SubmitError> {
-        let mut spec = required(submission.spec, "the job")?;
-        let graph = Arc::new(JobGraph::decode(&spec.graph)?);
+    /// This JobManager leads from now on: goes on with the jobs that the leader before has left. Blocks.
+    pub(super) fn lead(&self, term: &Term) -> Result<(), StoreError> {
+        let (Some(pointers), Some(storage)) = (&term.pointers, &self.storage) else { return Ok(()) };
+        let blobs = Arc::clone(&storage.blobs) as Arc<dyn BlobStore>;
+        let store = Arc::new(HighAvailabilityStore::new(Arc::clone(pointers), blobs));
+        let recovered = store.recover()?;
+        self.state().store = Some(store);
+        tracing::info!(jobs = recovered.len(), "what earlier leaders have left is taken over");
+        for (id, recovered) in recovered {
+            match recovered {
+                Ok(RecoveredJob { record, pointer, content: RecoveredContent::Over(outcome) }) => {
+                    self.delete_garbage(id, &record);
+                    self.remember(&Arc::new(self.past(id, Some(record), &pointer, outcome)));
+                }
+                Ok(RecoveredJob { record, pointer, content: RecoveredContent::Active(submission) }) => {
+                    let left = Left { record: Arc::clone(&record), pointer: pointer.clone() };
+                    if let Err(error) = self.start(id, *submission, Some(record), Some(left)) {
+                        self.remember_broken(id, &pointer.name, &error);
+                    }
+                }
+                Err(error) => self.remember_broken(id, "", &error),
+            }
+        }
+        storage.programs.retain(&self.needed_programs());
+        Ok(())
+    }
+
+    /// The checkpoints of a job that is over, if the leader before has not come to deleting them.
+    fn delete_garbage(&self, id: JobId, record: &JobRecord) {
+        let Some(folder) = record.garbage() else { return };
+        let delete = || -> Result<(), String> {
+            let folder: FsPath = folder.parse().map_err(|error: flott_fs::FsError| error.to_string())?;
+            CheckpointStore::new(folder).delete_all().map_err(|error| error.to_string())?;
+            record.cleaned().map_err(|error| error.to_string())
+        };
+        if let Err(error) = delete() {
+            tracing::warn!(job = %id, error, "the checkpoints of a job that is over stay");
+        }
+    }
+
+    /// A job that cannot be gone on with here is shown with the reason. What is kept of it stays: another version may go on with it.
+    fn remember_broken(&self, id: JobId, name: &str, error: &dyn std::fmt::Display) {
+        tracing::error!(job = %id, %error, "a job that an earlier leader has left cannot go on");
+        let reason = format!("what an earlier JobManager has left of it cannot be used: {error}");
+        let pointer = JobPointer { name: name.to_owned(), ..JobPointer::default() };
+        let outcome = JobOutcome { kind: Some(Kind::NotStarted(reason)) };
+        self.remember(&Arc::new(self.past(id, None, &pointer, outcome)));
+    }
+
+    /// A job that was over before this leader.
+    fn past(
+        &self,
+        id: JobId,
+        record: Option<Arc<JobRecord>>,
+        pointer: &JobPointer,
+        outcome: JobOutcome,
+    ) -> Job {
+        let report = JobReport {
+            status: pointer.status.parse().ok(),
+            started_millis: pointer.submitted,
+            ended_millis: pointer.ended,
+            completed_checkpoints: pointer.completed_checkpoints,
+            restarts: pointer.restarts,
+            failure: Some(pointer.failure.clone()).filter(|failure| !failure.is_empty()),
+            ..JobReport::default()
+        };
+        let graph = Arc::new(JobGraph {
+            name: pointer.name.clone(),
+            mode: ExecutionMode::Batch,
+            vertices: Vec::new(),
+            edges: Vec::new(),
+            configuration: BTreeMap::new(),
+            program_hash: ProgramHash::from_bytes([0; 16]),
+            program: ProgramListing::default(),
+        });
+        let managers = Arc::clone(&self.task_managers);
+        let workers = JobWorkers::new(
+            id,
+            JobSpec::default(),
+            Arc::clone(&graph),
+            Arc::default(),
+            managers,
+            Duration::ZERO,
+        );
+        workers.abandon();
+        let (keeper, outcome) = watch::channel(Some(Arc::new(outcome)));
+        Job {
+            id,
+            name: pointer.name.clone(),
+            streaming: pointer.streaming,
+            graph,
+            configuration: Arc::new(self.configuration.clone()),
+            submitted_millis: pointer.submitted,
+            hash: None,
+            workers: Arc::new(workers),
+            report: watch::channel(report).1,
+            outcome,
+            keeper,
+            record,
+        }
+    }
+
+    /// Another JobManager leads: it goes on with all jobs.
+    pub(super) fn suspend(&self) {
+        let jobs = {
+            let mut state = self.state();
+            state.store = None;
+            std::mem::take(&mut state.jobs)
+        };
+        for job in jobs.into_values().filter(|job| !job.is_over()) {
+            job.workers.events().put(JobEvent::Suspend);
+            job.workers.abandon();
+        }
+    }
+
+    /// Takes a job and runs it; one that is here already runs on. From when this returns it will come to its end, whoever leads. Blocks.
+    pub(super) fn submit(&self, mut submission: Submission) -> Result<Arc<Job>, SubmitError> {
+        let _one = self.submitting.lock().unwrap_or_else(PoisonError::into_inner);
+        let spec = submission.spec.as_mut().ok_or_else(|| WireError("the job is missing".to_owned()))?;
+        let id = if spec.job.is_empty() { JobId::random() } else { JobId::read(&spec.job)? };
+        if let Some(job) = self.get(id) {
+            return Ok(job);
+        }
+        let graph = JobGraph::decode(&spec.graph)?;
         let mut configuration = self.configuration.clone();
         configuration.extend(&Configuration::from_entries(&spec.configuration)?);
-        let hash: ContentHash = spec.content_hash.parse().map_err(SubmitError::Hash)?;
-        let id = JobId::random();
+        if let Some(storage) = &self.storage
+            && configuration.get_optional(&config::CHECKPOINT_DIR).is_none()
+        {
+            configuration.set(config::CHECKPOINT_DIR.key, &storage.checkpoints.to_string())?;
+        }
         spec.job = id.write();
         spec.configuration = configuration.entries().clone();
+        let store = self.state().store.clone();
+        let record = match (store, &self.storage) {
+            (Some(store), _) => {
+                let pointer = JobPointer {
+                    name: graph.name.clone(),
+                    streaming: graph.mode == ExecutionMode::Streaming,
+                    submitted: wall_clock_millis(),
+                    next_checkpoint: 1,
+                    ..JobPointer::default()
+                };
+                Some(store.submit(id, &submission, pointer)?)
+            }
+            (None, Some(_)) => {
+                return Err(StoreError::NotLeader("another one may lead".to_owned()).into());
+            }
+            (None, None) => None,
+        };
+        self.start(id, submission, record, None)
+    }
+
+    /// Runs a job, from its beginning or from what an earlier leader has left.
+    fn start(
+        &self,
+        id: JobId,
+        submission: Submission,
+        record: Option<Arc<JobRecord>>,
+        left: Option<Left>,
+    ) -> Result<Arc<Job>, SubmitError> {
+        let spec = required(submission.spec, "the job")?;
+        let graph = Arc::new(JobGraph::decode(&spec.graph)?);
+        let configuration = Configuration::from_entries(&spec.configuration)?;
+        let hash: ContentHash = spec.content_hash.parse().map_err(SubmitError::Hash)?;
         let start = match (submission.checkpoint, submission.restore) {
             (Some(bytes), _) => StartFrom::Checkpoint(bytes),
             (None, Some(path)) => StartFrom::Path(path),
@@ -205,26 +400,30 @@ impl Jobs {
             Arc::clone(&self.task_managers),
             configuration.get(&config::SLOT_REQUEST_TIMEOUT),
         );
+        let workers = if left.is_some() { workers.adopting() } else { workers };
         let (report_sender, report) = watch::channel(JobReport::default());
         let (keeper, outcome) = watch::channel(None);
+        let submitted = left.as_ref().map(|left| left.pointer.submitted);
         let job = Arc::new(Job {
             id,
             name: graph.name.clone(),
             streaming: graph.mode == ExecutionMode::Streaming,
             graph: Arc::clone(&graph),
             configuration: Arc::new(configuration.clone()),
-            submitted_millis: wall_clock_millis(),
-            hash,
+            submitted_millis: submitted.unwrap_or_else(wall_clock_millis),
+            hash: Some(hash),
             workers: Arc::new(workers),
             report,
             outcome,
             keeper,
+            record,
         });
         let running = RunningJob {
             job: Arc::clone(&job),
             graph,
             configuration,
             start,
+            left,
             report: report_sender,
             io: self.io.clone(),
         };
@@ -240,78 +439,31 @@ impl Jobs {
 
     /// Adds a job, and forgets the oldest that are over, if there are many.
     fn remember(&self, job: &Arc<Job>) {
-        let mut state = self.state();
-        let number = state.next;
-        state.next += 1;
-        state.jobs.insert(number, Arc::clone(job));
-        let over: Vec<u64> = state.jobs.iter().filter(|(_, job)| job.is_over()).map(|(n, _)| *n).collect();
-        for number in over.iter().rev().skip(RESULTS) {
-            state.jobs[number].drop_results();
-        }
-        for number in over.iter().rev().skip(HISTORY) {
-            state.jobs.remove(number);
-        }
-    }
-}
-
-/// Where a job's state comes from at its start.
-enum StartFrom {
-    Nothing,
-    Path(String),
-    Checkpoint(Vec<u8>),
-}
-
-/// A job on its thread.
-struct RunningJob {
-    job: Arc<Job>,
-    graph: Arc<JobGraph>,
-    configuration: Configuration,
-    start: StartFrom,
-    report: watch::Sender<JobReport>,
-    io: Handle,
-}
-
-impl RunningJob {
-    fn run(self) {
-        let job = Arc::clone(&self.job);
-        // Whoever waits for the job must hear of its end, also of one that no JobMaster should come to.
-        let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| self.run_to_end())).unwrap_or_else(|_| {
-            let reason = "its JobMaster panicked, as the JobManager's log says: this is a defect of Flott, please report it";
-            Err(JobError::NotStarted { name: job.name.clone(), reason: reason.to_owned() })
-        });
-        match &outcome {
-            Ok(_) => tracing::info!(job = %job.id, name = job.name, "a job has finished"),
-            Err(error) => tracing::warn!(job = %job.id, %error, "a job has ended"),
-        }
-        job.workers.finish();
-        job.keeper.send_replace(Some(Arc::new(write_outcome(outcome))));
-    }
-
-    fn run_to_end(self) -> Result<JobResult, JobError> {
-        let name = self.graph.name.clone();
-        let not_started = |reason: String| JobError::NotStarted { name: name.clone(), reason };
-        let restore = match self.start {
-            StartFrom::Nothing => None,
-            StartFrom::Checkpoint(bytes) => {
-                Some(CompletedCheckpoint::decode(&bytes).map_err(|error| not_started(error.to_string()))?)
-            }
-            StartFrom::Path(path) => {
-                let path: FsPath =
-                    path.parse().map_err(|error: flott_fs::FsError| not_started(error.to_string()))?;
-                Some(read_checkpoint(&path).map_err(|error| not_started(error.to_string()))?)
-            }
+        let (store, stripped, forgotten) = {
+            let mut state = self.state();
+            let number = state.next;
+            state.next += 1;
+            state.jobs.insert(number, Arc::clone(job));
+            let over: Vec<u64> =
+                state.jobs.iter().filter(|(_, job)| job.is_over()).map(|(n, _)| *n).rev().collect();
+            let stripped: Vec<Arc<Job>> =
+                over.iter().skip(RESULTS).map(|number| Arc::clone(&state.jobs[number])).collect();
+            let forgotten: Vec<Arc<Job>> =
+                over.iter().skip(HISTORY).filter_map(|number| state.jobs.remove(number)).collect();
+            (state.store.clone(), stripped, forgotten)
         };
-        let workers = &self.job.workers;
-        let master = JobMaster::new(JobMasterSetup {
-            job: self.job.id,
-            graph: self.graph,
-            configuration: self.configuration,
-            gateway: Box::new(RemoteGateway(Arc::clone(workers))),
-            events: Arc::clone(workers.events()),
-            io: self.io,
-            restore,
-            report: self.report,
-        })?;
-        master.run()
+        for job in stripped {
+            job.drop_results();
+            if let Some(record) = &job.record {
+                record.drop_results();
+            }
+        }
+        for job in forgotten {
+            if let (Some(store), Some(_)) = (&store, &job.record)
+                && let Err(error) = store.forget(job.id)
+            {
+                tracing::debug!(job = %job.id, %error, "a job that is over is not forgotten");
+            }
+        }
     }
 }

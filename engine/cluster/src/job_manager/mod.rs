@@ -8,8 +8,11 @@
 //! TaskManager ─▸ Service ─▸ TaskManagers ◂── slots
 //! ```
 
+mod counters;
 mod job_workers;
 mod jobs;
+mod leader;
+mod running_job;
 mod service;
 mod task_managers;
 mod view;
@@ -21,11 +24,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use flott_core::config::{self, Configuration, PortRange};
-use flott_core::ids::LeaderSessionId;
 use flott_runtime::net::handshake::Secret;
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 
+use crate::high_availability::{self, Candidate, HighAvailabilityError};
 use crate::program_store::{ProgramStore, StoreError};
 use crate::resource_manager::ResourceManagerDriver;
 use crate::rest::{RestServer, RestSetup, WebTokens, public_address};
@@ -35,6 +38,7 @@ use crate::rpc::control::job_manager_server::JobManagerServer;
 use crate::rpc::listen::{authenticated, bind_one_of};
 use crate::temp_dir::TempDir;
 use jobs::Jobs;
+use leader::Leader;
 use service::Service;
 use task_managers::TaskManagers;
 use view::View;
@@ -57,6 +61,12 @@ pub enum JobManagerError {
     /// Serving.
     #[error("the JobManager cannot go on: {0}")]
     Serve(#[from] tonic::transport::Error),
+    /// What elects it, or keeps what it leaves.
+    #[error(transparent)]
+    HighAvailability(#[from] HighAvailabilityError),
+    /// What the leader before has left.
+    #[error("the JobManager cannot take over what the leader before has left: {0}")]
+    Recover(crate::high_availability::StoreError),
 }
 
 /// What a JobManager is made of.
@@ -75,6 +85,8 @@ pub struct JobManagerSetup {
     pub stop: Option<mpsc::Sender<StopRequest>>,
     /// The newest tokens for file systems, as a token file has them, for all TaskManagers; empty: what they began with.
     pub tokens: Option<watch::Receiver<Vec<u8>>>,
+    /// The attempt of the application it is, from 1; 0: there are no attempts.
+    pub attempt: u32,
 }
 
 impl JobManagerSetup {
@@ -82,7 +94,8 @@ impl JobManagerSetup {
     pub fn standalone(configuration: Configuration, secret: Secret) -> Self {
         let port = u16::try_from(configuration.get(&config::JOB_MANAGER_PORT)).unwrap_or_default();
         let ports = PortRange::one(port);
-        Self { configuration, secret, ports, driver: None, programs: Vec::new(), stop: None, tokens: None }
+        let (driver, programs, stop, tokens) = (None, Vec::new(), None, None);
+        Self { configuration, secret, ports, driver, programs, stop, tokens, attempt: 0 }
     }
 }
 
@@ -120,7 +133,8 @@ async fn hand_on(tokens: Option<watch::Receiver<Vec<u8>>>, task_managers: Arc<Ta
     std::future::pending().await
 }
 
-/// Runs a JobManager until `shutdown`; `listening` is told where it listens. Jobs that run then are lost with it.
+/// Runs a JobManager until `shutdown`; `listening` is told where it listens. Jobs that run then are lost with it, unless there is high
+/// availability: then another one goes on with them.
 ///
 /// # Errors
 /// [`JobManagerError`] if no port is free or the temporary folder cannot be made.
@@ -129,7 +143,8 @@ pub async fn run_job_manager(
     listening: impl FnOnce(Listening),
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), JobManagerError> {
-    let JobManagerSetup { configuration, secret, ports, driver, programs, stop, tokens } = setup;
+    let JobManagerSetup { configuration, secret, ports, driver, programs, stop, tokens, attempt } = setup;
+    let services = high_availability::for_job_manager(&configuration, &secret).await?;
     let listener = bind_one_of(&configuration.get(&config::JOB_MANAGER_BIND_HOST), &ports).await?;
     let temp_dir = TempDir::create(&configuration)?;
     let store = ProgramStore::create(temp_dir.path().join("programs"))?;
@@ -139,7 +154,10 @@ pub async fn run_job_manager(
     let io = tokio::runtime::Handle::current();
     let task_managers = Arc::new(TaskManagers::new(&configuration, driver, io.clone()));
     let address = listener.local_addr()?;
-    let jobs = Arc::new(Jobs::new(configuration.clone(), Arc::clone(&task_managers), io.clone()));
+    let jobs =
+        Jobs::new(configuration.clone(), Arc::clone(&task_managers), services.storage.clone(), io.clone());
+    let jobs = Arc::new(jobs);
+    let (leading, led) = watch::channel(None);
     let renewed = hand_on(tokens, Arc::clone(&task_managers));
     let heartbeat_timeout = configuration.get(&config::HEARTBEAT_TIMEOUT);
     let inherited = configuration.clone();
@@ -156,19 +174,21 @@ pub async fn run_job_manager(
     let WebTokens { read, change } = WebTokens::of(&secret);
     let web = WebReply { address: web_address.clone(), read_token: read, change_token: change };
     let service = Service {
-        session: LeaderSessionId::random(),
+        leading: led,
+        leaders: services.retrieval.leader(),
         heartbeat_timeout,
-        jobs,
-        task_managers,
+        jobs: Arc::clone(&jobs),
+        task_managers: Arc::clone(&task_managers),
         programs: Arc::new(store),
+        shared: services.storage.as_ref().map(|storage| Arc::clone(&storage.programs)),
         stop,
         web,
         io: io.clone(),
     };
     let (accepted, connections) = mpsc::channel(QUEUED_CONNECTIONS);
     io.spawn(authenticated(listener, secret, accepted));
-    listening(Listening { rpc: address, web: rest.address(), web_address });
-    tracing::info!(%address, web = %rest.address(), session = %service.session, "the JobManager listens");
+    listening(Listening { rpc: address, web: rest.address(), web_address: web_address.clone() });
+    tracing::info!(%address, web = %rest.address(), "the JobManager listens");
     let server = JobManagerServer::new(service)
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES);
@@ -179,9 +199,23 @@ pub async fn run_job_manager(
         .initial_connection_window_size(Some(4 << 20))
         .add_service(server)
         .serve_with_incoming(ReceiverStream::new(connections));
-    tokio::select! {
-        served = serve => Ok(served?),
+    let candidate = Candidate {
+        address: format!("{}:{}", inherited.get(&config::JOB_MANAGER_ADDRESS), address.port()),
+        rest_address: Some(web_address.clone()),
+        attempt,
+    };
+    let leadership = services.election.contend(candidate);
+    let leader =
+        Leader { services: &services, jobs: &jobs, task_managers: &task_managers, leading: &leading };
+    let ended = tokio::select! {
+        served = serve => served.map_err(Into::into),
         () = renewed => Ok(()),
         () = shutdown => Ok(()),
+        failed = leader.follow(leadership) => failed,
+    };
+    if services.storage.is_some() {
+        leader.step_down();
     }
+    services.election.resign().await;
+    ended
 }

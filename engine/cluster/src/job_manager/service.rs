@@ -1,31 +1,28 @@
 //! What the JobManager answers: to clients, TaskManagers and workers.
 
-use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use flott_core::ids::{ExecutionId, JobId, LeaderSessionId, TaskManagerId, WorkerId};
-use flott_plan::OperatorKey;
-use flott_runtime::metrics::{OperatorMetrics, TaskMetrics};
-use flott_runtime::task::TaskEvent;
+use flott_core::ids::{JobId, LeaderSessionId, TaskManagerId, WorkerId};
 use tokio::io::AsyncReadExt;
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::StopRequest;
+use super::counters::Counters;
 use super::job_workers::JobWorkers;
-use super::jobs::{Job, Jobs};
+use super::jobs::{Job, Jobs, SubmitError};
 use super::task_managers::{Registration, TaskManagers};
+use crate::high_availability::{LeaderInfo, StoreError, Term};
 use crate::job_master::JobEvent;
 use crate::program::{CONTROL_PROTOCOL, VERSION, Versions};
-use crate::program_store::{ContentHash, ProgramStore};
+use crate::program_store::{ContentHash, ProgramStore, SharedPrograms};
 use crate::rpc::control::job_manager_server::JobManager;
 use crate::rpc::control::{
-    self, HasProgramReply, JobList, JobOverview, JobReference, JobUpdate, ListJobsRequest, LogLevelReply,
+    HasProgramReply, JobList, JobOverview, JobReference, JobUpdate, ListJobsRequest, LogLevelReply,
     LogLevelRequest, ProgramChunk, ProgramRequest, Registered, StopClusterReply, StopClusterRequest,
     Submission, TaskManagerMessage, TaskManagerOrder, WorkerMessage, WorkerOrder, task_manager_message,
     task_manager_order, worker_message,
@@ -48,11 +45,16 @@ const CHUNK_DEADLINE: Duration = Duration::from_secs(30);
 /// The JobManager as others see it.
 #[derive(Clone)]
 pub(super) struct Service {
-    pub(super) session: LeaderSessionId,
+    /// The term of this JobManager; none: it does not lead.
+    pub(super) leading: watch::Receiver<Option<Term>>,
+    /// Who leads instead.
+    pub(super) leaders: watch::Receiver<Option<LeaderInfo>>,
     pub(super) heartbeat_timeout: Duration,
     pub(super) jobs: Arc<Jobs>,
     pub(super) task_managers: Arc<TaskManagers>,
     pub(super) programs: Arc<ProgramStore>,
+    /// The programs that the next leader finds.
+    pub(super) shared: Option<Arc<SharedPrograms>>,
     pub(super) stop: Option<mpsc::Sender<StopRequest>>,
     /// Where browsers find the page, and the tokens that open it.
     pub(super) web: WebReply,
@@ -77,15 +79,70 @@ fn hash(text: &str) -> Result<ContentHash, Status> {
 }
 
 impl Service {
+    /// The session of this leader.
+    fn session(&self) -> Result<LeaderSessionId, Status> {
+        if let Some(term) = &*self.leading.borrow() {
+            return Ok(term.session);
+        }
+        let elsewhere = self.leaders.borrow().as_ref().map_or_else(
+            || "nobody leads yet".to_owned(),
+            |leader| format!("the last that led is at {}", leader.address),
+        );
+        Err(Status::unavailable(format!("this JobManager is not the leader; {elsewhere}")))
+    }
+
+    /// Until the leader of that session is none any more.
+    async fn led_by_another(&self, session: LeaderSessionId) {
+        let mut leading = self.leading.clone();
+        let is_other = |term: &Option<Term>| term.as_ref().is_none_or(|term| term.session != session);
+        if leading.wait_for(is_other).await.is_err() {
+            // The JobManager ends.
+        }
+    }
+
+    /// Work that blocks.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, Status> + Send + 'static,
+    ) -> Result<T, Status> {
+        let done = self.io.spawn_blocking(work).await;
+        done.map_err(|error| Status::internal(format!("a thread of the JobManager has failed: {error}")))?
+    }
+
+    /// Where a program is; it is fetched, if only the leader before had it.
+    async fn program(&self, hash: &ContentHash) -> Result<Option<PathBuf>, Status> {
+        if let Some(path) = self.programs.get(hash) {
+            return Ok(Some(path));
+        }
+        let Some(shared) = self.shared.clone() else { return Ok(None) };
+        let (programs, hash) = (Arc::clone(&self.programs), hash.clone());
+        self.blocking(move || {
+            shared.fetch(&hash, &programs).map_err(|error| Status::internal(error.to_string()))
+        })
+        .await
+    }
+
     fn job(&self, reference: &JobReference) -> Result<Arc<Job>, Status> {
+        self.session()?;
         let id = JobId::read(&reference.job)?;
         self.jobs.get(id).ok_or_else(|| Status::not_found(format!("there is no job {id} in this cluster")))
     }
 
-    /// Talks with a TaskManager until it is lost.
-    async fn attend(&self, id: TaskManagerId, mut messages: Streaming<TaskManagerMessage>) {
+    /// Talks with a TaskManager until it is lost, or another one leads.
+    async fn attend(
+        &self,
+        (id, number): (TaskManagerId, u64),
+        session: LeaderSessionId,
+        mut messages: Streaming<TaskManagerMessage>,
+    ) {
+        let led_by_another = self.led_by_another(session);
+        tokio::pin!(led_by_another);
         let reason = loop {
-            match tokio::time::timeout(self.heartbeat_timeout, messages.message()).await {
+            let message = tokio::select! {
+                message = tokio::time::timeout(self.heartbeat_timeout, messages.message()) => message,
+                () = &mut led_by_another => return,
+            };
+            match message {
                 Err(_) => break format!("it gave no sign of life for {:?}", self.heartbeat_timeout),
                 Ok(Err(status)) => break format!("its connection broke: {}", status.message()),
                 Ok(Ok(None)) => break "it has ended".to_owned(),
@@ -107,14 +164,25 @@ impl Service {
                 }
             }
         };
-        self.task_managers.lost(id, &reason);
+        self.task_managers.lost(id, number, &reason);
     }
 
-    /// Hears a worker until it is lost.
-    async fn hear(&self, worker: WorkerId, job: Arc<JobWorkers>, mut messages: Streaming<WorkerMessage>) {
-        let mut counters = Counters::default();
+    /// Hears a worker until it is lost, or another one leads.
+    async fn hear(
+        &self,
+        (worker, job): (WorkerId, Arc<JobWorkers>),
+        session: LeaderSessionId,
+        mut counters: Counters,
+        mut messages: Streaming<WorkerMessage>,
+    ) {
+        let led_by_another = self.led_by_another(session);
+        tokio::pin!(led_by_another);
         let reason = loop {
-            match tokio::time::timeout(self.heartbeat_timeout, messages.message()).await {
+            let message = tokio::select! {
+                message = tokio::time::timeout(self.heartbeat_timeout, messages.message()) => message,
+                () = &mut led_by_another => return,
+            };
+            match message {
                 Err(_) => break format!("it gave no sign of life for {:?}", self.heartbeat_timeout),
                 Ok(Err(status)) => break format!("its connection broke: {}", status.message()),
                 Ok(Ok(None)) => break "it has closed its connection".to_owned(),
@@ -138,41 +206,11 @@ impl Service {
     }
 }
 
-/// What a worker's subtasks have counted, where their JobMaster reads it.
-#[derive(Default)]
-struct Counters(HashMap<ExecutionId, (Arc<TaskMetrics>, OperatorCounters)>);
-
-type OperatorCounters = Vec<(OperatorKey, Arc<OperatorMetrics>)>;
-
-impl Counters {
-    fn note(&mut self, execution: ExecutionId, event: &TaskEvent) {
-        match event {
-            TaskEvent::Running { task, metrics } => {
-                self.0.insert(execution, (Arc::clone(task), metrics.clone()));
-            }
-            TaskEvent::Finished | TaskEvent::Canceled | TaskEvent::Failed(_) => {
-                self.0.remove(&execution);
-            }
-            _ => {}
-        }
-    }
-
-    fn count(&self, metrics: control::Metrics) {
-        for subtask in metrics.subtasks {
-            let Some(execution) = subtask.execution else { continue };
-            let Some((task, counters)) = self.0.get(&execution.into()) else { continue };
-            task.told(subtask.times.unwrap_or_default().into());
-            task.bytes_in.store(subtask.bytes_in, Ordering::Relaxed);
-            task.bytes_out.store(subtask.bytes_out, Ordering::Relaxed);
-            for (count, (_, counter)) in subtask.operators.into_iter().zip(counters) {
-                counter.records_in.store(count.records_in, Ordering::Relaxed);
-                counter.records_out.store(count.records_out, Ordering::Relaxed);
-                counter.late_records.store(count.late_records, Ordering::Relaxed);
-                counter.skipped_records.store(count.skipped_records, Ordering::Relaxed);
-                counter.watermark.store(count.watermark, Ordering::Relaxed);
-                counter.memory_bytes.store(count.memory_bytes, Ordering::Relaxed);
-            }
-        }
+/// What was asked for cannot be kept for the next leader, so it is not done.
+fn not_kept(error: &StoreError) -> Status {
+    match error {
+        StoreError::NotLeader(_) => Status::unavailable(error.to_string()),
+        error => Status::internal(error.to_string()),
     }
 }
 
@@ -190,11 +228,13 @@ impl JobManager for Service {
     type WorkerSessionStream = ReceiverStream<Result<WorkerOrder, Status>>;
 
     async fn has_program(&self, request: Request<ProgramRequest>) -> Answer<HasProgramReply> {
-        let present = self.programs.get(&hash(&request.get_ref().content_hash)?).is_some();
+        self.session()?;
+        let present = self.program(&hash(&request.get_ref().content_hash)?).await?.is_some();
         Ok(Response::new(HasProgramReply { present }))
     }
 
     async fn upload_program(&self, request: Request<Streaming<ProgramChunk>>) -> Answer<ProgramRequest> {
+        self.session()?;
         let mut chunks = request.into_inner();
         let chunk = first(&mut chunks).await?;
         let hash = hash(&chunk.content_hash)?;
@@ -208,12 +248,23 @@ impl JobManager for Service {
                 None => break,
             }
         }
-        writer.finish().map_err(failed)?;
-        self.programs.retain(&self.jobs.needed_programs());
+        let path = writer.finish().map_err(failed)?;
+        let needed = self.jobs.needed_programs();
+        self.programs.retain(&needed);
+        if let Some(shared) = self.shared.clone() {
+            let hash = hash.clone();
+            self.blocking(move || {
+                let put = shared.put(&hash, &path);
+                shared.retain(&needed);
+                put.map_err(|error| Status::resource_exhausted(error.to_string()))
+            })
+            .await?;
+        }
         Ok(Response::new(ProgramRequest { content_hash: hash.to_string() }))
     }
 
     async fn submit(&self, request: Request<Submission>) -> Answer<JobReference> {
+        self.session()?;
         let submission = request.into_inner();
         let protocol = Versions::from(submission.control_protocol.unwrap_or_default());
         if !protocol.meets(CONTROL_PROTOCOL) {
@@ -224,17 +275,29 @@ impl JobManager for Service {
             )));
         }
         let wanted = submission.spec.as_ref().map(|spec| spec.content_hash.as_str()).unwrap_or_default();
-        if self.programs.get(&hash(wanted)?).is_none() {
+        if self.program(&hash(wanted)?).await?.is_none() {
             return Err(Status::failed_precondition(format!("program {wanted} has not been uploaded")));
         }
-        let job = self.jobs.submit(submission).map_err(invalid)?;
+        let jobs = Arc::clone(&self.jobs);
+        let job = self
+            .blocking(move || {
+                jobs.submit(submission).map_err(|error| match error {
+                    SubmitError::Store(error) => not_kept(&error),
+                    error => invalid(error),
+                })
+            })
+            .await?;
         Ok(Response::new(JobReference { job: job.id.write() }))
     }
 
     async fn watch_job(&self, request: Request<JobReference>) -> Answer<Self::WatchJobStream> {
+        let session = self.session()?;
         let job = self.job(request.get_ref())?;
         let (updates, stream) = mpsc::channel(QUEUED_CHUNKS);
+        let service = self.clone();
         self.io.spawn(async move {
+            let led_by_another = service.led_by_another(session);
+            tokio::pin!(led_by_another);
             let (mut report, mut outcome) = (job.report.clone(), job.outcome.clone());
             loop {
                 let ended = outcome.borrow_and_update().clone();
@@ -246,16 +309,18 @@ impl JobManager for Service {
                     return;
                 }
                 if over {
-                    job.drop_results();
+                    job.results_taken();
                     return;
                 }
                 tokio::select! {
-                    changed = report.changed() => if changed.is_err() {
-                        // The job is about to be over.
-                        let _ = outcome.changed().await;
-                    },
+                    // Without reports the job is about to be over, here or under another leader.
+                    Ok(()) = report.changed() => {}
                     _ = outcome.changed() => {}
                     () = updates.closed() => return,
+                    () = &mut led_by_another => {
+                        let _ = updates.send(Err(Status::unavailable("another JobManager leads"))).await;
+                        return;
+                    }
                 }
             }
         });
@@ -263,6 +328,7 @@ impl JobManager for Service {
     }
 
     async fn list_jobs(&self, _: Request<ListJobsRequest>) -> Answer<JobList> {
+        self.session()?;
         let capacity = self.task_managers.capacity();
         Ok(Response::new(JobList {
             jobs: self.jobs.all().iter().map(|job| job.overview()).collect(),
@@ -274,8 +340,11 @@ impl JobManager for Service {
 
     async fn cancel_job(&self, request: Request<JobReference>) -> Answer<JobOverview> {
         let job = self.job(request.get_ref())?;
-        job.cancel();
-        Ok(Response::new(job.overview()))
+        self.blocking(move || {
+            job.cancel().map_err(|error| not_kept(&error))?;
+            Ok(Response::new(job.overview()))
+        })
+        .await
     }
 
     async fn find_web(&self, _: Request<WebRequest>) -> Answer<WebReply> {
@@ -309,10 +378,15 @@ impl JobManager for Service {
                 "the JobManager is Flott {VERSION} and the TaskManager is Flott {theirs}: install the same version on both"
             )));
         }
+        let session = self.session()?;
+        if !register.leader_session.is_empty() && LeaderSessionId::read(&register.leader_session)? != session
+        {
+            return Err(Status::unavailable("the TaskManager looks for another leader"));
+        }
         let id = TaskManagerId::read(&register.task_manager)?;
         let (orders, stream) = mpsc::channel(QUEUED_ORDERS);
         let registered = Registered {
-            leader_session: self.session.write(),
+            leader_session: session.write(),
             heartbeat_timeout_millis: u64::try_from(self.heartbeat_timeout.as_millis()).unwrap_or(u64::MAX),
         };
         // There is room: the channel is new.
@@ -325,9 +399,16 @@ impl JobManager for Service {
             slots: register.slots,
             managed_bytes: register.managed_bytes,
         };
-        self.task_managers.register(registration, orders);
+        let mut brought = Vec::with_capacity(register.workers.len());
+        for held in register.workers {
+            let worker = WorkerId::read(&held.worker)?;
+            let job = self.jobs.get(JobId::read(&held.job)?).map(|job| Arc::clone(&job.workers));
+            let job = job.filter(|job| job.adopt(worker, &held, id, &registration.data_address));
+            brought.push((worker, held.slots, job));
+        }
+        let number = self.task_managers.register(registration, orders, brought);
         let service = self.clone();
-        self.io.spawn(async move { service.attend(id, messages).await });
+        self.io.spawn(async move { service.attend((id, number), session, messages).await });
         Ok(Response::new(ReceiverStream::new(stream)))
     }
 
@@ -345,7 +426,8 @@ impl JobManager for Service {
     async fn fetch_program(&self, request: Request<ProgramRequest>) -> Answer<Self::FetchProgramStream> {
         let hash = hash(&request.get_ref().content_hash)?;
         let missing = || Status::not_found(format!("the JobManager does not have program {hash}"));
-        let path = self.programs.get(&hash).ok_or_else(missing)?;
+        self.session()?;
+        let path = self.program(&hash).await?.ok_or_else(missing)?;
         let (chunks, stream) = mpsc::channel(QUEUED_CHUNKS);
         self.io.spawn(async move {
             if let Err(error) = send_program(path, &hash, &chunks).await {
@@ -364,17 +446,21 @@ impl JobManager for Service {
         let Some(worker_message::Kind::Register(register)) = first(&mut messages).await?.kind else {
             return Err(Status::invalid_argument("a worker says first who it is"));
         };
-        if LeaderSessionId::read(&register.leader_session)? != self.session {
-            return Err(Status::permission_denied("the worker belongs to an earlier leader"));
+        let session = self.session()?;
+        if LeaderSessionId::read(&register.leader_session)? != session {
+            return Err(Status::permission_denied("the worker belongs to another leader"));
         }
         let worker = WorkerId::read(&register.worker)?;
         let job = Arc::clone(&self.job(&JobReference { job: register.job })?.workers);
         let (orders, stream) = mpsc::channel(QUEUED_ORDERS);
-        if !job.registered(worker, orders) {
+        let mut counters = Counters::default();
+        let executions = register.executions.into_iter().map(|report| counters.read(report));
+        let executions = executions.collect::<Result<_, WireError>>()?;
+        if !job.registered(worker, orders, executions) {
             return Err(Status::permission_denied(format!("nobody waits for worker {worker}")));
         }
         let service = self.clone();
-        self.io.spawn(async move { service.hear(worker, job, messages).await });
+        self.io.spawn(async move { service.hear((worker, job), session, counters, messages).await });
         Ok(Response::new(ReceiverStream::new(stream)))
     }
 }

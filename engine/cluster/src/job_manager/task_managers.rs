@@ -85,6 +85,7 @@ struct State {
     members: BTreeMap<TaskManagerId, Member>,
     requests: VecDeque<Request>,
     next_request: u64,
+    registrations: u64,
     /// What the driver was told last.
     declared: Demand,
     /// The newest tokens for file systems; empty: those that TaskManagers begin with.
@@ -93,14 +94,20 @@ struct State {
 
 struct Member {
     registration: Registration,
+    /// Which registration: the same TaskManager may come again before it is known to be gone.
+    number: u64,
     orders: Orders,
     /// Since when it has had no worker.
     idle_since: Option<Instant>,
     /// When it last gave a sign of life, in milliseconds since the epoch, and what it said of itself.
     heard_millis: i64,
     process: ProcessView,
-    workers: HashMap<WorkerId, (u32, Arc<JobWorkers>)>,
+    /// How many slots each holds, and for which job; none: for none, it is being stopped.
+    workers: HashMap<WorkerId, (u32, Option<Arc<JobWorkers>>)>,
 }
+
+/// A worker that a TaskManager has brought along, the slots it holds, and the job that takes it over; none: it is to be stopped.
+pub(super) type Brought = (WorkerId, u32, Option<Arc<JobWorkers>>);
 
 impl Member {
     fn free_slots(&self) -> u32 {
@@ -262,7 +269,11 @@ impl TaskManagers {
             id: *id,
             address: member.registration.data_address.clone(),
             slots: member.registration.slots,
-            taken: member.workers.values().map(|(slots, job)| (job.job(), *slots)).collect(),
+            taken: member
+                .workers
+                .values()
+                .filter_map(|(slots, job)| Some((job.as_ref()?.job(), *slots)))
+                .collect(),
             managed_bytes: member.registration.managed_bytes,
             heard_millis: member.heard_millis,
             process: member.process,
@@ -279,37 +290,62 @@ impl TaskManagers {
         }
     }
 
-    /// A TaskManager offers its slots.
-    pub(super) fn register(self: &Arc<Self>, registration: Registration, orders: Orders) {
+    /// A TaskManager offers its slots. Tells which registration it is.
+    pub(super) fn register(
+        self: &Arc<Self>,
+        registration: Registration,
+        orders: Orders,
+        brought: Vec<Brought>,
+    ) -> u64 {
         let id = registration.id;
+        let earlier = self.state().members.get(&id).map(|member| member.number);
+        if let Some(earlier) = earlier {
+            self.lost(id, earlier, "it has registered again");
+        }
         tracing::info!(task_manager = %id, slots = registration.slots, address = registration.data_address, "a TaskManager has registered");
-        let idle_since = Some(Instant::now());
-        let member = Member {
-            registration,
-            orders,
-            idle_since,
-            heard_millis: wall_clock_millis(),
-            process: ProcessView::default(),
-            workers: HashMap::new(),
-        };
-        {
+        let idle_since = brought.is_empty().then(Instant::now);
+        let unwanted: Vec<WorkerId> =
+            brought.iter().filter(|(_, _, job)| job.is_none()).map(|(worker, _, _)| *worker).collect();
+        let workers = brought.into_iter().map(|(worker, slots, job)| (worker, (slots, job))).collect();
+        let number = {
             let mut state = self.state();
+            state.registrations += 1;
+            let number = state.registrations;
+            let (heard_millis, process) = (wall_clock_millis(), ProcessView::default());
+            let member = Member { registration, number, orders, idle_since, heard_millis, process, workers };
             // It may have been started long ago, with older ones.
             if !state.tokens.is_empty() {
                 give(&member.orders, set_tokens(&state.tokens));
             }
             state.members.insert(id, member);
-        }
+            number
+        };
+        unwanted.into_iter().for_each(|worker| self.stop(worker));
         self.satisfy();
         self.watch_idle(id);
+        number
     }
 
-    /// A TaskManager is gone, with all its workers.
-    pub(super) fn lost(&self, id: TaskManagerId, reason: &str) {
-        let Some(member) = self.state().members.remove(&id) else { return };
+    /// Forgets all: another leader has them.
+    pub(super) fn abandon(&self) {
+        let mut state = self.state();
+        state.members.clear();
+        state.requests.clear();
+        state.declared = Demand::default();
+    }
+
+    /// A TaskManager is gone, with all its workers, unless it has registered again.
+    pub(super) fn lost(&self, id: TaskManagerId, number: u64, reason: &str) {
+        let member = {
+            let mut state = self.state();
+            let is_same = state.members.get(&id).is_some_and(|member| member.number == number);
+            is_same.then(|| state.members.remove(&id)).flatten()
+        };
+        let Some(member) = member else { return };
         let address = member.registration.data_address;
         tracing::warn!(task_manager = %id, address, reason, "a TaskManager is lost");
         for (worker, (_, job)) in member.workers {
+            let Some(job) = job else { continue };
             job.worker_lost(worker, &format!("TaskManager {id} at {address} is lost: {reason}"));
         }
         self.declare();
@@ -331,10 +367,10 @@ impl TaskManagers {
             ended
         });
         if let Some((_, job)) = ended {
-            if exited {
-                job.worker_exited(worker, reason);
-            } else {
-                job.worker_lost(worker, reason);
+            match job {
+                Some(job) if exited => job.worker_exited(worker, reason),
+                Some(job) => job.worker_lost(worker, reason),
+                None => {}
             }
             self.satisfy();
             self.watch_idle(id);
@@ -403,7 +439,7 @@ impl TaskManagers {
                     let Some(member) = members.get_mut(&id) else { continue };
                     let worker = WorkerId::random();
                     member.idle_since = None;
-                    member.workers.insert(worker, (slots, Arc::clone(&request.job)));
+                    member.workers.insert(worker, (slots, Some(Arc::clone(&request.job))));
                     let all = &member.registration;
                     grants.push(Grant {
                         worker,

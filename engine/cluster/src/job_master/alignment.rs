@@ -25,7 +25,7 @@ pub(super) struct AlignedSources {
 }
 
 impl AlignedSources {
-    pub(super) fn of(graph: &JobGraph) -> Self {
+    pub(super) fn of(graph: &JobGraph, now: Instant) -> Self {
         let mut groups: BTreeMap<String, Vec<_>> = BTreeMap::new();
         for vertex in &graph.vertices {
             for operator in &vertex.operators {
@@ -34,7 +34,7 @@ impl AlignedSources {
                 }
             }
         }
-        Self { groups, told: BTreeMap::new(), next: Instant::now() }
+        Self { groups, told: BTreeMap::new(), next: now }
     }
 
     pub(super) fn next_deadline(&self) -> Option<Instant> {

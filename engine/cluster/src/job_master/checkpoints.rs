@@ -13,12 +13,17 @@ use flott_runtime::snapshot::SubtaskSnapshot;
 use flott_runtime::task::{FinalHandles, TaskFailure, TaskMessage};
 
 use super::checkpoint_report::{CheckpointLog, CheckpointsReport, snapshot_bytes};
-use super::{EventQueue, JobEvent, JobMaster};
+use super::{Adoption, Environment, EventQueue, JobEvent, JobMaster};
 use crate::checkpoint::{CheckpointStore, CompletedCheckpoint, SubtaskCheckpoint};
+use crate::high_availability::StoreError;
+use crate::high_availability::store::JobRecord;
 use crate::worker::checkpoint_directory;
 
 /// How long to wait before looking again whether all tasks run.
 const RETRY: Duration = Duration::from_millis(20);
+
+/// How long the deletion of a job's checkpoints may hold up its end.
+const DELETION_DEADLINE: Duration = Duration::from_secs(30);
 
 /// A checkpoint that is being taken.
 struct Pending {
@@ -46,6 +51,9 @@ pub(super) struct CheckpointCoordinator {
     completed_count: u64,
     failures: u32,
     pub(super) log: CheckpointLog,
+    /// Ids from this one on are not to be used before that is written down; none: nobody else will use any.
+    below: Option<CheckpointId>,
+    reserving: bool,
 }
 
 impl CheckpointCoordinator {
@@ -54,6 +62,7 @@ impl CheckpointCoordinator {
         graph: &JobGraph,
         job: JobId,
         restored: Option<&CompletedCheckpoint>,
+        now: Instant,
     ) -> Result<Self, flott_fs::FsError> {
         let streaming = graph.mode == ExecutionMode::Streaming;
         let interval = configuration.get_optional(&config::CHECKPOINT_INTERVAL).filter(|_| streaming);
@@ -68,13 +77,41 @@ impl CheckpointCoordinator {
             retention: configuration.get(&config::CHECKPOINT_RETENTION),
             store: store.filter(|_| interval.is_some()),
             next_id: CheckpointId(restored.map_or(1, |checkpoint| checkpoint.id.0 + 1)),
-            next_begin: Instant::now() + interval.unwrap_or_default(),
+            next_begin: now + interval.unwrap_or_default(),
             pending: None,
             completed: VecDeque::new(),
             completed_count: 0,
             failures: 0,
             log: CheckpointLog::new(configuration.get(&config::CHECKPOINT_HISTORY) as usize),
+            below: None,
+            reserving: false,
         })
+    }
+
+    /// Goes on where an earlier leader was, with ids that it has not used.
+    pub(super) fn follow(&mut self, record: Option<&JobRecord>, adoption: Option<&Adoption>) {
+        self.below = record.map(JobRecord::next_checkpoint);
+        if let Some(adoption) = adoption {
+            self.next_id = self.below.map_or(self.next_id, |below| below.max(self.next_id));
+            self.completed = adoption.checkpoints.iter().cloned().collect();
+            self.completed_count = adoption.completed_checkpoints;
+        }
+    }
+
+    /// Ids below this one may be used.
+    pub(super) fn reserved(&mut self, below: CheckpointId) {
+        self.below = Some(below);
+        self.reserving = false;
+    }
+
+    /// The last id that may have been used.
+    pub(super) fn last_id(&self) -> CheckpointId {
+        CheckpointId(self.next_id.0 - 1)
+    }
+
+    /// Whether a checkpoint is complete but for being written down, so that it may be complete any moment.
+    pub(super) fn is_completing(&self) -> bool {
+        self.pending.as_ref().is_some_and(|pending| pending.completing.is_some())
     }
 
     pub(super) fn latest(&self) -> Option<&CompletedCheckpoint> {
@@ -100,29 +137,41 @@ impl CheckpointCoordinator {
         }
     }
 
-    /// The job is over: deletes what nobody will go on from.
-    pub(super) fn job_over(&mut self, status: JobStatus, io: &tokio::runtime::Handle) {
-        let Some(store) = self.store.clone() else { return };
-        let keep = match status {
+    fn keeps(&self, status: JobStatus) -> bool {
+        match status {
             JobStatus::Canceled => self.retention == CheckpointRetention::Retain,
             JobStatus::Failed => true,
             _ => false,
-        };
+        }
+    }
+
+    /// The folder with the job's checkpoints, if a job that ends so leaves none.
+    pub(super) fn garbage(&self, status: JobStatus) -> Option<String> {
+        let store = self.store.as_ref().filter(|_| !self.keeps(status))?;
+        Some(store.directory().to_string())
+    }
+
+    /// The job is over: deletes what nobody will go on from.
+    pub(super) fn job_over(
+        &mut self,
+        status: JobStatus,
+        record: Option<Arc<JobRecord>>,
+        environment: &dyn Environment,
+    ) {
+        let Some(store) = self.store.clone() else { return };
+        let keep = self.keeps(status);
         let pending = self.pending.take().map(|pending| pending.id);
-        let deletion = io.spawn_blocking(move || {
+        let deletion = move || {
             if keep {
                 pending.into_iter().for_each(|id| delete(&store, id));
             } else if let Err(error) = store.delete_all() {
                 tracing::warn!(%error, "the checkpoints of a job that is over could not be deleted");
+            } else if let Some(Err(error)) = record.map(|record| record.cleaned()) {
+                tracing::debug!(%error, "that the checkpoints are deleted is left to the next leader");
             }
-        });
+        };
         // The job is only over when its folder is.
-        let (done, waiting) = std::sync::mpsc::sync_channel(1);
-        io.spawn(async move {
-            let _ = deletion.await;
-            let _ = done.send(());
-        });
-        let _ = waiting.recv_timeout(Duration::from_secs(30));
+        environment.run_to_end(Box::new(deletion), DELETION_DEADLINE);
     }
 }
 
@@ -158,6 +207,11 @@ impl JobMaster {
             return;
         }
         let id = self.checkpoints.next_id;
+        if self.checkpoints.below.is_some_and(|below| id >= below) {
+            self.checkpoints.next_begin = now + RETRY;
+            self.reserve_checkpoints(id);
+            return;
+        }
         self.checkpoints.next_id = CheckpointId(id.0 + 1);
         let ended = self.executions.iter().filter(|(_, execution)| execution.has_ended());
         let parts =
@@ -171,6 +225,26 @@ impl JobMaster {
         let pending = Pending { id, since: now, parts, triggered: BTreeSet::new(), completing: None };
         self.checkpoints.pending = Some(pending);
         self.trigger();
+    }
+
+    /// Has it written down that ids from this one on are used.
+    fn reserve_checkpoints(&mut self, next: CheckpointId) {
+        let Some(record) = self.record.clone() else { return };
+        if std::mem::replace(&mut self.checkpoints.reserving, true) {
+            return;
+        }
+        let events = Arc::clone(&self.events);
+        self.environment.run(Box::new(move || {
+            let event = match record.reserve_checkpoints(next) {
+                Ok(below) => JobEvent::CheckpointsReserved { below },
+                Err(StoreError::NotLeader(_)) => JobEvent::Suspend,
+                Err(error) => {
+                    tracing::warn!(%error, "no checkpoint can begin");
+                    JobEvent::CheckpointsReserved { below: next }
+                }
+            };
+            events.put(event);
+        }));
     }
 
     /// What a checkpoint holds of a subtask that has ended: every operator, with what it wants committed.
@@ -246,20 +320,34 @@ impl JobMaster {
         let events: Arc<EventQueue> = Arc::clone(&self.events);
         match self.checkpoints.store.clone() {
             None => events.put(JobEvent::MetadataWritten { checkpoint: completed.id, error: None }),
-            Some(store) => drop(self.io.spawn_blocking(move || {
-                let error = store.complete(&completed).err().map(|error| error.to_string());
-                events.put(JobEvent::MetadataWritten { checkpoint: completed.id, error });
-            })),
+            Some(store) => {
+                let (record, retained, restarts) =
+                    (self.record.clone(), self.checkpoints.retained, self.restarts);
+                self.environment.run(Box::new(move || {
+                    let id = completed.id;
+                    let mut error = store.complete(&completed).err().map(|error| error.to_string());
+                    if let (None, Some(record)) = (&error, record) {
+                        let path = store.folder(id).to_string();
+                        match record.checkpoint_completed(id, path, retained, restarts) {
+                            Ok(()) => {}
+                            // The next leader may go on from it: nothing of it is touched any more.
+                            Err(StoreError::NotLeader(_)) => return events.put(JobEvent::Suspend),
+                            Err(other) => error = Some(other.to_string()),
+                        }
+                    }
+                    events.put(JobEvent::MetadataWritten { checkpoint: id, error });
+                }));
+            }
         }
     }
 
     pub(super) fn metadata_written(&mut self, checkpoint: CheckpointId, error: Option<String>) {
-        if self.checkpoints.pending.as_ref().is_none_or(|pending| pending.id != checkpoint) {
-            // It was given up meanwhile.
-            self.delete_checkpoint(checkpoint);
+        let Some(pending) = self.checkpoints.pending.as_mut().filter(|pending| pending.id == checkpoint)
+        else {
             return;
-        }
+        };
         if let Some(error) = error {
+            pending.completing = None;
             self.checkpoint_failed(checkpoint, &error);
             return;
         }
@@ -271,16 +359,22 @@ impl JobMaster {
         coordinator.completed.push_back(completed);
         coordinator.completed_count += 1;
         coordinator.failures = 0;
-        let now = Instant::now();
+        let now = self.environment.now();
         let interval = coordinator.interval.unwrap_or_default();
         coordinator.next_begin = (since + interval).max(now + coordinator.min_pause);
-        tracing::debug!(job = %self.job, %checkpoint, took_ms = since.elapsed().as_millis(), "checkpoint complete");
+        let took_ms = now.saturating_duration_since(since).as_millis();
+        tracing::debug!(job = %self.job, %checkpoint, took_ms, "checkpoint complete");
         while self.checkpoints.completed.len() > self.checkpoints.retained {
             if let Some(old) = self.checkpoints.completed.pop_front() {
                 self.delete_checkpoint(old.id);
                 self.checkpoints.log.discarded(old.id);
             }
         }
+        self.tell_complete(checkpoint);
+    }
+
+    /// Tells all subtasks that a checkpoint is complete, so that they commit what belongs to it.
+    pub(super) fn tell_complete(&mut self, checkpoint: CheckpointId) {
         let active = self.active();
         active
             .into_iter()
@@ -309,22 +403,24 @@ impl JobMaster {
         }
     }
 
-    /// Gives up the checkpoint that is being taken, if one is.
+    /// Gives up the checkpoint that is being taken, if one is. One that is being written down is complete, or not, whatever
+    /// happens meanwhile: restarts wait for it.
     pub(super) fn give_up_checkpoint(&mut self, reason: &str) {
+        if self.checkpoints.is_completing() {
+            return;
+        }
         let Some(pending) = self.checkpoints.pending.take() else { return };
         tracing::debug!(job = %self.job, checkpoint = %pending.id, reason, "checkpoint given up");
         self.checkpoints.log.failed(pending.id, reason, wall_clock_millis());
-        self.checkpoints.next_begin = Instant::now() + self.checkpoints.interval.unwrap_or_default();
+        self.checkpoints.next_begin = self.environment.now() + self.checkpoints.interval.unwrap_or_default();
         let active = self.active();
         active.into_iter().for_each(|subtask| self.send(subtask, TaskMessage::CheckpointAborted(pending.id)));
-        if pending.completing.is_none() {
-            self.delete_checkpoint(pending.id);
-        }
+        self.delete_checkpoint(pending.id);
     }
 
     fn delete_checkpoint(&self, id: CheckpointId) {
         if let Some(store) = self.checkpoints.store.clone() {
-            drop(self.io.spawn_blocking(move || delete(&store, id)));
+            self.environment.run(Box::new(move || delete(&store, id)));
         }
     }
 }

@@ -24,6 +24,16 @@ pub enum JobEvent {
         /// Why not.
         error: Option<String>,
     },
+    /// Checkpoints with ids below this one may be taken.
+    CheckpointsReserved {
+        /// The first that may not.
+        below: CheckpointId,
+    },
+    /// What all subtasks want committed is kept for the next leader, or could not be.
+    CommitsKept {
+        /// Why not.
+        error: Option<String>,
+    },
     /// Attempts are gone with the process they ran in.
     Lost {
         /// Which.
@@ -38,6 +48,8 @@ pub enum JobEvent {
     },
     /// Somebody wants the job cancelled.
     Cancel,
+    /// Another leader goes on with the job.
+    Suspend,
 }
 
 /// Events on their way to a JobMaster. Those who send them must not block, and what they send is bounded: a handful an attempt,
@@ -53,6 +65,12 @@ impl EventQueue {
     pub fn put(&self, event: JobEvent) {
         self.events.lock().unwrap_or_else(PoisonError::into_inner).push_back(event);
         self.arrived.notify_one();
+    }
+
+    /// The next event, if there is one.
+    #[cfg(test)]
+    pub(crate) fn take(&self) -> Option<JobEvent> {
+        self.events.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
     }
 
     /// The next event; none when `deadline` has come.

@@ -76,8 +76,10 @@ impl JobMaster {
             };
             restart_set(&self.graph, &self.regions, subtasks, available).into_iter().collect()
         };
-        let chance = f64::from(self.started.elapsed().subsec_nanos() % 1000) / 1000.0;
-        match self.restart_strategy.on_failure(self.started.elapsed(), chance) {
+        let now = self.environment.now();
+        let elapsed = now.saturating_duration_since(self.started);
+        let chance = f64::from(elapsed.subsec_nanos() % 1000) / 1000.0;
+        match self.restart_strategy.on_failure(elapsed, chance) {
             RestartDecision::Fail { reason } => {
                 self.become_status(JobStatus::Failing);
                 self.doom = Some(Doom { cause: failure.to_string(), backtrace: failure.backtrace, reason });
@@ -88,7 +90,7 @@ impl JobMaster {
                 if self.status == JobStatus::Running {
                     self.become_status(JobStatus::Restarting);
                 }
-                let at = Instant::now() + delay;
+                let at = now + delay;
                 let mut subtasks = set;
                 if let Some(earlier) = self.pending_restart.take() {
                     subtasks.extend(earlier.subtasks);
@@ -117,11 +119,12 @@ impl JobMaster {
     }
 
     pub(super) fn stop(&mut self, subtask: SubtaskId) {
+        let now = self.environment.now();
         if let Some(execution) = self.executions.get_mut(&subtask)
             && execution.state.may_become(ExecutionState::Canceling)
         {
             execution.enter(ExecutionState::Canceling);
-            execution.canceling_since = Some(Instant::now());
+            execution.canceling_since = Some(now);
         }
         self.send(subtask, TaskMessage::Cancel);
     }
@@ -137,9 +140,10 @@ impl JobMaster {
 
     pub(super) fn restart(&mut self) {
         let Some(restart) = self.pending_restart.take() else { return };
+        let first = self.record.as_ref().map_or(Attempt(0), |record| record.first_attempt());
         for subtask in restart.subtasks {
             if let Some(execution) = self.executions.get_mut(&subtask) {
-                execution.attempt = Attempt(execution.attempt.0 + 1);
+                execution.attempt = Attempt(execution.attempt.0 + 1).max(first);
                 execution.enter(ExecutionState::Created);
                 execution.partitions_lost = false;
                 if !self.committing {

@@ -3,14 +3,19 @@
 //! It is a loop over events on a thread of its own. What it decides comes from pure functions of `flott-plan`; what it does
 //! goes through a [`TaskGateway`]. It never runs user code.
 
+mod adopt;
 mod alignment;
 mod checkpoint_report;
 mod checkpoints;
+mod commit;
+mod environment;
 mod events;
 mod failover;
 mod rates;
 mod report;
 mod restore;
+#[cfg(test)]
+mod simulation;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -28,7 +33,9 @@ use flott_runtime::slot::wall_clock_millis;
 use flott_runtime::task::{FinalHandles, TaskEvent, TaskMessage};
 use tokio::sync::watch;
 
+pub use adopt::{Adoption, ExecutionReport};
 pub use checkpoint_report::{Acknowledged, CheckpointReport, CheckpointState, CheckpointsReport};
+pub use environment::Environment;
 pub use events::{EventQueue, JobEvent};
 pub use rates::Rates;
 pub use report::{FailureReport, JobDetails, JobReport, OperatorReport, SubtaskReport, VertexReport};
@@ -36,9 +43,11 @@ pub use restore::plan_restore;
 
 use crate::checkpoint::CompletedCheckpoint;
 use crate::gateway::{Deployment, Neighbour, TaskGateway};
+use crate::high_availability::store::JobRecord;
 use crate::result::{JobError, JobResult};
 use alignment::AlignedSources;
 use checkpoints::CheckpointCoordinator;
+use commit::Commits;
 use report::Publisher;
 
 /// A subtask and its latest attempt.
@@ -96,7 +105,11 @@ pub struct JobMaster {
     configuration: Configuration,
     gateway: Box<dyn TaskGateway>,
     events: Arc<EventQueue>,
-    io: tokio::runtime::Handle,
+    environment: Arc<dyn Environment>,
+    /// What is kept for the next leader; none: there will be none.
+    record: Option<Arc<JobRecord>>,
+    /// What an earlier leader has left, until it is taken over.
+    adoption: Option<Adoption>,
     slots: SlotAssignment,
     regions: Regions,
     executions: BTreeMap<SubtaskId, Execution>,
@@ -111,6 +124,7 @@ pub struct JobMaster {
     started: Instant,
     restarts: u64,
     committing: bool,
+    commits: Commits,
     report: Publisher,
 }
 
@@ -126,10 +140,14 @@ pub struct JobMasterSetup {
     pub gateway: Box<dyn TaskGateway>,
     /// Where events arrive.
     pub events: Arc<EventQueue>,
-    /// Where blocking work runs.
-    pub io: tokio::runtime::Handle,
+    /// The process around it.
+    pub environment: Arc<dyn Environment>,
     /// The checkpoint to go on from.
     pub restore: Option<CompletedCheckpoint>,
+    /// What is kept for the next leader; none: there will be none.
+    pub record: Option<Arc<JobRecord>>,
+    /// What an earlier leader has left.
+    pub adoption: Option<Adoption>,
     /// Where it says how far it is.
     pub report: watch::Sender<JobReport>,
 }
@@ -140,17 +158,22 @@ impl JobMaster {
     /// # Errors
     /// [`JobError::NotStarted`] if the configuration or the checkpoint does not fit.
     pub fn new(setup: JobMasterSetup) -> Result<Self, JobError> {
-        let JobMasterSetup { job, graph, configuration, gateway, events, io, restore, report } = setup;
+        let JobMasterSetup { job, graph, configuration, gateway, events, environment, restore, .. } = setup;
+        let JobMasterSetup { record, adoption, report, .. } = setup;
         let not_started = |reason: String| JobError::NotStarted { name: graph.name.clone(), reason };
         if let Some(checkpoint) = &restore {
             let allow = configuration.get(&config::ALLOW_NON_RESTORED_STATE);
             plan_restore(&graph, checkpoint, allow, true).map_err(not_started)?;
         }
-        let checkpoints = CheckpointCoordinator::new(&configuration, &graph, job, restore.as_ref())
-            .map_err(|error| not_started(error.to_string()))?;
+        let mut checkpoints =
+            CheckpointCoordinator::new(&configuration, &graph, job, restore.as_ref(), environment.now())
+                .map_err(|error| not_started(error.to_string()))?;
+        checkpoints.follow(record.as_deref(), adoption.as_ref());
+        let first_attempt = record.as_ref().map_or(Attempt(0), |record| record.first_attempt());
+        let started = environment.now();
         let created = wall_clock_millis();
         let execution = || Execution {
-            attempt: Attempt(0),
+            attempt: first_attempt,
             state: ExecutionState::Created,
             since: BTreeMap::from([(ExecutionState::Created, created)]),
             task: Arc::default(),
@@ -164,21 +187,29 @@ impl JobMaster {
             regions: Regions::of(&graph),
             executions: graph.subtasks().map(|subtask| (subtask, execution())).collect(),
             restart_strategy: RestartStrategy::of_job(&configuration, &Configuration::new()),
+            restarts: adoption.as_ref().map_or(0, |adoption| adoption.restarts),
+            report: Publisher::new(
+                report,
+                &configuration,
+                adoption.as_ref().map(|adoption| adoption.started_millis),
+                started,
+            ),
+            aligned: AlignedSources::of(&graph, started),
             job,
-            report: Publisher::new(report, &configuration),
             configuration,
             gateway,
             events,
-            io,
+            environment,
+            record,
+            adoption,
             status: JobStatus::Created,
             pending_restart: None,
             doom: None,
             checkpoints,
             initial: restore,
-            started: Instant::now(),
-            restarts: 0,
+            started,
             committing: false,
-            aligned: AlignedSources::of(&graph),
+            commits: Commits::default(),
             graph,
         })
     }
@@ -188,27 +219,50 @@ impl JobMaster {
     /// # Errors
     /// [`JobError`]: what failed, and why no restart followed; or that it was cancelled.
     pub fn run(mut self) -> Result<JobResult, JobError> {
-        self.become_status(JobStatus::Running);
-        self.schedule();
+        self.start();
         loop {
             let deadline = self.next_deadline();
-            match self.events.wait_until(deadline) {
-                Some(JobEvent::Task { execution, event }) => self.task_event(execution, event),
-                Some(JobEvent::MetadataWritten { checkpoint, error }) => {
-                    self.metadata_written(checkpoint, error)
-                }
-                Some(JobEvent::Lost { executions, reason }) => self.lost(&executions, &reason),
-                Some(JobEvent::CannotRun { reason }) => self.cannot_run(reason),
-                Some(JobEvent::Cancel) => self.cancel(),
-                None => {}
-            }
-            self.on_time();
-            let outcome = self.outcome();
-            self.publish();
-            if let Some(outcome) = outcome {
+            let event = self.events.wait_until(deadline);
+            if let Some(outcome) = self.step(event) {
                 return outcome;
             }
         }
+    }
+
+    /// Begins, or goes on where an earlier leader was.
+    fn start(&mut self) {
+        self.become_status(JobStatus::Running);
+        match self.adoption.take() {
+            Some(adoption) => self.adopt(adoption),
+            None => self.schedule(),
+        }
+    }
+
+    /// Acts on an event, if there is one, and on the time; with the outcome once there is one.
+    fn step(&mut self, event: Option<JobEvent>) -> Option<Result<JobResult, JobError>> {
+        match event {
+            Some(JobEvent::Task { execution, event }) => self.task_event(execution, event),
+            Some(JobEvent::MetadataWritten { checkpoint, error }) => self.metadata_written(checkpoint, error),
+            Some(JobEvent::CheckpointsReserved { below }) => self.checkpoints.reserved(below),
+            Some(JobEvent::CommitsKept { error }) => self.commits_kept(error),
+            Some(JobEvent::Lost { executions, reason }) => self.lost(&executions, &reason),
+            Some(JobEvent::CannotRun { reason }) => self.cannot_run(reason),
+            Some(JobEvent::Cancel) => self.cancel(),
+            Some(JobEvent::Suspend) => return Some(self.suspended()),
+            None => {}
+        }
+        self.on_time();
+        let outcome = self.outcome();
+        self.publish();
+        outcome
+    }
+
+    /// Another leader goes on: whatever is begun here is left as it is.
+    fn suspended(&mut self) -> Result<JobResult, JobError> {
+        if !self.status.is_terminal() {
+            self.become_status(JobStatus::Suspended);
+        }
+        Err(JobError::Suspended { name: self.graph.name.clone() })
     }
 
     fn become_status(&mut self, status: JobStatus) {
@@ -367,10 +421,7 @@ impl JobMaster {
         if self.status == JobStatus::Running {
             self.schedule();
             if self.executions.values().all(Execution::has_ended) {
-                self.committing = true;
-                let drained = self.executions.iter().filter(|(_, e)| e.state == ExecutionState::Drained);
-                let drained: Vec<SubtaskId> = drained.map(|(subtask, _)| *subtask).collect();
-                drained.into_iter().for_each(|subtask| self.send(subtask, TaskMessage::Commit));
+                self.commit();
             }
         }
     }
@@ -386,19 +437,23 @@ impl JobMaster {
         let timeout = self.configuration.get(&config::CANCELLATION_TIMEOUT);
         let stopping =
             self.executions.values().filter_map(|e| e.canceling_since).map(|since| since + timeout);
-        let restart = self.pending_restart.as_ref().map(|restart| restart.at);
+        // Once its time has come, a restart waits for events.
+        let now = self.environment.now();
+        let restart = self.pending_restart.as_ref().map(|restart| restart.at).filter(|at| *at > now);
         let checkpoint =
             if self.status == JobStatus::Running { self.checkpoints.next_deadline() } else { None };
         let aligning = if self.status == JobStatus::Running { self.aligned.next_deadline() } else { None };
         let all = stopping.chain(restart).chain(checkpoint).chain(aligning).chain([self.report.next()]);
-        all.min().unwrap_or_else(|| Instant::now() + Duration::from_secs(60))
+        all.min().unwrap_or_else(|| self.environment.now() + Duration::from_secs(60))
     }
 
     fn on_time(&mut self) {
-        let now = Instant::now();
+        let now = self.environment.now();
         self.check_cancellation(now);
         let ready = self.pending_restart.as_ref().is_some_and(|restart| {
-            restart.at <= now && restart.subtasks.iter().all(|subtask| !self.executions[subtask].is_active())
+            restart.at <= now
+                && !self.checkpoints.is_completing()
+                && restart.subtasks.iter().all(|subtask| !self.executions[subtask].is_active())
         });
         if ready {
             self.restart();
@@ -409,32 +464,34 @@ impl JobMaster {
         }
     }
 
-    /// The job's outcome, once nothing is active any more.
+    /// The job's outcome, once nothing is active any more, and nothing of a checkpoint or commit is undecided.
     fn outcome(&mut self) -> Option<Result<JobResult, JobError>> {
         let (job, name) = (self.job, self.graph.name.clone());
-        if self.executions.values().any(Execution::is_active) {
+        let undecided = self.checkpoints.is_completing() || self.is_keeping_commits();
+        if undecided || self.executions.values().any(Execution::is_active) {
             return None;
         }
-        match self.status {
+        let (status, outcome) = match self.status {
             JobStatus::Failing => {
-                self.become_status(JobStatus::Failed);
-                self.checkpoints.job_over(JobStatus::Failed, &self.io);
-                let doom = self.doom.take()?;
-                let Doom { cause, backtrace, reason } = doom;
-                Some(Err(JobError::Failed { job, name, cause, reason, backtrace }))
+                let Doom { cause, backtrace, reason } = self.doom.take()?;
+                (JobStatus::Failed, Err(JobError::Failed { job, name, cause, reason, backtrace }))
             }
-            JobStatus::Cancelling => {
-                self.become_status(JobStatus::Canceled);
-                self.checkpoints.job_over(JobStatus::Canceled, &self.io);
-                Some(Err(JobError::Canceled { job, name }))
-            }
+            JobStatus::Cancelling => (JobStatus::Canceled, Err(JobError::Canceled { job, name })),
             JobStatus::Running if self.executions.values().all(|e| e.state == ExecutionState::Finished) => {
-                self.become_status(JobStatus::Finished);
-                self.checkpoints.job_over(JobStatus::Finished, &self.io);
-                Some(Ok(self.result()))
+                (JobStatus::Finished, Ok(self.result()))
             }
-            _ => None,
+            _ => return None,
+        };
+        // What nobody will go on from is deleted only when nobody will.
+        if let Some(record) = self.record.clone()
+            && let Err(error) = self.keep_outcome(&record, status, &outcome)
+        {
+            tracing::warn!(job = %self.job, %error, "the end of the job is left to the next leader");
+            return Some(self.suspended());
         }
+        self.become_status(status);
+        self.checkpoints.job_over(status, self.record.clone(), &*self.environment);
+        Some(outcome)
     }
 
     fn result(&self) -> JobResult {
@@ -446,7 +503,7 @@ impl JobMaster {
         }
         JobResult {
             job: self.job,
-            runtime: self.started.elapsed(),
+            runtime: self.environment.now().saturating_duration_since(self.started),
             collected,
             late_records: self.counts(|metrics| metrics.late_records.load(Ordering::Relaxed)),
             skipped_records: self.counts(|metrics| metrics.skipped_records.load(Ordering::Relaxed)),

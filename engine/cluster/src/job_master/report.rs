@@ -193,13 +193,19 @@ pub(super) struct Publisher {
 }
 
 impl Publisher {
-    pub(super) fn new(sender: watch::Sender<JobReport>, configuration: &Configuration) -> Self {
-        let now = wall_clock_millis();
+    /// The job began then; none: now.
+    pub(super) fn new(
+        sender: watch::Sender<JobReport>,
+        configuration: &Configuration,
+        started_millis: Option<i64>,
+        now: Instant,
+    ) -> Self {
+        let created = wall_clock_millis();
         Self {
             sender,
-            next: Instant::now(),
-            started_millis: now,
-            since: BTreeMap::from([(JobStatus::Created, now)]),
+            next: now,
+            started_millis: started_millis.unwrap_or(created),
+            since: BTreeMap::from([(JobStatus::Created, created)]),
             windows: HashMap::new(),
             failure: None,
             failures: VecDeque::new(),
@@ -248,10 +254,11 @@ impl JobMaster {
     /// Renews the report if it is time to, or the job's state has changed.
     pub(super) fn publish(&mut self) {
         let changed = self.report.sender.borrow().status != Some(self.status);
-        if !changed && Instant::now() < self.report.next {
+        let now = self.environment.now();
+        if !changed && now < self.report.next {
             return;
         }
-        self.report.next = Instant::now() + INTERVAL;
+        self.report.next = now + INTERVAL;
         let over = self.status.is_terminal();
         let report = JobReport {
             status: Some(self.status),

@@ -140,7 +140,7 @@ pub(crate) fn write_final_handles(handles: FinalHandles) -> wire::FinalHandles {
     wire::FinalHandles { operators: operators.collect() }
 }
 
-fn read_final_handles(handles: wire::FinalHandles) -> Result<FinalHandles, WireError> {
+pub(crate) fn read_final_handles(handles: wire::FinalHandles) -> Result<FinalHandles, WireError> {
     handles.operators.into_iter().map(|operator| Ok((read_key(operator.key)?, operator.handles))).collect()
 }
 
@@ -405,6 +405,7 @@ pub(crate) fn write_outcome(outcome: Result<JobResult, JobError>) -> wire::JobOu
         }
         Err(JobError::NotStarted { reason, .. }) => Kind::NotStarted(reason),
         Err(JobError::Canceled { .. }) => Kind::Canceled(true),
+        Err(error @ JobError::Suspended { .. }) => Kind::NotStarted(error.to_string()),
     };
     wire::JobOutcome { kind: Some(kind) }
 }

@@ -9,8 +9,8 @@ mod names;
 
 pub use convert::WireError;
 pub(crate) use convert::{
-    WireId, read_deploy, read_event, read_message, read_outcome, read_result, required, write_deploy,
-    write_event, write_message, write_outcome, write_result,
+    WireId, read_deploy, read_event, read_final_handles, read_message, read_outcome, read_result, required,
+    write_deploy, write_event, write_final_handles, write_message, write_outcome, write_result,
 };
 pub use names::resolve;
 
@@ -34,6 +34,12 @@ pub mod control {
 )]
 pub mod launch {
     tonic::include_proto!("flott.launch");
+}
+
+/// The messages of `ha.proto`.
+#[allow(missing_docs, clippy::all, clippy::unwrap_used, reason = "generated from ha.proto, which says it")]
+pub mod ha {
+    tonic::include_proto!("flott.ha");
 }
 
 /// The largest message: a plan with the data of its collections.

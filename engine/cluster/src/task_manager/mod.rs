@@ -30,9 +30,11 @@ use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 
 use flott_core::config::{self, Configuration};
+use flott_core::ids::TaskManagerId;
 use flott_runtime::net::handshake::Secret;
 use tokio::sync::mpsc;
 
+use crate::high_availability::{self, HighAvailabilityError};
 use crate::local::managed_bytes;
 use crate::program_store::{ProgramStore, StoreError};
 use crate::temp_dir::TempDir;
@@ -64,6 +66,9 @@ pub enum TaskManagerError {
     /// Its folder for temporary files.
     #[error(transparent)]
     Folder(#[from] flott_fs::FsError),
+    /// Where it looks for the JobManager.
+    #[error(transparent)]
+    HighAvailability(#[from] HighAvailabilityError),
 }
 
 /// Runs a TaskManager on this thread until `shutdown`; then its workers are killed. `programs` are on this machine already, each called
@@ -90,11 +95,8 @@ pub fn run_task_manager(
     let data_address = format!("{}:{port}", configuration.get(&config::TASK_MANAGER_HOST));
     let (starts, to_start) = sync_channel(QUEUED_STARTS);
     let (news, heard) = mpsc::channel(QUEUED_NEWS);
-    let job_manager = format!(
-        "{}:{}",
-        configuration.get(&config::JOB_MANAGER_ADDRESS),
-        configuration.get(&config::JOB_MANAGER_PORT)
-    );
+    let leaders = runtime.block_on(high_availability::for_follower(&configuration))?;
+    let outlives = high_availability::is_highly_available(&configuration);
     let store = ProgramStore::create(temp_dir.path().join("programs"))?;
     for program in programs {
         store.adopt(program)?;
@@ -102,7 +104,9 @@ pub fn run_task_manager(
     let programs = Programs::new(store);
     let workers = Arc::new(Workers::new(configuration.clone(), temp_dir.path().to_owned(), starts, news));
     let session = Session {
-        job_manager,
+        id: TaskManagerId::random(),
+        leaders,
+        absence_timeout: outlives.then(|| configuration.get(&config::ABSENCE_TIMEOUT)),
         data_address,
         configuration: configuration.clone(),
         resource_id: configuration.get_optional(&config::RESOURCE_ID).unwrap_or_default(),

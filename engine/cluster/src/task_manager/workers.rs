@@ -25,8 +25,8 @@ use super::starter;
 use crate::launch::{self, Launch, LaunchSocket};
 use crate::rolled_file::RolledFile;
 use crate::rpc::WireId;
-use crate::rpc::control::WorkerEnded;
-use crate::rpc::launch::{DataSocket, ToProgram, to_program};
+use crate::rpc::control::{HeldWorker, WorkerEnded};
+use crate::rpc::launch::{DataSocket, Leader, ToProgram, to_program};
 
 /// How long after a worker's end its last words may take.
 const LAST_WORDS_DEADLINE: Duration = Duration::from_millis(500);
@@ -38,6 +38,10 @@ pub(super) struct Workers {
     starts: Mutex<Option<SyncSender<Start>>>,
     news: mpsc::Sender<WorkerEnded>,
     state: Mutex<HashMap<WorkerId, Worker>>,
+    /// What the workers were ordered for, for the next leader.
+    held: Mutex<HashMap<WorkerId, HeldWorker>>,
+    /// With whom this TaskManager has registered.
+    leader: Mutex<Option<Leader>>,
     changed: Notify,
 }
 
@@ -89,7 +93,16 @@ impl Workers {
         news: mpsc::Sender<WorkerEnded>,
     ) -> Self {
         let starts = Mutex::new(Some(starts));
-        Self { configuration, temp_dir, starts, news, state: Mutex::default(), changed: Notify::new() }
+        Self {
+            configuration,
+            temp_dir,
+            starts,
+            news,
+            state: Mutex::default(),
+            held: Mutex::default(),
+            leader: Mutex::default(),
+            changed: Notify::new(),
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, HashMap<WorkerId, Worker>> {
@@ -102,8 +115,46 @@ impl Workers {
     }
 
     /// A worker is wanted; from now on it can be stopped.
-    pub(super) fn expect(&self, id: WorkerId) {
+    pub(super) fn expect(&self, id: WorkerId, held: HeldWorker) {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner).insert(id, held);
         self.state().insert(id, Worker::Starting { stopped: false });
+    }
+
+    /// The workers there are, but for those that are being stopped.
+    pub(super) fn held(&self) -> Vec<HeldWorker> {
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let state = self.state();
+        let stays = |id: &WorkerId| {
+            matches!(
+                state.get(id),
+                Some(Worker::Starting { stopped: false } | Worker::Running { stopped: false, .. })
+            )
+        };
+        held.into_iter().filter(|(id, _)| stays(id)).map(|(_, held)| held).collect()
+    }
+
+    /// Whether there is any.
+    pub(super) fn is_empty(&self) -> bool {
+        self.state().is_empty()
+    }
+
+    /// Tells the workers, also those to come, who leads: a JobManager that knows of them. Blocks while a worker does not listen.
+    pub(super) fn follow(&self, leader: &Leader) {
+        *self.leader.lock().unwrap_or_else(PoisonError::into_inner) = Some(leader.clone());
+        let all: Vec<WorkerId> = self.state().keys().copied().collect();
+        all.into_iter().for_each(|id| self.tell_leader(id, leader));
+    }
+
+    fn tell_leader(&self, id: WorkerId, leader: &Leader) {
+        let socket = match self.state().get(&id) {
+            Some(Worker::Running { socket, .. }) => Arc::clone(socket),
+            _ => return,
+        };
+        let message = ToProgram { kind: Some(to_program::Kind::Leader(leader.clone())) };
+        let mut socket = socket.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Err(error) = socket.send(&message, None) {
+            tracing::warn!(worker = %id, %error, "a worker does not hear who leads");
+        }
     }
 
     /// Starts a worker that is expected.
@@ -166,6 +217,11 @@ impl Workers {
         if stopped {
             workers.stop(id);
         }
+        // It may be another one than when the worker was ordered.
+        let leader = workers.leader.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(leader) = leader {
+            workers.tell_leader(id, &leader);
+        }
         let workers = Arc::clone(workers);
         thread("flott-wait", move || {
             let status = child.wait();
@@ -219,6 +275,7 @@ impl Workers {
         {
             tracing::warn!(folder = %temp_dir.display(), %error, "the temporary files of a worker could not be removed");
         }
+        self.held.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
         let was = self.state().remove(&id);
         let stopped =
             matches!(was, Some(Worker::Starting { stopped: true } | Worker::Running { stopped: true, .. }));

@@ -77,6 +77,20 @@ choices! {
         /// They stay.
         Retain = "RETAIN_ON_CANCELLATION",
     }
+    /// What elects the leading JobManager.
+    HighAvailabilityKind {
+        /// Nothing: there is one.
+        None = "NONE",
+        /// ZooKeeper.
+        ZooKeeper = "zookeeper",
+    }
+    /// Who may change Flott's nodes in ZooKeeper.
+    ZooKeeperAcl {
+        /// Everybody.
+        Open = "open",
+        /// Who made them.
+        Creator = "creator",
+    }
     /// Where keyed state lives.
     StateBackendKind {
         /// In hash tables on the heap.

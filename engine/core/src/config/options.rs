@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::choices::{
-    CheckpointMode, CheckpointRetention, DeploymentTarget, FailoverStrategy, ReadAccess, RestartStrategyKind,
-    RuntimeMode, StateBackendKind,
+    CheckpointMode, CheckpointRetention, DeploymentTarget, FailoverStrategy, HighAvailabilityKind, ReadAccess,
+    RestartStrategyKind, RuntimeMode, StateBackendKind, ZooKeeperAcl,
 };
 use super::option::{ConfigOption, NoDefault, OptionRow, Section, WithDefault, kind_within, read_within};
 use super::value::ConfigValue;
@@ -179,6 +179,30 @@ options! {
     CHECKPOINT_HISTORY: u32 [1..=1000] = "web.checkpoints.history", 10;
     /// How many failures of a job are remembered.
     EXCEPTION_HISTORY: u32 [1..=1000] = "web.exception-history-size", 16;
+}
+"High availability": {
+    /// NONE: one JobManager, and what runs ends with it. zookeeper: several JobManagers, of which ZooKeeper elects one; tasks go on while it is replaced.
+    HA_TYPE: HighAvailabilityKind = "high-availability.type", HighAvailabilityKind::None;
+    /// Tells clusters that share a ZooKeeper and a storageDir from each other.
+    HA_CLUSTER_ID: String = "high-availability.cluster-id", "default".to_owned();
+    /// The directory for job graphs, results, programs and, where execution.checkpointing.dir is not set, checkpoints; all JobManagers must reach it.
+    HA_STORAGE_DIR: String = "high-availability.storageDir";
+    /// The servers of ZooKeeper: HOST:PORT, separated by commas, with a chroot at the end if there is one.
+    HA_ZOOKEEPER_QUORUM: String = "high-availability.zookeeper.quorum";
+    /// The node below which Flott keeps its own.
+    HA_ZOOKEEPER_ROOT: String = "high-availability.zookeeper.path.root", "/flott".to_owned();
+    /// After this time without a sign of life ZooKeeper takes a JobManager for dead. Long enough that a pause of ZooKeeper, such as its own election, disturbs nothing; as short as a job can wait for its next leader.
+    HA_ZOOKEEPER_SESSION_TIMEOUT: Duration [SECOND..=10 * MINUTE] = "high-availability.zookeeper.client.session-timeout", 15 * SECOND;
+    /// Who may change Flott's nodes. open: everybody. creator: who made them, which needs SASL.
+    HA_ZOOKEEPER_ACL: ZooKeeperAcl = "high-availability.zookeeper.client.acl", ZooKeeperAcl::Open;
+    /// Whether ZooKeeper is talked to without SASL; with it, the process needs a Kerberos ticket.
+    ZOOKEEPER_SASL_DISABLE: bool = "zookeeper.sasl.disable", true;
+    /// The first part of the servers' Kerberos principal.
+    ZOOKEEPER_SASL_SERVICE: String = "zookeeper.sasl.service-name", "zookeeper".to_owned();
+    /// How long tasks go on while there is no JobManager, if there is high availability.
+    ABSENCE_TIMEOUT: Duration [SECOND..] = "jobmanager.absence-timeout", 10 * MINUTE;
+    /// How long a new leader waits for TaskManagers to tell which tasks they still run.
+    ADOPTION_TIMEOUT: Duration [10 * MILLISECOND..] = "jobmanager.adoption-timeout", 10 * SECOND;
 }
 "Logs": {
     /// The folder for logs: of JobManager and TaskManagers, and of each job's workers; unset: standard error.

@@ -1,0 +1,206 @@
+//! High availability: who leads, who is led by whom, and what a leader leaves for the next one.
+//!
+//! A JobManager [contends](LeaderElection::contend); when it is granted leadership it has a [`Term`], and the right to write into the
+//! [`HighAvailabilityStore`] for as long as nobody else has one. TaskManagers and clients [look for](LeaderRetrieval) the leader.
+//!
+//! The invariant: of all writes to pointers only those of the one leader take effect. A leader that does not know yet that it is
+//! none any more finds out when it writes, and does nothing irreversible before a write has said so.
+
+mod embedded;
+mod error;
+mod standalone;
+pub mod store;
+mod zookeeper;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use flott_core::config::{self, Configuration, HighAvailabilityKind};
+use flott_core::ids::LeaderSessionId;
+use flott_fs::FsPath;
+use flott_runtime::net::handshake::Secret;
+use tokio::sync::watch;
+
+pub use embedded::EmbeddedElection;
+pub use error::{HighAvailabilityError, StoreError};
+pub use standalone::{StandaloneElection, StandaloneRetrieval};
+pub use store::{HighAvailabilityStore, PointerStore};
+pub use zookeeper::{ZooKeeperElection, ZooKeeperRetrieval};
+
+use crate::program_store::SharedPrograms;
+use store::FileBlobs;
+
+/// How many leaders there were before one; grows with every leader.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Epoch(pub u64);
+
+/// A JobManager that would lead.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Candidate {
+    /// Where it serves the control plane: `HOST:PORT`.
+    pub address: String,
+    /// Where it serves pages, if it does.
+    pub rest_address: Option<String>,
+    /// The attempt of the application it is, from 1; 0: there are no attempts. A later attempt takes the place of an earlier one at once.
+    pub attempt: u32,
+}
+
+/// The leader, as others see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeaderInfo {
+    /// Where it serves the control plane: `HOST:PORT`.
+    pub address: String,
+    /// Where it serves pages, if it does.
+    pub rest_address: Option<String>,
+    /// Its session; none: whoever serves there leads.
+    pub session: Option<LeaderSessionId>,
+    /// Which leader it is.
+    pub epoch: Epoch,
+}
+
+/// One leader's time.
+#[derive(Clone)]
+pub struct Term {
+    /// The session all its messages belong to.
+    pub session: LeaderSessionId,
+    /// Which leader it is.
+    pub epoch: Epoch,
+    /// Where it may write pointers; none: there is no high availability.
+    pub pointers: Option<Arc<dyn PointerStore>>,
+}
+
+impl PartialEq for Term {
+    fn eq(&self, other: &Self) -> bool {
+        self.session == other.session
+    }
+}
+
+impl std::fmt::Debug for Term {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "epoch {}, session {}", self.epoch.0, self.session)
+    }
+}
+
+/// What a candidate is.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Leadership {
+    /// It waits; somebody else may lead.
+    Standby,
+    /// It leads.
+    Leader(Term),
+    /// It leads as far as it knows, but what elects leaders cannot be reached. Writes wait.
+    Suspended(Term),
+}
+
+impl Leadership {
+    /// The term, if it leads as far as it knows.
+    pub fn term(&self) -> Option<&Term> {
+        match self {
+            Self::Leader(term) | Self::Suspended(term) => Some(term),
+            Self::Standby => None,
+        }
+    }
+}
+
+/// What a call that has to wait gives.
+pub type Waiting<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Elects one of several candidates.
+pub trait LeaderElection: Send + Sync {
+    /// Contends until [`resign`](Self::resign). The receiver sees what becomes of it; a term that is followed by another one may go
+    /// unseen, but never one that lasts.
+    fn contend(&self, candidate: Candidate) -> watch::Receiver<Leadership>;
+
+    /// The leader is ready: from now on others are told of it.
+    fn confirm<'a>(&'a self, term: &'a Term) -> Waiting<'a, Result<(), StoreError>>;
+
+    /// Stops contending, and lets another one lead at once.
+    fn resign(&self) -> Waiting<'_, ()>;
+}
+
+/// Tells who leads.
+pub trait LeaderRetrieval: Send + Sync {
+    /// The leader, as far as is known; none: there has been none yet.
+    fn leader(&self) -> watch::Receiver<Option<LeaderInfo>>;
+}
+
+/// What a JobManager needs.
+pub struct JobManagerServices {
+    /// Elects it, or not.
+    pub election: Arc<dyn LeaderElection>,
+    /// Tells who leads instead.
+    pub retrieval: Arc<dyn LeaderRetrieval>,
+    /// Where files for the next leader go; none: there is no high availability.
+    pub storage: Option<Storage>,
+}
+
+/// The files of a cluster.
+#[derive(Clone)]
+pub struct Storage {
+    /// Job graphs, commits and outcomes.
+    pub blobs: Arc<FileBlobs>,
+    /// Programs.
+    pub programs: Arc<SharedPrograms>,
+    /// Checkpoints of jobs that do not say where.
+    pub checkpoints: FsPath,
+}
+
+/// Whether another JobManager may take over, so that tasks go on without one.
+pub fn is_highly_available(configuration: &Configuration) -> bool {
+    configuration.get(&config::HA_TYPE) != HighAvailabilityKind::None
+}
+
+fn storage(configuration: &Configuration) -> Result<Storage, HighAvailabilityError> {
+    let directory = configuration.get_optional(&config::HA_STORAGE_DIR);
+    let directory: FsPath = directory.ok_or(HighAvailabilityError::NoStorageDir)?.parse()?;
+    let cluster = zookeeper::cluster_id(configuration)?;
+    let directory = directory.join(&cluster);
+    flott_fs::for_path(&directory)?.create_dirs(&directory)?;
+    Ok(Storage {
+        blobs: Arc::new(FileBlobs::new(directory.join("jobs"))?),
+        programs: Arc::new(SharedPrograms::new(directory.join("programs"))?),
+        checkpoints: directory.join("checkpoints"),
+    })
+}
+
+/// The services of a JobManager. `secret` tells clusters that were given the same id from each other.
+///
+/// # Errors
+/// [`HighAvailabilityError`] that says what cannot be reached, or is not configured.
+pub async fn for_job_manager(
+    configuration: &Configuration,
+    secret: &Secret,
+) -> Result<JobManagerServices, HighAvailabilityError> {
+    if !is_highly_available(configuration) {
+        return Ok(JobManagerServices {
+            election: Arc::new(StandaloneElection::default()),
+            retrieval: Arc::new(StandaloneRetrieval::of(configuration)),
+            storage: None,
+        });
+    }
+    let for_files = configuration.clone();
+    let storage = tokio::task::spawn_blocking(move || storage(&for_files));
+    let storage = storage.await.map_err(|error| HighAvailabilityError::Thread(error.to_string()))??;
+    let election = ZooKeeperElection::new(configuration, secret).await?;
+    let retrieval = ZooKeeperRetrieval::new(configuration).await?;
+    Ok(JobManagerServices {
+        election: Arc::new(election),
+        retrieval: Arc::new(retrieval),
+        storage: Some(storage),
+    })
+}
+
+/// Tells TaskManagers and clients who leads.
+///
+/// # Errors
+/// [`HighAvailabilityError`] that says what cannot be reached, or is not configured.
+pub async fn for_follower(
+    configuration: &Configuration,
+) -> Result<Arc<dyn LeaderRetrieval>, HighAvailabilityError> {
+    if is_highly_available(configuration) {
+        Ok(Arc::new(ZooKeeperRetrieval::new(configuration).await?))
+    } else {
+        Ok(Arc::new(StandaloneRetrieval::of(configuration)))
+    }
+}

@@ -1,0 +1,79 @@
+//! The header of everything that is kept, so that damage and other versions are told from each other.
+//!
+//! ```text
+//! kept := "FLOTTHA" version:u8 protobuf crc32:u32 (little endian)
+//! ```
+
+use prost::Message;
+
+use crate::high_availability::StoreError;
+
+const MAGIC: &[u8; 7] = b"FLOTTHA";
+
+/// The version this program writes and reads.
+const VERSION: u8 = 1;
+
+/// A message with its header.
+pub(super) fn seal(message: &impl Message) -> Vec<u8> {
+    let mut out = MAGIC.to_vec();
+    out.push(VERSION);
+    out.extend(message.encode_to_vec());
+    out.extend(crc32fast::hash(&out).to_le_bytes());
+    out
+}
+
+/// The message behind the header; `what` it is says the error.
+pub(super) fn open<M: Message + Default>(bytes: &[u8], what: &str) -> Result<M, StoreError> {
+    let damaged = |reason: String| StoreError::Damaged { path: what.to_owned(), reason };
+    let (content, crc) =
+        bytes.split_last_chunk::<4>().ok_or_else(|| damaged(format!("it has {} bytes only", bytes.len())))?;
+    let body =
+        content.strip_prefix(MAGIC).ok_or_else(|| damaged("it does not begin as it should".to_owned()))?;
+    let (version, body) = body.split_first().ok_or_else(|| damaged("it ends too early".to_owned()))?;
+    if *version != VERSION {
+        return Err(damaged(format!(
+            "it was written in format version {version}, and this program knows version {VERSION}: use the version of Flott that wrote it"
+        )));
+    }
+    if crc32fast::hash(content) != u32::from_le_bytes(*crc) {
+        return Err(damaged("its checksum is wrong: it is truncated or damaged".to_owned()));
+    }
+    M::decode(body).map_err(|error| damaged(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::rpc::ha::{CheckpointPointer, JobPointer};
+
+    proptest! {
+        #[test]
+        fn damage_is_found_and_nothing_panics(cut in 0_usize..100, flip in 0_usize..100, garbage: Vec<u8>) {
+            let pointer = JobPointer {
+                name: "a job".to_owned(),
+                checkpoints: vec![CheckpointPointer { id: 7, path: "/c/chk-7".to_owned() }],
+                ..JobPointer::default()
+            };
+            let bytes = seal(&pointer);
+            prop_assert_eq!(open::<JobPointer>(&bytes, "it"), Ok(pointer));
+            if cut < bytes.len() {
+                prop_assert!(open::<JobPointer>(&bytes[..cut], "it").is_err());
+            }
+            let mut flipped = bytes.clone();
+            let at = flip % bytes.len();
+            flipped[at] ^= 0x10;
+            prop_assert!(open::<JobPointer>(&flipped, "it").is_err());
+            let _ = open::<JobPointer>(&garbage, "it");
+        }
+    }
+
+    #[test]
+    fn another_version_is_named() {
+        let mut bytes = seal(&JobPointer::default());
+        bytes[7] = 9;
+        let error = open::<JobPointer>(&bytes, "the pointer").unwrap_err().to_string();
+        assert!(error.contains("format version 9") && error.contains("version 1"), "{error}");
+    }
+}

@@ -1,0 +1,243 @@
+//! What is kept for one job: its pointer, step by step.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use flott_core::ids::{Attempt, CheckpointId, ExecutionId, JobId, SubtaskId};
+use flott_runtime::task::FinalHandles;
+
+use super::{BlobStore, PointerStore, envelope};
+use crate::high_availability::StoreError;
+use crate::rpc::control::JobOutcome;
+use crate::rpc::ha::{CheckpointPointer, Commits, JobPointer, State, SubtaskCommits};
+use crate::rpc::{WireError, read_final_handles, required, write_final_handles};
+
+/// How many checkpoint ids a leader may use without writing.
+const RESERVED: u64 = 16;
+
+/// How often a file is tried to be written.
+const ATTEMPTS: u32 = 3;
+
+/// How a job ended, for the record.
+pub struct Outcome<'a> {
+    /// The name of its state.
+    pub status: &'a str,
+    /// Why, if it failed.
+    pub failure: &'a str,
+    /// In milliseconds since the epoch.
+    pub ended: i64,
+    /// What its clients are told.
+    pub outcome: &'a JobOutcome,
+    /// The folder with its checkpoints, if they are to be deleted.
+    pub garbage: Option<String>,
+}
+
+/// What is kept for one job, in the hands of the leader that runs it. Calls block.
+pub struct JobRecord {
+    job: JobId,
+    pointer: Mutex<JobPointer>,
+    pointers: Arc<dyn PointerStore>,
+    blobs: Arc<dyn BlobStore>,
+}
+
+impl JobRecord {
+    pub(super) fn new(
+        job: JobId,
+        pointer: JobPointer,
+        pointers: Arc<dyn PointerStore>,
+        blobs: Arc<dyn BlobStore>,
+    ) -> Self {
+        Self { job, pointer: Mutex::new(pointer), pointers, blobs }
+    }
+
+    fn pointer(&self) -> MutexGuard<'_, JobPointer> {
+        // Held while a change is written: changes follow each other.
+        self.pointer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes the pointer as it is.
+    pub(super) fn write(&self) -> Result<(), StoreError> {
+        self.change(|_| true)
+    }
+
+    /// Changes the pointer, unless `change` says that there is nothing to change.
+    fn change(&self, change: impl FnOnce(&mut JobPointer) -> bool) -> Result<(), StoreError> {
+        let mut pointer = self.pointer();
+        let mut changed = pointer.clone();
+        if change(&mut changed) {
+            self.pointers.write(&self.job.to_string(), &envelope::seal(&changed))?;
+            *pointer = changed;
+        }
+        Ok(())
+    }
+
+    /// Another leader begins with the job. Attempts of this one have numbers that no attempt of an earlier leader has.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn next_term(&self) -> Result<(), StoreError> {
+        self.change(|pointer| {
+            pointer.term += 1;
+            true
+        })
+    }
+
+    /// The first attempt number of this leader: 65,536 for each, before which nobody restarts a subtask so often.
+    pub fn first_attempt(&self) -> Attempt {
+        Attempt(self.pointer().term.saturating_mul(1 << 16))
+    }
+
+    /// No checkpoint has had this id or a higher one.
+    pub fn next_checkpoint(&self) -> CheckpointId {
+        CheckpointId(self.pointer().next_checkpoint)
+    }
+
+    /// The job is to be cancelled, whoever leads. A job that is over stays so.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn cancel(&self) -> Result<(), StoreError> {
+        self.change(|pointer| {
+            let running = pointer.state() == State::Running;
+            pointer.set_state(if running { State::Cancelling } else { pointer.state() });
+            running
+        })
+    }
+
+    /// Ids from `next` on may be used.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn reserve_checkpoints(&self, next: CheckpointId) -> Result<CheckpointId, StoreError> {
+        self.change(|pointer| {
+            let wanted = pointer.next_checkpoint.max(next.0 + RESERVED);
+            std::mem::replace(&mut pointer.next_checkpoint, wanted) < wanted
+        })?;
+        Ok(self.next_checkpoint())
+    }
+
+    /// A checkpoint's metadata is in place: from when this returns the checkpoint is complete.
+    ///
+    /// # Errors
+    /// [`StoreError`]; after [`StoreError::NotLeader`] it may be complete all the same.
+    pub fn checkpoint_completed(
+        &self,
+        id: CheckpointId,
+        path: String,
+        retained: usize,
+        restarts: u64,
+    ) -> Result<(), StoreError> {
+        self.change(|pointer| {
+            if pointer.state() == State::Over {
+                return false;
+            }
+            pointer.checkpoints.push(CheckpointPointer { id: id.0, path });
+            let surplus = pointer.checkpoints.len().saturating_sub(retained.max(1));
+            pointer.checkpoints.drain(..surplus);
+            pointer.next_checkpoint = pointer.next_checkpoint.max(id.0 + 1 + RESERVED);
+            pointer.completed_checkpoints += 1;
+            pointer.restarts = restarts;
+            true
+        })
+    }
+
+    fn write_file(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
+        let mut written = Ok(());
+        for _ in 0..ATTEMPTS {
+            written = self.blobs.write(self.job, name, bytes);
+            if written.is_ok() {
+                break;
+            }
+        }
+        written
+    }
+
+    /// All subtasks have ended and want these committed: from when this returns that is all that is left of the job.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn commit(&self, all: &BTreeMap<SubtaskId, FinalHandles>) -> Result<(), StoreError> {
+        let subtasks = all.iter().map(|(subtask, handles)| SubtaskCommits {
+            execution: Some(ExecutionId { subtask: *subtask, attempt: Attempt(0) }.into()),
+            handles: Some(write_final_handles(handles.clone())),
+        });
+        let file = format!("commits-{}", self.pointer().term);
+        self.write_file(&file, &envelope::seal(&Commits { subtasks: subtasks.collect() }))?;
+        self.change(|pointer| {
+            pointer.commits = file;
+            true
+        })
+    }
+
+    /// What all subtasks want committed, if they have all ended.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn commits(&self) -> Result<Option<BTreeMap<SubtaskId, FinalHandles>>, StoreError> {
+        let file = self.pointer().commits.clone();
+        if file.is_empty() {
+            return Ok(None);
+        }
+        let bytes = self.blobs.read(self.job, &file)?;
+        let commits: Commits = envelope::open(&bytes, &format!("the file {file} of job {}", self.job))?;
+        let read = |part: SubtaskCommits| -> Result<_, WireError> {
+            let execution: ExecutionId = required(part.execution, "a subtask")?.into();
+            Ok((execution.subtask, read_final_handles(required(part.handles, "its handles")?)?))
+        };
+        let all = commits.subtasks.into_iter().map(read).collect::<Result<_, _>>();
+        all.map(Some).map_err(|error| StoreError::Damaged { path: file, reason: error.to_string() })
+    }
+
+    /// The job is over: from when this returns nobody runs it again.
+    ///
+    /// # Errors
+    /// [`StoreError`]; after [`StoreError::NotLeader`] it may be over all the same.
+    pub fn over(&self, end: Outcome<'_>) -> Result<(), StoreError> {
+        let file = format!("outcome-{}", self.pointer().term);
+        let written = self.write_file(&file, &envelope::seal(end.outcome));
+        if let Err(error) = &written {
+            tracing::warn!(job = %self.job, %error, "the outcome of a job is not kept");
+        }
+        self.change(|pointer| {
+            pointer.set_state(State::Over);
+            pointer.outcome = if written.is_ok() { file } else { String::new() };
+            end.status.clone_into(&mut pointer.status);
+            end.failure.clone_into(&mut pointer.failure);
+            pointer.ended = end.ended;
+            pointer.garbage = end.garbage.unwrap_or_default();
+            true
+        })?;
+        self.delete_files_of_the_past();
+        Ok(())
+    }
+
+    /// The job's checkpoints are deleted.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn cleaned(&self) -> Result<(), StoreError> {
+        self.change(|pointer| !std::mem::take(&mut pointer.garbage).is_empty())
+    }
+
+    /// The folder with checkpoints that are to be deleted, if the job is over.
+    pub fn garbage(&self) -> Option<String> {
+        Some(self.pointer().garbage.clone()).filter(|garbage| !garbage.is_empty())
+    }
+
+    /// What nobody will read of a job that is over.
+    pub(super) fn delete_files_of_the_past(&self) {
+        let outcome = self.pointer().outcome.clone();
+        if let Err(error) = self.blobs.remove_others(self.job, &outcome) {
+            tracing::debug!(job = %self.job, %error, "files of a job that is over stay");
+        }
+    }
+
+    /// Drops the outcome's file of a job that is over: its summary stays.
+    pub fn drop_results(&self) {
+        let file = self.pointer().outcome.clone();
+        let dropped = self.change(|pointer| !std::mem::take(&mut pointer.outcome).is_empty());
+        if !file.is_empty() && dropped.is_ok() {
+            let _ = self.blobs.remove(self.job, &file);
+        }
+    }
+}

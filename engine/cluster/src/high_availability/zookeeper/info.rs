@@ -1,0 +1,59 @@
+//! What stands in the nodes that people look at: lines of `name value`.
+
+use flott_core::ids::LeaderSessionId;
+
+use crate::high_availability::{Candidate, Epoch, LeaderInfo, Term};
+
+fn value<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    let mut lines = text.lines().filter_map(|line| line.split_once(' '));
+    lines.find(|(key, _)| *key == name).map(|(_, value)| value.trim()).filter(|value| !value.is_empty())
+}
+
+/// The content of `leader/info`.
+pub(super) fn write_leader(candidate: &Candidate, term: &Term) -> String {
+    let rest = candidate.rest_address.as_ref().map(|rest| format!("rest {rest}\n")).unwrap_or_default();
+    format!("address {}\n{rest}session {}\nepoch {}\n", candidate.address, term.session, term.epoch.0)
+}
+
+/// The leader that `leader/info` tells of; none: it is no such text.
+pub(super) fn read_leader(bytes: &[u8]) -> Option<LeaderInfo> {
+    let text = std::str::from_utf8(bytes).ok()?;
+    Some(LeaderInfo {
+        address: value(text, "address")?.to_owned(),
+        rest_address: value(text, "rest").map(str::to_owned),
+        session: Some(value(text, "session")?.parse::<LeaderSessionId>().ok()?),
+        epoch: Epoch(value(text, "epoch")?.parse().ok()?),
+    })
+}
+
+/// The data of a latch.
+pub(super) fn write_candidate(candidate: &Candidate) -> String {
+    format!("address {}\nattempt {}\n", candidate.address, candidate.attempt)
+}
+
+/// The attempt that a latch tells of; 0: none.
+pub(super) fn read_attempt(bytes: &[u8]) -> u32 {
+    let text = std::str::from_utf8(bytes).unwrap_or_default();
+    value(text, "attempt").and_then(|attempt| attempt.parse().ok()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_and_garbage_is_none(garbage: Vec<u8>, rest: bool, attempt: u32) {
+            let rest_address = rest.then(|| "host:8081".to_owned());
+            let candidate = Candidate { address: "host:6123".to_owned(), rest_address, attempt };
+            let term = Term { session: LeaderSessionId::random(), epoch: Epoch(7), pointers: None };
+            let read = read_leader(write_leader(&candidate, &term).as_bytes()).unwrap();
+            prop_assert_eq!((read.address, read.rest_address), (candidate.address.clone(), candidate.rest_address.clone()));
+            prop_assert_eq!((read.session, read.epoch), (Some(term.session), term.epoch));
+            prop_assert_eq!(read_attempt(write_candidate(&candidate).as_bytes()), attempt);
+            let _ = (read_leader(&garbage), read_attempt(&garbage));
+        }
+    }
+}
