@@ -9,10 +9,16 @@ use flott_core::config::Configuration;
 use crate::target::Target;
 use crate::{CommandError, yarn};
 
-/// Connects to the JobManager at `address`.
-pub(crate) async fn reach(address: &str, configuration: &Configuration) -> Result<Cluster, CommandError> {
+/// Connects to the JobManager at `address`; none: to the one that leads.
+pub(crate) async fn reach(
+    address: Option<&str>,
+    configuration: &Configuration,
+) -> Result<Cluster, CommandError> {
     let secret = read_secret(configuration)?;
-    Ok(Cluster::connect(address, &secret).await?)
+    match address {
+        Some(address) => Ok(Cluster::connect(address, &secret).await?),
+        None => Ok(Cluster::of_leader(configuration, &secret).await?),
+    }
 }
 
 /// Connects to the cluster that a command means which only asks.
@@ -21,7 +27,8 @@ pub(crate) async fn reach_target(
     configuration: &Configuration,
 ) -> Result<Cluster, CommandError> {
     match target {
-        Target::Remote(address) => reach(address, configuration).await,
+        Target::Remote(address) => reach(Some(address), configuration).await,
+        Target::Elected => reach(None, configuration).await,
         Target::YarnSession(id) => yarn::session_cluster(configuration, id).await,
         Target::Local | Target::YarnPerJob | Target::YarnApplication => Err(format!(
             "which cluster is meant? Give its JobManager's address (-m HOST:PORT), or a YARN application's id (-yid or {})",

@@ -2,8 +2,10 @@
 
 use std::time::{Duration, SystemTime};
 
+use flott_cluster::client::{Cluster, ClusterError};
 use flott_cluster::rpc::control::{JobList, JobOverview, JobReference, ListJobsRequest, LogLevelRequest};
 use flott_core::ids::JobId;
+use tonic::Response;
 
 use crate::arguments::{CancelOptions, ListOptions, LogLevelOptions};
 use crate::cluster::{block_on, reach_target};
@@ -75,27 +77,53 @@ fn table(list: &JobList, options: &ListOptions, now: i64) -> String {
     text
 }
 
+/// When a job that somebody wants cancelled has come to its end.
+enum Cancelled {
+    Before(JobOverview),
+    Now(JobOverview),
+}
+
+/// Has a job cancelled and waits until it is over.
+async fn cancelled(cluster: &Cluster, reference: &JobReference) -> Result<Cancelled, ClusterError> {
+    let mut client = cluster.rpc();
+    let before = cluster.answer(client.cancel_job(reference.clone())).await?;
+    if is_over(&before) {
+        return Ok(Cancelled::Before(before));
+    }
+    let mut updates = cluster.answer(client.watch_job(reference.clone())).await?;
+    let mut last = before;
+    loop {
+        let Some(update) = cluster.answer(async { updates.message().await.map(Response::new) }).await? else {
+            return Ok(Cancelled::Now(last));
+        };
+        last = update.overview.unwrap_or(last);
+        if update.outcome.is_some() {
+            return Ok(Cancelled::Now(last));
+        }
+    }
+}
+
 /// Cancels a job, and waits until it is over.
 pub(crate) fn cancel(options: &CancelOptions) -> Result<Ended, CommandError> {
     let configuration = options.settings.configuration()?;
     let target = options.master.target(&configuration)?;
     let reference = reference(&options.job)?;
     block_on(async {
-        let cluster = reach_target(&target, &configuration).await?;
-        let mut client = cluster.rpc();
-        let before = cluster.answer(client.cancel_job(reference.clone())).await?;
-        if is_over(&before) {
-            say(&format!("Job {} ({}) is over already: {}.\n", id_of(&before), before.name, before.status))?;
-            return Ok(Ended::Well);
-        }
-        let mut updates = cluster.answer(client.watch_job(reference)).await?;
-        let mut last = before;
-        while let Some(update) = updates.message().await? {
-            last = update.overview.unwrap_or(last);
-            if update.outcome.is_some() {
-                break;
+        let mut cluster = reach_target(&target, &configuration).await?;
+        let last = loop {
+            match cancelled(&cluster, &reference).await {
+                Err(error) if error.is_lost() && cluster.follow().await? => {}
+                cancelled => break cancelled?,
             }
-        }
+        };
+        let last = match last {
+            Cancelled::Before(before) => {
+                let (id, status) = (id_of(&before), &before.status);
+                say(&format!("Job {id} ({}) is over already: {status}.\n", before.name))?;
+                return Ok(Ended::Well);
+            }
+            Cancelled::Now(last) => last,
+        };
         say(&format!("Job {} ({}) is {}.\n", id_of(&last), last.name, last.status))?;
         Ok(if last.status == "CANCELED" { Ended::Well } else { Ended::Badly })
     })

@@ -83,7 +83,8 @@ fn run_and_note(
     report.target = target.name();
     match target {
         Target::Local => run_here(options, &program),
-        Target::Remote(address) => block_on(run_on_cluster(options, program, &address, report)),
+        Target::Remote(address) => block_on(run_on_cluster(options, program, Some(&address), report)),
+        Target::Elected => block_on(run_on_cluster(options, program, None, report)),
         Target::YarnSession(id) => block_on(yarn::run_in_session(options, program, &id, report)),
         Target::YarnPerJob => block_on(yarn::run_per_job(options, program, report)),
         Target::YarnApplication => block_on(yarn::run_application(options, program, report)),
@@ -132,7 +133,7 @@ pub(crate) fn interrupted() -> io::Result<impl Future<Output = ()>> {
 async fn run_on_cluster(
     options: &RunOptions,
     program: Program,
-    address: &str,
+    address: Option<&str>,
     report: &mut Report,
 ) -> Result<Ended, CommandError> {
     flott_cluster::program_file::check(&program.path)?;

@@ -1,5 +1,6 @@
 //! Where a command's jobs run: what the command line, the configuration and a running session say.
 
+use flott_cluster::high_availability::is_highly_available;
 use flott_core::config::{self, Configuration, DeploymentTarget};
 
 use crate::CommandError;
@@ -12,6 +13,8 @@ pub(crate) enum Target {
     Local,
     /// On the cluster of the JobManager at this address.
     Remote(String),
+    /// On the cluster whose JobManagers are elected as the configuration says: of the one that leads.
+    Elected,
     /// In the session of this application.
     YarnSession(String),
     /// On a cluster of its own on YARN, main here.
@@ -73,7 +76,7 @@ impl Target {
     pub(crate) fn name(&self) -> &'static str {
         let target = match self {
             Self::Local => DeploymentTarget::Local,
-            Self::Remote(_) => DeploymentTarget::Remote,
+            Self::Remote(_) | Self::Elected => DeploymentTarget::Remote,
             Self::YarnSession(_) => DeploymentTarget::YarnSession,
             Self::YarnPerJob => DeploymentTarget::YarnPerJob,
             Self::YarnApplication => DeploymentTarget::YarnApplication,
@@ -82,6 +85,9 @@ impl Target {
     }
 
     fn remote(configuration: &Configuration) -> Self {
+        if is_highly_available(configuration) {
+            return Self::Elected;
+        }
         let host = configuration.get(&config::JOB_MANAGER_ADDRESS);
         Self::Remote(format!("{host}:{}", configuration.get(&config::JOB_MANAGER_PORT)))
     }

@@ -3,8 +3,10 @@
 
 mod bad_input;
 mod failures;
+mod high_availability;
 mod http;
 mod jobs;
 mod scripts;
 mod support;
 mod web;
+mod zookeeper;

@@ -8,6 +8,9 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
+use tempfile::TempDir;
+
+use crate::zookeeper::ZooKeeper;
 
 /// How long anything may take.
 pub const DEADLINE: Duration = Duration::from_secs(120);
@@ -94,6 +97,7 @@ pub struct Cluster {
     pub folder: tempfile::TempDir,
     pub job_manager: Process,
     pub task_managers: Vec<Process>,
+    /// Empty: it is looked for.
     pub address: String,
     slots: u32,
 }
@@ -109,13 +113,29 @@ restart-strategy.exponential-delay.max-backoff: 200 ms
 ";
 
 impl Cluster {
+    /// A cluster whose JobManagers are elected by ZooKeeper; one of them for now.
+    pub fn start_elected(zookeeper: &ZooKeeper, task_managers: u32, slots: u32, settings: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let storage = folder.path().join("storage");
+        let settings = format!(
+            "high-availability.type: zookeeper\nhigh-availability.zookeeper.quorum: localhost:{}/tests\nhigh-availability.storageDir: {}\nhigh-availability.zookeeper.client.session-timeout: {} s\njobmanager.adoption-timeout: 5 s\n{settings}",
+            zookeeper.port,
+            storage.display(),
+            ZooKeeper::SESSION_TIMEOUT.as_secs(),
+        );
+        Self::start_in(folder, task_managers, slots, &settings, true)
+    }
+
     /// A cluster of so many TaskManagers with so many slots each.
     pub fn start(task_managers: u32, slots: u32) -> Self {
         Self::start_with(task_managers, slots, "")
     }
 
     pub fn start_with(task_managers: u32, slots: u32, settings: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        Self::start_in(tempfile::tempdir().unwrap(), task_managers, slots, settings, false)
+    }
+
+    fn start_in(folder: TempDir, task_managers: u32, slots: u32, settings: &str, elected: bool) -> Self {
         let path = folder.path().display();
         let temp = folder.path().join("tmp");
         fs::create_dir(&temp).unwrap();
@@ -126,12 +146,8 @@ impl Cluster {
             temp.display()
         );
         fs::write(folder.path().join("flott-conf.yaml"), conf).unwrap();
-        let mut job_manager = command(folder.path(), &["jobmanager"]);
-        let mut job_manager = Process(job_manager.stdout(Stdio::piped()).spawn().unwrap());
-        let mut line = String::new();
-        BufReader::new(job_manager.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let port = line.trim().rsplit(':').next().unwrap();
-        let address = format!("localhost:{port}");
+        let (job_manager, address) = start_job_manager(folder.path());
+        let address = if elected { String::new() } else { address };
         let mut cluster = Self { folder, job_manager, task_managers: Vec::new(), address, slots };
         for _ in 0..task_managers {
             let agent = cluster.task_manager();
@@ -145,6 +161,11 @@ impl Cluster {
         self.folder.path().join(name).to_str().unwrap().to_owned()
     }
 
+    /// Starts one more JobManager; also where it listens.
+    pub fn another_job_manager(&self) -> (Process, String) {
+        start_job_manager(self.folder.path())
+    }
+
     /// Starts one more TaskManager.
     pub fn task_manager(&self) -> Process {
         self.task_manager_with(None)
@@ -152,7 +173,7 @@ impl Cluster {
 
     /// Starts one more TaskManager, with something in the environment of its workers.
     pub fn task_manager_with(&self, variable: Option<&str>) -> Process {
-        let port = self.address.rsplit(':').next().unwrap();
+        let port = self.address.rsplit(':').next().filter(|port| !port.is_empty()).unwrap_or("0");
         let setting = format!("jobmanager.rpc.port={port}");
         let mut command = command(self.folder.path(), &["taskmanager", "-D", &setting]);
         Process(command.envs(variable.map(|name| (name, "yes"))).spawn().unwrap())
@@ -174,9 +195,16 @@ impl Cluster {
     /// Starts a flott command that talks to this cluster.
     pub fn spawn(&self, arguments: &[&str]) -> Process {
         let (name, rest) = arguments.split_first().unwrap();
-        let all: Vec<&str> = [*name, "-m", &self.address].into_iter().chain(rest.iter().copied()).collect();
+        let master = ["-m", self.address.as_str()].into_iter().filter(|_| !self.address.is_empty());
+        let all: Vec<&str> = [*name].into_iter().chain(master).chain(rest.iter().copied()).collect();
         let mut command = command(self.folder.path(), &all);
         Process(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap())
+    }
+
+    /// Runs a flott command with this cluster's configuration to its end.
+    pub fn flott_alone(&self, arguments: &[&str]) -> Output {
+        let mut command = command(self.folder.path(), arguments);
+        Process(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()).output()
     }
 
     /// Runs a flott command that talks to this cluster to its end.
@@ -221,6 +249,15 @@ impl Cluster {
     }
 }
 
+fn start_job_manager(folder: &Path) -> (Process, String) {
+    let mut job_manager = command(folder, &["jobmanager"]);
+    let mut job_manager = Process(job_manager.stdout(Stdio::piped()).spawn().unwrap());
+    let mut line = String::new();
+    BufReader::new(job_manager.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let port = line.trim().rsplit(':').next().unwrap();
+    (job_manager, format!("localhost:{port}"))
+}
+
 /// A flott command; a file that grows beyond its process's limit is an error to it and its workers, as on a full disk, and no signal.
 fn command(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new("sh");
@@ -233,6 +270,12 @@ fn command(folder: &Path, arguments: &[&str]) -> Command {
 pub fn kill(pid: u32) {
     // It may have ended meanwhile.
     let _ = kill_process(Pid::from_raw(pid as i32).unwrap(), Signal::KILL);
+}
+
+/// Stops a process, or lets it go on.
+pub fn pause(pid: u32, paused: bool) {
+    kill_process(Pid::from_raw(pid as i32).unwrap(), if paused { Signal::STOP } else { Signal::CONT })
+        .unwrap();
 }
 
 /// Lets no file of a process grow beyond so many bytes; none: as large as there is room for.

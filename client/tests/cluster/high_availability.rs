@@ -1,0 +1,199 @@
+//! JobManagers that are killed or stopped while jobs run: the tasks go on, and what is committed is exact.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use crate::failures::{check_sums, start_sums, until_more};
+use crate::support::{Cluster, counted, kill, lines_in, pause, program, text, until};
+use crate::zookeeper::ZooKeeper;
+
+fn log_of(cluster: &Cluster) -> String {
+    let files = fs::read_dir(cluster.path("log")).unwrap().flatten();
+    let of_managers = files.filter(|file| file.file_name().to_string_lossy().starts_with("jobmanager"));
+    of_managers.map(|file| fs::read_to_string(file.path()).unwrap_or_default()).collect()
+}
+
+/// Both workers of a job that has two, once it has committed something.
+fn two_workers(cluster: &Cluster, output: &str) -> Vec<(u32, u32)> {
+    until_more(output);
+    until("two workers run", || Some(cluster.workers()).filter(|workers| workers.len() == 2))
+}
+
+#[test]
+fn a_standby_takes_over_and_the_tasks_go_on() {
+    let Some(zookeeper) = ZooKeeper::start() else { return };
+    let mut cluster = Cluster::start_elected(&zookeeper, 2, 1, "");
+    let (run, output) = start_sums(&cluster, "sums", &[]);
+    let before = two_workers(&cluster, &output);
+    let (standby, address) = cluster.another_job_manager();
+    let refused = cluster.flott(&["list", "-m", &address]);
+    assert!(
+        text(&refused.stderr).contains("is not the leader; the last that led is at"),
+        "{}",
+        text(&refused.stderr)
+    );
+
+    kill(cluster.job_manager.pid());
+    let since = Instant::now();
+    until("the standby leads", || text(&cluster.flott(&["list"]).stdout).contains("RUNNING").then_some(()));
+    eprintln!("a standby led {:?} after the leader was killed", since.elapsed());
+    until_more(&output);
+    assert_eq!(cluster.workers(), before, "the same processes run");
+    // A second time.
+    drop(std::mem::replace(&mut cluster.job_manager, standby));
+    let (again, _) = cluster.another_job_manager();
+    kill(cluster.job_manager.pid());
+    until_more(&output);
+    until("the next leads", || text(&cluster.flott(&["list"]).stdout).contains("RUNNING").then_some(()));
+    until_more(&output);
+    assert_eq!(cluster.workers(), before, "the same processes run");
+    fs::write(cluster.path("gate"), "").unwrap();
+    let ended = run.output();
+    assert!(ended.status.success(), "{}", text(&ended.stderr));
+    assert!(!text(&ended.stderr).contains("RESTARTING"), "{}", text(&ended.stderr));
+    check_sums(&output);
+    cluster.until_clean();
+    assert!(text(&cluster.flott(&["list", "-a"]).stdout).contains("FINISHED"));
+    drop(again);
+    // What came of it is known to those who lead later; nothing else is left.
+    let (last, _) = cluster.another_job_manager();
+    until("the job is listed", || {
+        text(&cluster.flott(&["list", "-a"]).stdout).contains("FINISHED").then_some(())
+    });
+    drop(last);
+    assert!(fs::read_dir(cluster.path("checkpoints")).unwrap().next().is_none());
+}
+
+#[test]
+fn a_pause_of_zookeeper_disturbs_nothing() {
+    let Some(zookeeper) = ZooKeeper::start() else { return };
+    let cluster = Cluster::start_elected(&zookeeper, 2, 1, "restart-strategy.type: none\n");
+    let (_standby, _) = cluster.another_job_manager();
+    let (run, output) = start_sums(&cluster, "sums", &[]);
+    let before = two_workers(&cluster, &output);
+    pause(zookeeper.process.pid(), true);
+    std::thread::park_timeout(ZooKeeper::SESSION_TIMEOUT / 2);
+    pause(zookeeper.process.pid(), false);
+    until_more(&output);
+    std::thread::park_timeout(ZooKeeper::SESSION_TIMEOUT / 2);
+    until_more(&output);
+    assert_eq!(cluster.workers(), before);
+    assert!(!log_of(&cluster).contains("leads no longer"));
+    fs::write(cluster.path("gate"), "").unwrap();
+    let ended = run.output();
+    assert!(ended.status.success(), "{}", text(&ended.stderr));
+    check_sums(&output);
+}
+
+#[test]
+fn an_old_leader_that_wakes_up_does_no_harm() {
+    let Some(zookeeper) = ZooKeeper::start() else { return };
+    let cluster = Cluster::start_elected(&zookeeper, 2, 1, "restart-strategy.type: none\n");
+    let (run, output) = start_sums(&cluster, "sums", &[]);
+    let before = two_workers(&cluster, &output);
+    let (_standby, _) = cluster.another_job_manager();
+    pause(cluster.job_manager.pid(), true);
+    until("the standby leads", || text(&cluster.flott(&["list"]).stdout).contains("RUNNING").then_some(()));
+    until_more(&output);
+    pause(cluster.job_manager.pid(), false);
+    until("the old leader has stepped down", || log_of(&cluster).contains("leads no longer").then_some(()));
+    until_more(&output);
+    assert_eq!(cluster.workers(), before);
+    fs::write(cluster.path("gate"), "").unwrap();
+    let ended = run.output();
+    assert!(ended.status.success(), "{}", text(&ended.stderr));
+    check_sums(&output);
+}
+
+#[test]
+fn a_worker_that_is_lost_without_a_job_manager_is_all_that_restarts() {
+    let Some(zookeeper) = ZooKeeper::start() else { return };
+    let mut cluster = Cluster::start_elected(&zookeeper, 4, 1, "");
+    let (run, output) = start_sums(&cluster, "sums-and-words", &[]);
+    let beside = format!("{output}/beside");
+    let pids = |lines: Vec<String>| -> Vec<u32> {
+        let pids = counted(lines.into_iter().map(|line| line.split_once(' ').unwrap().1.to_owned()));
+        pids.into_keys().map(|pid| pid.parse().unwrap()).collect()
+    };
+    let untouched = until("both commit, and both subtasks of the one beside", || {
+        let beside = pids(lines_in(&beside));
+        (!lines_in(&format!("{output}/sums")).is_empty() && beside.len() == 2).then_some(beside)
+    });
+    kill(cluster.job_manager.pid());
+    let workers = cluster.workers();
+    let touched = workers.iter().map(|(_, pid)| *pid).find(|pid| !untouched.contains(pid)).unwrap();
+    kill(touched);
+    let (next, _) = cluster.another_job_manager();
+    drop(std::mem::replace(&mut cluster.job_manager, next));
+    until_more(&output);
+    let replaced = cluster.workers();
+    let stayed = workers.iter().filter(|worker| replaced.contains(worker)).count();
+    assert_eq!((replaced.len(), stayed), (4, 3), "{workers:?} {replaced:?}");
+    fs::write(cluster.path("gate"), "").unwrap();
+    let ended = run.output();
+    assert!(ended.status.success(), "{}", text(&ended.stderr));
+    check_sums(&output);
+    assert_eq!(pids(lines_in(&beside)), untouched, "the same processes wrote all of it");
+}
+
+#[test]
+fn what_is_acknowledged_holds_under_the_next_leader() {
+    let Some(zookeeper) = ZooKeeper::start() else { return };
+    let mut cluster = Cluster::start_elected(&zookeeper, 1, 2, "");
+    let submitted = cluster.flott(&["run", "-d", &program(), "endless"]);
+    let job = text(&submitted.stdout).trim().to_owned();
+    kill(cluster.job_manager.pid());
+    let (next, _) = cluster.another_job_manager();
+    drop(std::mem::replace(&mut cluster.job_manager, next));
+    until("the job runs", || text(&cluster.flott(&["list"]).stdout).contains("RUNNING").then_some(()));
+    let cancelled = cluster.flott(&["cancel", &job]);
+    assert!(cancelled.status.success(), "{}", text(&cancelled.stderr));
+    kill(cluster.job_manager.pid());
+    let (next, _) = cluster.another_job_manager();
+    drop(std::mem::replace(&mut cluster.job_manager, next));
+    until("it is cancelled for ever", || {
+        text(&cluster.flott(&["list", "-a"]).stdout).contains("CANCELED").then_some(())
+    });
+    cluster.until_clean();
+}
+
+#[test]
+fn tasks_do_not_outlive_the_absence_timeout() {
+    let Some(zookeeper) = ZooKeeper::start() else { return };
+    let cluster = Cluster::start_elected(&zookeeper, 1, 2, "jobmanager.absence-timeout: 2 s\n");
+    let submitted = cluster.flott(&["run", "-d", &program(), "endless"]);
+    assert!(submitted.status.success());
+    until("the job has a worker", || (!cluster.workers().is_empty()).then_some(()));
+    kill(cluster.job_manager.pid());
+    std::thread::park_timeout(Duration::from_millis(700));
+    assert_eq!(cluster.workers().len(), 1, "it goes on at first");
+    cluster.until_clean();
+}
+
+#[test]
+fn what_cannot_work_is_said_at_the_start() {
+    let cluster = Cluster::start(0, 1);
+    let start = |settings: &[&str]| {
+        let sets = settings.iter().flat_map(|setting| ["-D", setting]);
+        let started = cluster.flott_alone(&[&["jobmanager"][..], &sets.collect::<Vec<_>>()].concat());
+        assert!(!started.status.success());
+        text(&started.stderr)
+    };
+    let kind = "high-availability.type=zookeeper";
+    assert!(start(&[kind]).contains("high-availability.storageDir is not"));
+    let storage = format!("high-availability.storageDir={}", cluster.path("storage"));
+    assert!(start(&[kind, &storage]).contains("high-availability.zookeeper.quorum is not set"));
+    let nobody = "high-availability.zookeeper.quorum=localhost:1";
+    assert!(start(&[kind, &storage, nobody]).contains("cannot reach ZooKeeper at localhost:1"));
+    let Some(zookeeper) = ZooKeeper::start() else { return };
+    let quorum = format!("high-availability.zookeeper.quorum=localhost:{}", zookeeper.port);
+    assert!(
+        start(&[kind, &storage, &quorum, "high-availability.cluster-id=a/b"]).contains("letters, digits")
+    );
+    // Another cluster, which has another secret, has the same id.
+    let elected = Cluster::start_elected(&zookeeper, 0, 1, "");
+    let quorum = format!("{quorum}/tests");
+    let other = start(&[kind, &storage, &quorum]);
+    assert!(other.contains("another cluster, with another secret"), "{other}");
+    drop(elected);
+}
