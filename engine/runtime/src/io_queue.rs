@@ -253,7 +253,13 @@ mod tests {
         let mut queue = IoQueue::new(Vec::new(), &HarnessConfig::default().info(false));
         let (go, gone) = sync_channel::<()>(1);
         let (seen, saw) = sync_channel(1);
-        queue.submit(move |_| gone.recv().map_err(OperatorError::defect));
+        let (begin, begun) = sync_channel::<()>(1);
+        queue.submit(move |_| {
+            begin.send(()).map_err(OperatorError::defect)?;
+            gone.recv().map_err(OperatorError::defect)
+        });
+        // A job that was not begun would be dropped.
+        begun.recv().unwrap();
         for n in 0..4 {
             let work = move |numbers: &mut Vec<u32>| {
                 numbers.push(n);

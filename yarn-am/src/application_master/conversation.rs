@@ -389,7 +389,8 @@ impl Conversation {
     async fn finish(self, status: FinalStatus) -> Result<(), ConversationError> {
         let request = FinishApplicationMasterRequest {
             diagnostics: Some(status.diagnostics),
-            tracking_url: self.setup.registration.tracking_url.clone(),
+            // The page ends with this process: YARN shows its own then.
+            tracking_url: Some(String::new()),
             final_application_status: Some(status.status.into()),
         };
         for _ in 0..FINISH_ATTEMPTS {

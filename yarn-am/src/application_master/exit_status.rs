@@ -31,6 +31,7 @@ pub fn in_words(status: i32, diagnostics: &str) -> String {
         },
         PREEMPTED => with("preempted by YARN for another queue or application"),
         DISKS_FAILED => with("the disks of its node have failed"),
+        ABORTED if said.starts_with("Container released by application") => "given back".to_owned(),
         ABORTED => with("its node is lost, or YARN took it back before it was used"),
         KILLED_BY_APPLICATION_MASTER => "stopped by the ApplicationMaster".to_owned(),
         KILLED_BY_RESOURCE_MANAGER => with("killed by the ResourceManager"),
@@ -90,6 +91,7 @@ mod tests {
             "exit status 1: Exception from container-launch. | no such file"
         );
         assert_eq!(in_words(-105, "x"), "stopped by the ApplicationMaster");
+        assert_eq!(in_words(-100, "Container released by application"), "given back");
         assert!(in_words(5, &"é".repeat(2000)).len() < 1100);
     }
 

@@ -27,7 +27,11 @@ pub(crate) fn launch_context(
     ContainerLaunchContext {
         local_resources: resources.iter().map(local_resource).collect(),
         tokens: Some(tokens),
-        environment: vec![variable("HADOOP_CONF_DIR", &format!("$PWD/{HADOOP_CONF}"))],
+        // The user is whom YARN runs the container for, whatever account its node uses; who is believed by name says it again.
+        environment: vec![
+            variable("HADOOP_CONF_DIR", &format!("$PWD/{HADOOP_CONF}")),
+            variable("HADOOP_USER_NAME", "$USER"),
+        ],
         command: vec![format!(
             "exec ./{RUNTIME} {command} 1><LOG_DIR>/{log_name}.out 2><LOG_DIR>/{log_name}.err"
         )],

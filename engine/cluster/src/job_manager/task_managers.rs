@@ -16,9 +16,9 @@ use super::job_workers::JobWorkers;
 use crate::resource_manager::{Demand, ResourceManagerDriver};
 use crate::rest::{ProcessView, TaskManagerView};
 use crate::rpc::WireId;
-use crate::rpc::control::{LogsRead, ReadLogs};
 use crate::rpc::control::{
-    SetLevels, SetTokens, StartWorker, StopWorker, TaskManagerOrder, task_manager_order,
+    Leave, LogsRead, ReadLogs, SetLevels, SetTokens, StartWorker, StopWorker, TaskManagerOrder,
+    task_manager_order,
 };
 
 /// Questions for logs at a time, and how long an answer may take.
@@ -186,11 +186,16 @@ impl TaskManagers {
         }
     }
 
-    /// Gives a TaskManager back that has had nothing to do for long.
-    fn release_if_idle(&self, id: TaskManagerId) {
+    /// Gives a TaskManager back that has had nothing to do for long, unless somebody waits for slots: then it is one of those that will
+    /// be enough.
+    fn release_if_idle(self: &Arc<Self>, id: TaskManagerId) {
         let Some(driver) = &self.driver else { return };
         let released = {
             let mut state = self.state();
+            if !state.requests.is_empty() {
+                drop(state);
+                return self.watch_idle(id);
+            }
             let is_idle = |member: &Member| {
                 member.idle_since.is_some_and(|since| since.elapsed() >= self.idle_timeout)
                     && !member.registration.resource_id.is_empty()
@@ -201,6 +206,7 @@ impl TaskManagers {
             state.members.remove(&id)
         };
         let Some(member) = released else { return };
+        give(&member.orders, task_manager_order::Kind::Leave(Leave {}));
         let Registration { resource_id, data_address, .. } = member.registration;
         tracing::info!(task_manager = %id, resource_id, address = data_address, "a TaskManager is idle and given back");
         driver.release(&resource_id);

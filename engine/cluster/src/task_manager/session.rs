@@ -47,6 +47,8 @@ enum SessionError {
     Status(#[from] tonic::Status),
     #[error("the JobManager ended the session")]
     Closed,
+    #[error("the JobManager does not need this TaskManager any more")]
+    Dismissed,
     #[error(transparent)]
     Wire(#[from] WireError),
 }
@@ -75,7 +77,8 @@ pub(super) struct Session {
 }
 
 impl Session {
-    /// Serves one JobManager after the other, for ever. When one is lost, what runs for it ends, or waits for the next one.
+    /// Serves one JobManager after the other, until one of them needs it no more. When one is lost, what runs for it ends, or waits for
+    /// the next one.
     pub(super) async fn run(&self, mut news: mpsc::Receiver<WorkerEnded>) {
         let mut pause = PAUSE.0;
         let mut leaders = self.leaders.leader();
@@ -92,6 +95,10 @@ impl Session {
             tokio::select! {
                 ended = self.serve(&leader, &mut news, &mut registered) => {
                     let Err(error) = ended;
+                    if matches!(error, SessionError::Dismissed) {
+                        tracing::info!(job_manager, "this TaskManager is not needed any more");
+                        return;
+                    }
                     if registered {
                         tracing::warn!(job_manager, %error, "the JobManager is lost");
                     } else {
@@ -227,8 +234,9 @@ impl Session {
         order: TaskManagerOrder,
         client: &JobManagerClient<Channel>,
         leader: &Leader,
-    ) -> Result<(), WireError> {
+    ) -> Result<(), SessionError> {
         match required(order.kind, "an order")? {
+            task_manager_order::Kind::Leave(_) => return Err(SessionError::Dismissed),
             task_manager_order::Kind::StartWorker(order) => {
                 let id = WorkerId::read(&order.worker)?;
                 let held = HeldWorker {

@@ -1,0 +1,10 @@
+//! Flott on a real Hadoop cluster: YARN, HDFS, ZooKeeper, each daemon a process of its own.
+//!
+//! The cluster is started by `scripts/hadoop-cluster` for the first test that asks for it, and stopped when this process ends, however
+//! it does.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+mod containers;
+mod modes;
+mod refusals;
+mod support;

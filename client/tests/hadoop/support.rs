@@ -1,0 +1,238 @@
+//! The cluster of these tests, and questions to it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// How long anything may take.
+pub const DEADLINE: Duration = Duration::from_secs(180);
+
+pub fn flott() -> &'static str {
+    env!("CARGO_BIN_EXE_flott")
+}
+
+fn example(name: &str) -> String {
+    let path = Path::new(flott()).parent().unwrap().join("examples").join(name);
+    path.to_str().unwrap().to_owned()
+}
+
+/// The program of the cluster tests.
+pub fn program() -> String {
+    example("cluster_program")
+}
+
+/// The wordcount example.
+pub fn wordcount() -> String {
+    example("wordcount")
+}
+
+fn script() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/hadoop-cluster")
+}
+
+pub fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Waits until something is so.
+pub fn until<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        if let Some(found) = condition() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "in {DEADLINE:?} it did not happen that {what}");
+        std::thread::park_timeout(Duration::from_millis(50));
+    }
+}
+
+/// A Hadoop cluster.
+pub struct Hadoop {
+    folder: PathBuf,
+    variables: BTreeMap<String, String>,
+    /// Stops the cluster when its standard input closes, which the end of this process does.
+    _guard: Child,
+}
+
+/// The plain cluster, which all tests share.
+pub fn hadoop() -> &'static Hadoop {
+    static CLUSTER: OnceLock<Hadoop> = OnceLock::new();
+    // Room for all tests at once: jobs that each wait for the rest of what they need would wait for each other.
+    let room = "yarn:yarn.nodemanager.resource.cpu-vcores=16";
+    CLUSTER.get_or_init(|| Hadoop::start(&["--property", room]))
+}
+
+impl Hadoop {
+    /// Starts a cluster of its own.
+    pub fn start(options: &[&str]) -> Self {
+        let folder =
+            std::env::temp_dir().join(format!("flott-hadoop-{}-{}", std::process::id(), options.len()));
+        let guard = Command::new("sh")
+            .args(["-c", "cat >/dev/null; \"$0\" --dir \"$1\" down --remove >/dev/null 2>&1; rm -rf \"$1\""])
+            .arg(script())
+            .arg(&folder)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let run = |arguments: &[&str]| {
+            let output = Command::new(script())
+                .arg("--dir")
+                .arg(&folder)
+                .args(arguments)
+                .stdin(Stdio::null())
+                .output();
+            let output = output.unwrap();
+            assert!(
+                output.status.success(),
+                "{arguments:?}: {}{}",
+                text(&output.stdout),
+                text(&output.stderr)
+            );
+            text(&output.stdout)
+        };
+        run(&[&["up"], options].concat());
+        let exports = run(&["env"]);
+        let variables = exports
+            .split_whitespace()
+            .filter_map(|word| word.split_once('='))
+            .map(|(name, value)| (name.to_owned(), value.trim_matches(['\'', '"']).to_owned()))
+            .collect();
+        Self { folder, variables, _guard: guard }
+    }
+
+    /// What `env` says.
+    pub fn variable(&self, name: &str) -> &str {
+        &self.variables[name]
+    }
+
+    /// The script with these arguments.
+    pub fn script(&self, arguments: &[&str]) -> Output {
+        Command::new(script())
+            .arg("--dir")
+            .arg(&self.folder)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .output()
+            .unwrap()
+    }
+
+    /// A flott command in the cluster's environment, with files of its own.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(flott());
+        command.args(arguments).envs(&self.variables).env("TMPDIR", &self.folder).stdin(Stdio::null());
+        command.env_remove("FLOTT_CONF_DIR").stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    /// Runs a flott command to its end.
+    pub fn flott(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    /// The same as another user, who shares nothing with the other tests.
+    pub fn command_as(&self, user: &str, arguments: &[&str]) -> Command {
+        let mut command = self.command(arguments);
+        command.env("HADOOP_USER_NAME", user);
+        command
+    }
+
+    /// Runs a flott command that has to end well, and says what it printed.
+    pub fn flott_well(&self, arguments: &[&str]) -> String {
+        let output = self.flott(arguments);
+        assert!(output.status.success(), "{arguments:?}: {}", text(&output.stderr));
+        text(&output.stderr) + &text(&output.stdout)
+    }
+
+    /// A path on HDFS that nobody has used.
+    pub fn fresh(&self, name: &str) -> String {
+        format!("{}/flott/{name}-{}", self.variable("NAMENODE"), std::process::id())
+    }
+
+    /// Puts a local file.
+    pub fn put(&self, local: &Path, path: &str) {
+        let output = self.script(&["hdfs", "dfs", "-put", "-f", local.to_str().unwrap(), path]);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+    }
+
+    /// The lines of the committed files of a folder on HDFS.
+    pub fn lines_in(&self, folder: &str) -> Vec<String> {
+        let local = tempfile::tempdir().unwrap();
+        let copy = local.path().join("copy");
+        let output = self.script(&["hdfs", "dfs", "-get", folder, copy.to_str().unwrap()]);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        let mut lines = Vec::new();
+        for entry in fs::read_dir(copy).unwrap().flatten() {
+            if !entry.file_name().to_string_lossy().starts_with(['.', '_']) {
+                lines.extend(fs::read_to_string(entry.path()).unwrap().lines().map(str::to_owned));
+            }
+        }
+        lines
+    }
+
+    /// What is in a folder on HDFS, with all below it.
+    pub fn tree(&self, folder: &str) -> Vec<String> {
+        let output = self.script(&["hdfs", "dfs", "-ls", "-R", "-C", folder]);
+        text(&output.stdout).lines().map(str::to_owned).collect()
+    }
+
+    /// An answer of the ResourceManager's REST API.
+    pub fn resource_manager(&self, path: &str) -> Value {
+        let url = format!("{}/ws/v1/cluster/{path}", self.variable("RM_WEB"));
+        let output =
+            Command::new("curl").args(["-sf", "-H", "Accept: application/json", &url]).output().unwrap();
+        serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|error| panic!("{url}: {error}: {}", text(&output.stdout)))
+    }
+
+    /// What YARN says of an application.
+    pub fn application(&self, id: &str) -> Value {
+        self.resource_manager(&format!("apps/{id}"))["app"].clone()
+    }
+
+    /// An application in its last state.
+    pub fn ended(&self, id: &str) -> Value {
+        until(&format!("{id} is over"), || {
+            let application = self.application(id);
+            ["FINISHED", "FAILED", "KILLED"]
+                .contains(&application["state"].as_str().unwrap())
+                .then_some(application)
+        })
+    }
+}
+
+/// The id of the application that a command named.
+pub fn application_in(said: &str) -> String {
+    let start = said.find("application_").unwrap_or_else(|| panic!("no application in: {said}"));
+    said[start..].chars().take_while(|letter| letter.is_ascii_alphanumeric() || *letter == '_').collect()
+}
+
+/// Counts of words as an independent program sees them: `tr | sort | uniq -c`.
+pub fn counts_of(file: &Path) -> BTreeMap<String, u64> {
+    let pipeline = "tr -s '[:space:]' '\\n' <\"$0\" | grep -v '^$' | LC_ALL=C sort | uniq -c";
+    let output = Command::new("sh").args(["-c", pipeline]).arg(file).output().unwrap();
+    let lines = text(&output.stdout);
+    let counted = lines.lines().map(|line| {
+        let (count, word) = line.trim().split_once(' ').unwrap();
+        (word.to_owned(), count.parse().unwrap())
+    });
+    counted.collect()
+}
+
+/// The counts that wordcount has written, the largest of each word.
+pub fn counts_in(lines: &[String]) -> BTreeMap<String, u64> {
+    let mut counts = BTreeMap::new();
+    for line in lines {
+        let (word, count) = line.split_once(' ').unwrap();
+        let count: u64 = count.parse().unwrap();
+        let most: &mut u64 = counts.entry(word.to_owned()).or_default();
+        *most = (*most).max(count);
+    }
+    counts
+}
