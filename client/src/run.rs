@@ -159,7 +159,8 @@ pub(crate) async fn drive(
     let progress = Progress::new(io::stderr().is_terminal());
     let mut shown = Shown { address: cluster.address().to_owned(), progress, jobs: &mut report.jobs };
     let restore = options.checkpoint.clone();
-    let driver = Driver { cluster, program, detached: options.is_detached(), restore };
+    let detached = options.is_detached();
+    let driver = Driver { cluster, program, detached, restore, application: None };
     let how = driver.run(&mut shown, interrupted).await?;
     let ended = match &how {
         Driven::Finished => Ended::Well,

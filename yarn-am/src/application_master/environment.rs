@@ -7,7 +7,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use hadoop_rpc::proto::yarn::ContainerId;
+use hadoop_rpc::proto::yarn::{ApplicationAttemptId, ContainerId};
 
 use crate::ids::{IdError, parse_container};
 
@@ -75,6 +75,13 @@ impl ContainerEnvironment {
             local_dirs: variable("LOCAL_DIRS")?,
             name,
         })
+    }
+}
+
+impl ContainerEnvironment {
+    /// The attempt of the application that it belongs to.
+    pub fn attempt(&self) -> ApplicationAttemptId {
+        self.id.app_attempt_id.unwrap_or_default()
     }
 }
 

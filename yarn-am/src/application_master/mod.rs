@@ -39,6 +39,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinError, JoinSet};
 
 use crate::application::{Application, ApplicationError};
+use crate::ids::application_text;
 use crate::security::{SecurityError, for_containers};
 use conversation::{Conversation, Setup};
 use driver::YarnDriver;
@@ -200,6 +201,7 @@ async fn serve(
     converse(&container, (port, web_address), driver, newest, seen, finished, &mut conversation).await?;
     tracing::info!(address, container = container.environment.name, "the ApplicationMaster is registered");
     let work = Work {
+        name: application_text(&container.environment.attempt().application_id.unwrap_or_default()),
         address,
         secret: container.application.secret()?,
         application: container.application.clone(),
@@ -248,7 +250,7 @@ async fn start_job_manager(
         programs: container.programs(),
         stop: Some(stop),
         tokens: Some(tokens),
-        attempt: 0,
+        attempt: u32::try_from(container.environment.attempt().attempt_id()).unwrap_or_default(),
     };
     let (told, listening) = oneshot::channel();
     let tell = |listening| {

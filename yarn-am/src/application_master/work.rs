@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use flott_cluster::client::report::JobSummaries;
 use flott_cluster::client::{Cluster, Driven, Driver, DriverListener, Program};
+use flott_cluster::high_availability::is_highly_available;
 use flott_cluster::job_manager::StopRequest;
 use flott_cluster::rpc::control::{JobOutcome, JobOverview, ListJobsRequest};
 use flott_core::config::Configuration;
@@ -25,6 +26,8 @@ const FIRST_JOB: Duration = Duration::from_secs(120);
 
 /// The work of an ApplicationMaster.
 pub(super) struct Work {
+    /// The application's id.
+    pub(super) name: String,
     pub(super) address: String,
     pub(super) secret: Secret,
     pub(super) application: Application,
@@ -35,7 +38,13 @@ pub(super) struct Work {
 impl Work {
     /// Works until there is nothing left to do, or a client wants it to end.
     pub(super) async fn run(self, mut stopped: mpsc::Receiver<StopRequest>) -> FinalStatus {
-        let cluster = match Cluster::connect(&self.address, &self.secret).await {
+        // Its own JobManager leads once an earlier attempt's leads no more.
+        let connected = if is_highly_available(&self.configuration) {
+            Cluster::of_leader(&self.configuration, &self.secret).await
+        } else {
+            Cluster::connect(&self.address, &self.secret).await
+        };
+        let cluster = match connected {
             Ok(cluster) => cluster,
             Err(error) => return final_status(Some(error.to_string()), false),
         };
@@ -67,6 +76,7 @@ impl Work {
             },
             detached: false,
             restore,
+            application: Some(self.name.clone()),
         };
         let mut logged = Logged::default();
         let driven = driver.run(&mut logged, std::future::pending()).await;

@@ -3,13 +3,15 @@
 pub mod checks;
 mod submission;
 
+use submission::cluster_of;
 pub use submission::{DeployRequest, ProgramToRun};
 
 use std::time::Duration;
 
 use flott_cluster::client::report::JobSummaries;
 use flott_cluster::client::{Cluster, ClusterError};
-use flott_core::config::{self, Configuration};
+use flott_cluster::high_availability::is_highly_available;
+use flott_core::config::{self, ConfigError, Configuration};
 use flott_fs::{FsError, FsPath};
 use flott_runtime::net::handshake::Secret;
 use hadoop_rpc::configuration::{Configuration as HadoopConfiguration, ConfigurationError};
@@ -55,6 +57,9 @@ pub enum DeployError {
     /// Its files.
     #[error(transparent)]
     Staging(#[from] StagingError),
+    /// Flott's configuration.
+    #[error(transparent)]
+    Configuration(#[from] ConfigError),
     /// Its description.
     #[error(transparent)]
     Application(#[from] ApplicationError),
@@ -97,6 +102,7 @@ pub enum DeployError {
 
 /// YARN, for clients.
 pub struct Yarn {
+    configuration: Configuration,
     hadoop: HadoopConfiguration,
     client: ApplicationClient,
     staging: Staging,
@@ -145,7 +151,8 @@ impl Yarn {
         };
         let folder: FsPath = folder.parse()?;
         let client = ApplicationClient::new(&hadoop, login.user.clone())?;
-        Ok(Self { hadoop, client, staging: Staging::below(&folder), login })
+        let (staging, configuration) = (Staging::below(&folder), configuration.clone());
+        Ok(Self { configuration, hadoop, client, staging, login })
     }
 
     /// Calls to the ResourceManager.
@@ -170,12 +177,15 @@ impl Yarn {
             report.yarn_application_state() == YarnApplicationState::Running && report.rpc_port() > 0
         });
         let report = report.await?;
-        let address = format!("{}:{}", report.host(), report.rpc_port());
-        let cluster = Cluster::connect(&address, &application.secret).await;
-        cluster.map_err(|source| DeployError::JobManager {
-            application: application_text(&application.id),
-            source,
-        })
+        let name = application_text(&application.id);
+        let cluster = if is_highly_available(&self.configuration) {
+            let configuration = cluster_of(&self.configuration, &name)?;
+            Cluster::of_leader(&configuration, &application.secret).await
+        } else {
+            let address = format!("{}:{}", report.host(), report.rpc_port());
+            Cluster::connect(&address, &application.secret).await
+        };
+        cluster.map_err(|source| DeployError::JobManager { application: name, source })
     }
 
     async fn wait_until(

@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use flott_core::config::{self, Configuration};
+use flott_cluster::high_availability::is_highly_available;
+use flott_core::config::{self, ConfigError, Configuration};
 use flott_runtime::net::handshake::Secret;
 use hadoop_rpc::credentials::Credentials;
 use hadoop_rpc::proto::yarn::{
@@ -193,7 +194,7 @@ impl Yarn {
                 "{ship} is false, so {there} must say where the keytab is on the nodes"
             )));
         };
-        let attempts = configuration.get_optional(&config::YARN_ATTEMPTS).unwrap_or(1);
+        let attempts = attempts(configuration);
         let by_yarn = self.hadoop.get_bool("yarn.resourcemanager.proxy-user-privileges.enabled", false);
         let restarts = attempts > 1 && !by_yarn;
         if restarts {
@@ -260,7 +261,7 @@ impl Yarn {
         secret: &Secret,
         Parts { files, tokens, security, staging }: Parts,
     ) -> Result<(), DeployError> {
-        let configuration = &request.configuration;
+        let configuration = &cluster_of(&request.configuration, &application_text(&id))?;
         let mut entries = configuration.entries().clone();
         // They are those of this machine.
         for key in [config::KERBEROS_KEYTAB.key, config::KERBEROS_PRINCIPAL.key] {
@@ -297,9 +298,7 @@ impl Yarn {
                 .get_optional(&config::YARN_PRIORITY)
                 .map(|priority| Priority { priority: Some(i32::try_from(priority).unwrap_or(i32::MAX)) }),
             am_container_spec: Some(launch),
-            max_app_attempts: Some(
-                configuration.get_optional(&config::YARN_ATTEMPTS).map_or(1, |attempts| attempts as i32),
-            ),
+            max_app_attempts: Some(i32::try_from(attempts(configuration)).unwrap_or(i32::MAX)),
             attempt_failures_validity_interval: Some(i64::try_from(interval).unwrap_or(i64::MAX)),
             keep_containers_across_application_attempts: Some(true),
             resource: Some(master.resource()),
@@ -326,6 +325,24 @@ async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, StagingError> + Send + 'static,
 ) -> Result<T, StagingError> {
     tokio::task::spawn_blocking(work).await.map_err(|error| StagingError::Given(error.to_string()))?
+}
+
+/// How many ApplicationMasters there may be one after the other. Without high availability the next one knows nothing of the jobs.
+fn attempts(configuration: &Configuration) -> u32 {
+    let unless_set = if is_highly_available(configuration) { 2 } else { 1 };
+    configuration.get_optional(&config::YARN_ATTEMPTS).unwrap_or(unless_set)
+}
+
+/// The configuration of an application's cluster: where high availability keeps it under nobody else's id, it is the application's.
+pub(super) fn cluster_of(
+    configuration: &Configuration,
+    application: &str,
+) -> Result<Configuration, ConfigError> {
+    let mut configuration = configuration.clone();
+    if is_highly_available(&configuration) && !configuration.is_set(&config::HA_CLUSTER_ID) {
+        configuration.set(config::HA_CLUSTER_ID.key, application)?;
+    }
+    Ok(configuration)
 }
 
 /// What is to be shipped, and whether it is unpacked.

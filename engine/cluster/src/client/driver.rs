@@ -171,6 +171,8 @@ pub struct Driver {
     pub detached: bool,
     /// The checkpoint its first job goes on from.
     pub restore: Option<String>,
+    /// The application whose `main` it is: when another attempt of it runs `main` again, its jobs are the same jobs.
+    pub application: Option<String>,
 }
 
 impl Driver {
@@ -269,7 +271,11 @@ impl Driver {
         let folder = std::env::current_dir().map_err(|source| self.io_error(source))?;
         let spec = JobSpec {
             // Submitting it again, to the next leader, does no harm.
-            job: JobId::random().write(),
+            job: match &self.application {
+                Some(application) => JobId::derived(application, executed.execution.into()),
+                None => JobId::random(),
+            }
+            .write(),
             graph: executed.graph,
             configuration: executed.configuration,
             content_hash: hash.clone(),

@@ -296,6 +296,7 @@ pub(super) async fn run(
         program: Program { path, arguments, configuration, hash: None },
         detached: true,
         restore: text("savepointPath", "savepointPath"),
+        application: None,
     };
     let io = tokio::runtime::Handle::current();
     // What drives a program stays on its thread.

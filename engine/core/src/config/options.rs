@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::choices::{
-    CheckpointMode, CheckpointRetention, DeploymentTarget, FailoverStrategy, HighAvailabilityKind, ReadAccess,
-    RestartStrategyKind, RuntimeMode, StateBackendKind, ZooKeeperAcl,
+    CheckpointMode, CheckpointRetention, DeploymentTarget, FailoverStrategy, HighAvailabilityKind,
+    ReadAccess, RestartStrategyKind, RuntimeMode, StateBackendKind, ZooKeeperAcl,
 };
 use super::option::{ConfigOption, NoDefault, OptionRow, Section, WithDefault, kind_within, read_within};
 use super::value::ConfigValue;
