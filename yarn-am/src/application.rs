@@ -114,6 +114,9 @@ pub struct Application {
     /// The principal in the keytab; none: there is no keytab, and the application lives no longer than its tokens.
     #[prost(string, optional, tag = "10")]
     pub principal: Option<String>,
+    /// The principal that submitted it, on a cluster with Kerberos.
+    #[prost(string, optional, tag = "11")]
+    pub owner: Option<String>,
 }
 
 impl Application {

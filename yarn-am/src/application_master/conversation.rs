@@ -23,6 +23,7 @@ use super::driver::YarnDriver;
 use super::exit_status;
 use super::launcher::NodeTokens;
 use crate::ids::{container_text, node_text};
+use crate::security::ClientTokens;
 
 /// The priority of TaskManagers' containers. YARN needs one for every request; there is one kind.
 const PRIORITY: i32 = 1;
@@ -134,6 +135,8 @@ pub(crate) struct Setup {
     pub(crate) profile: ContainerProfile,
     pub(crate) driver: Arc<YarnDriver>,
     pub(crate) tokens: Arc<NodeTokens>,
+    /// Hears of the key with which YARN makes the tokens of clients.
+    pub(crate) client_tokens: Option<Arc<ClientTokens>>,
     /// How far the application is, from 0 to 1.
     pub(crate) progress: watch::Receiver<f32>,
     /// The pause between heartbeats, and while something is waited for.
@@ -176,6 +179,10 @@ impl Conversation {
     }
 
     fn registered(&mut self, answer: RegisterApplicationMasterResponse) {
+        if let (Some(tokens), Some(key)) = (&self.setup.client_tokens, &answer.client_to_am_token_master_key)
+        {
+            tokens.set_master_key(key);
+        }
         for token in answer.nm_tokens_from_previous_attempts {
             self.keep_token(token.node_id, token.token);
         }

@@ -32,6 +32,7 @@ use flott_cluster::job_manager::{JobManagerError, JobManagerSetup, Listening, St
 use flott_cluster::logging;
 use flott_cluster::task_manager::{TaskManagerError, run_task_manager};
 use flott_core::config::{self, ConfigError, Configuration};
+use hadoop_rpc::auth_to_local::Rules;
 use hadoop_rpc::credentials::{Credentials, CredentialsError};
 use hadoop_rpc::proto::yarn::{FinalApplicationStatus, RegisterApplicationMasterRequest};
 use hadoop_rpc::{ApplicationMasterClient, RpcError, User};
@@ -40,7 +41,7 @@ use tokio::task::{JoinError, JoinSet};
 
 use crate::application::{Application, ApplicationError};
 use crate::ids::application_text;
-use crate::security::{SecurityError, for_containers};
+use crate::security::{ClientTokens, SecurityError, for_containers};
 use conversation::{Conversation, Setup};
 use driver::YarnDriver;
 use launcher::NodeTokens;
@@ -185,20 +186,27 @@ async fn serve(
     container: Container,
     terminated: impl Future<Output = ()>,
 ) -> Result<FinalStatus, ContainerError> {
+    let client_tokens = client_tokens_of(&container).map(Arc::new);
     let lifetime = Lifetime::begin(&container).await?;
     fetch_missing(&container).await?;
     let driver = Arc::new(YarnDriver::default());
     let (stop, stopped) = mpsc::channel(QUEUED_STOPS);
     let mut job_manager = JoinSet::new();
-    let Listening { rpc, web_address, .. } =
-        start_job_manager(&container, &driver, stop, lifetime.tokens.files.clone(), &mut job_manager).await?;
+    let Listening { rpc, web_address, .. } = start_job_manager(
+        &container,
+        &driver,
+        stop,
+        (lifetime.tokens.files.clone(), client_tokens.clone()),
+        &mut job_manager,
+    )
+    .await?;
     let port = rpc.port();
     let address = format!("{}:{port}", container.environment.host);
     let (progress, seen) = watch::channel(0.0);
     let (finish, finished) = oneshot::channel();
     let mut conversation = JoinSet::new();
-    let newest = lifetime.tokens.launch.clone();
-    converse(&container, (port, web_address), driver, newest, seen, finished, &mut conversation).await?;
+    let tokens = (lifetime.tokens.launch.clone(), client_tokens);
+    converse(&container, (port, web_address), driver, tokens, seen, finished, &mut conversation).await?;
     tracing::info!(address, container = container.environment.name, "the ApplicationMaster is registered");
     let work = Work {
         name: application_text(&container.environment.attempt().application_id.unwrap_or_default()),
@@ -239,7 +247,7 @@ async fn start_job_manager(
     container: &Container,
     driver: &Arc<YarnDriver>,
     stop: mpsc::Sender<StopRequest>,
-    tokens: watch::Receiver<Vec<u8>>,
+    (tokens, client_tokens): (watch::Receiver<Vec<u8>>, Option<Arc<ClientTokens>>),
     tasks: &mut JoinSet<Result<(), JobManagerError>>,
 ) -> Result<Listening, ContainerError> {
     let setup = JobManagerSetup {
@@ -250,6 +258,7 @@ async fn start_job_manager(
         programs: container.programs(),
         stop: Some(stop),
         tokens: Some(tokens),
+        client_tokens: client_tokens.map(|tokens| tokens as Arc<_>),
         attempt: u32::try_from(container.environment.attempt().attempt_id()).unwrap_or_default(),
     };
     let (told, listening) = oneshot::channel();
@@ -269,7 +278,7 @@ async fn converse(
     container: &Container,
     (port, web_address): (u16, String),
     driver: Arc<YarnDriver>,
-    newest: watch::Receiver<Credentials>,
+    (newest, client_tokens): (watch::Receiver<Credentials>, Option<Arc<ClientTokens>>),
     progress: watch::Receiver<f32>,
     finished: oneshot::Receiver<FinalStatus>,
     tasks: &mut JoinSet<Result<(), ConversationError>>,
@@ -287,6 +296,7 @@ async fn converse(
         profile: ContainerProfile::of_task_manager(configuration),
         driver,
         tokens: Arc::clone(&tokens),
+        client_tokens,
         progress,
         intervals: (
             configuration.get(&config::YARN_HEARTBEAT),
@@ -307,6 +317,19 @@ fn user_of(container: &Container) -> User {
     let user = User::simple(std::env::var("USER").unwrap_or_default());
     user.add_credentials(&container.credentials);
     user
+}
+
+/// What knows the tokens of the session's clients, on a cluster that gives them some.
+fn client_tokens_of(container: &Container) -> Option<ClientTokens> {
+    let owner = container.application.owner.clone()?;
+    let modify = container.configuration.get_optional(&config::YARN_MODIFY_ACLS).unwrap_or_default();
+    match Rules::of(&hadoop_configuration(&container.application)) {
+        Ok(rules) => Some(ClientTokens::new(rules, owner, modify)),
+        Err(error) => {
+            tracing::warn!(%error, "clients need the file with the secret: nobody can tell who they are");
+            None
+        }
+    }
 }
 
 fn over() -> ContainerError {

@@ -11,10 +11,12 @@ use std::time::Duration;
 use flott_cluster::client::report::JobSummaries;
 use flott_cluster::client::{Cluster, ClusterError};
 use flott_cluster::high_availability::is_highly_available;
+use flott_cluster::rpc::connect::secret_of;
 use flott_core::config::{self, ConfigError, Configuration};
 use flott_fs::{FsError, FsPath};
 use flott_runtime::net::handshake::Secret;
 use hadoop_rpc::configuration::{Configuration as HadoopConfiguration, ConfigurationError};
+use hadoop_rpc::credentials::Token;
 use hadoop_rpc::proto::yarn::{
     ApplicationId, ApplicationReport, FinalApplicationStatus, YarnApplicationState,
 };
@@ -23,7 +25,7 @@ use tokio::time::Instant;
 
 use crate::application::ApplicationError;
 use crate::ids::application_text;
-use crate::security::{ClientLogin, SecurityError, log_in};
+use crate::security::{ClientLogin, SecurityError, key_of_password, log_in};
 use crate::staging::{Staging, StagingError};
 use checks::CheckError;
 
@@ -299,12 +301,27 @@ impl Yarn {
     /// A session that runs, by its application's id.
     ///
     /// # Errors
-    /// [`DeployError`] if there is none, or it is another user's.
+    /// [`DeployError`] if there is none, or it is another user's, who has not let this one change it.
     pub async fn session(&self, id: ApplicationId) -> Result<YarnApplication, DeployError> {
         let staging = self.staging.clone();
         let name = application_text(&id);
         let read = tokio::task::spawn_blocking(move || staging.secret_of(&name)).await;
-        let secret = read.map_err(|error| StagingError::Given(error.to_string()))??;
+        let secret = match read.map_err(|error| StagingError::Given(error.to_string()))? {
+            Err(error) if self.login.secure => self.secret_by_token(&id).await?.ok_or(error)?,
+            read => read?,
+        };
         Ok(YarnApplication { id, secret, token_life: None })
+    }
+
+    /// The secret of a session that YARN has given this user a token for; none: it has not, or the session does not take it.
+    async fn secret_by_token(&self, id: &ApplicationId) -> Result<Option<Secret>, DeployError> {
+        let report = self.report(id).await?;
+        let Some(token) = report.client_to_am_token.clone().filter(|_| report.rpc_port() > 0) else {
+            return Ok(None);
+        };
+        let token = Token::from(token);
+        let address = format!("{}:{}", report.host(), report.rpc_port());
+        let asked = secret_of(&address, &token.identifier, &key_of_password(&token.password)).await;
+        Ok(asked.inspect_err(|error| tracing::debug!(%error, "the session does not tell its secret")).ok())
     }
 }

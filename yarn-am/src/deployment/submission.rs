@@ -194,9 +194,8 @@ impl Yarn {
                 "{ship} is false, so {there} must say where the keytab is on the nodes"
             )));
         };
-        let attempts = attempts(configuration);
         let by_yarn = self.hadoop.get_bool("yarn.resourcemanager.proxy-user-privileges.enabled", false);
-        let restarts = attempts > 1 && !by_yarn;
+        let restarts = attempts(configuration) > 1 && !by_yarn;
         if restarts {
             let archives = configuration.get_optional(&config::YARN_SHIP_ARCHIVES);
             check_restart(provided.is_some_and(|runtime| runtime.public), archives.is_some())?;
@@ -278,6 +277,7 @@ impl Yarn {
             report: request.report,
             keytab: security.keytab,
             principal: security.principal,
+            owner: self.login.identity.principal.clone(),
         };
         let mut credentials = tokens;
         application.put_into(&mut credentials)?;

@@ -10,12 +10,14 @@
 //! A container holds tokens and never a key, but for the ApplicationMaster's, which has the keytab if there is one. Who reads and writes HDFS
 //! looks into the token file of its container at every new connection.
 
+mod client_token;
 mod login;
 mod provided;
 mod renewal;
 pub mod schedule;
 mod tokens;
 
+pub(crate) use client_token::{ClientTokens, key_of_password};
 pub(crate) use login::{ClientLogin, log_in};
 pub(crate) use provided::{is_public, runtime_of};
 pub(crate) use renewal::{Renewal, RenewedTokens};

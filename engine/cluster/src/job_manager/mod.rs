@@ -24,7 +24,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use flott_core::config::{self, Configuration, PortRange};
-use flott_runtime::net::handshake::Secret;
+use flott_runtime::net::handshake::{Secret, TokenKeys};
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 
@@ -85,6 +85,8 @@ pub struct JobManagerSetup {
     pub stop: Option<mpsc::Sender<StopRequest>>,
     /// The newest tokens for file systems, as a token file has them, for all TaskManagers; empty: what they began with.
     pub tokens: Option<watch::Receiver<Vec<u8>>>,
+    /// Knows the tokens by which clients may ask for the secret; none: there are no such tokens.
+    pub client_tokens: Option<Arc<dyn TokenKeys>>,
     /// The attempt of the application it is, from 1; 0: there are no attempts.
     pub attempt: u32,
 }
@@ -95,7 +97,8 @@ impl JobManagerSetup {
         let port = u16::try_from(configuration.get(&config::JOB_MANAGER_PORT)).unwrap_or_default();
         let ports = PortRange::one(port);
         let (driver, programs, stop, tokens) = (None, Vec::new(), None, None);
-        Self { configuration, secret, ports, driver, programs, stop, tokens, attempt: 0 }
+        let client_tokens = None;
+        Self { configuration, secret, ports, driver, programs, stop, tokens, client_tokens, attempt: 0 }
     }
 }
 
@@ -143,7 +146,17 @@ pub async fn run_job_manager(
     listening: impl FnOnce(Listening),
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), JobManagerError> {
-    let JobManagerSetup { configuration, secret, ports, driver, programs, stop, tokens, attempt } = setup;
+    let JobManagerSetup {
+        configuration,
+        secret,
+        ports,
+        driver,
+        programs,
+        stop,
+        tokens,
+        client_tokens,
+        attempt,
+    } = setup;
     let services = high_availability::for_job_manager(&configuration, &secret).await?;
     let listener = bind_one_of(&configuration.get(&config::JOB_MANAGER_BIND_HOST), &ports).await?;
     let temp_dir = TempDir::create(&configuration)?;
@@ -186,7 +199,7 @@ pub async fn run_job_manager(
         io: io.clone(),
     };
     let (accepted, connections) = mpsc::channel(QUEUED_CONNECTIONS);
-    io.spawn(authenticated(listener, secret, accepted));
+    io.spawn(authenticated(listener, secret, client_tokens, accepted));
     listening(Listening { rpc: address, web: rest.address(), web_address: web_address.clone() });
     tracing::info!(%address, web = %rest.address(), "the JobManager listens");
     let server = JobManagerServer::new(service)

@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use flott_runtime::net::handshake::{HandshakeError, Secret, prove_as_client};
+use flott_runtime::net::handshake::{HandshakeError, Secret, prove_as_client, secret_by_token};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tonic::transport::{Channel, Endpoint, Uri};
@@ -76,15 +76,30 @@ pub async fn connect(address: &str, secret: &Secret) -> Result<JobManagerClient<
         .max_encoding_message_size(MAX_MESSAGE_BYTES))
 }
 
+/// Asks the JobManager at `address` for the secret by a token: its identifier, and the key that only who was given it has.
+///
+/// # Errors
+/// [`ConnectError`] that names the address.
+pub async fn secret_of(address: &str, identifier: &[u8], key: &Secret) -> Result<Secret, ConnectError> {
+    let mut stream = reach(address).await?;
+    let told = secret_by_token(&mut stream, identifier, key, CONTROL_PURPOSE).await;
+    told.map_err(|source| ConnectError::Refused { address: address.to_owned(), source })
+}
+
 async fn open(address: &str, secret: &Secret) -> Result<TcpStream, ConnectError> {
+    let mut stream = reach(address).await?;
+    let refused = |source| ConnectError::Refused { address: address.to_owned(), source };
+    prove_as_client(&mut stream, secret, CONTROL_PURPOSE).await.map_err(refused)?;
+    Ok(stream)
+}
+
+async fn reach(address: &str) -> Result<TcpStream, ConnectError> {
     let unreachable = |source| ConnectError::Unreachable { address: address.to_owned(), source };
     let mut last = None;
     for candidate in resolve(address).await.map_err(unreachable)? {
         match tokio::time::timeout(CONNECT_DEADLINE, TcpStream::connect(candidate)).await {
-            Ok(Ok(mut stream)) => {
+            Ok(Ok(stream)) => {
                 stream.set_nodelay(true).map_err(unreachable)?;
-                let refused = |source| ConnectError::Refused { address: address.to_owned(), source };
-                prove_as_client(&mut stream, secret, CONTROL_PURPOSE).await.map_err(refused)?;
                 return Ok(stream);
             }
             Ok(Err(error)) => last = Some(error),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use flott_core::config::PortRange;
-use flott_runtime::net::handshake::{Secret, prove_as_server};
+use flott_runtime::net::handshake::{Admitted, Secret, TokenKeys, admit};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
 
@@ -49,6 +49,7 @@ pub async fn bind_one_of(host: &str, ports: &PortRange) -> io::Result<TcpListene
 pub async fn authenticated(
     listener: TcpListener,
     secret: Secret,
+    keys: Option<Arc<dyn TokenKeys>>,
     accepted: mpsc::Sender<io::Result<TcpStream>>,
 ) {
     let handshakes = Arc::new(Semaphore::new(HANDSHAKES));
@@ -68,12 +69,13 @@ pub async fn authenticated(
                 continue;
             }
         };
-        let (secret, accepted) = (secret.clone(), accepted.clone());
+        let (secret, keys, accepted) = (secret.clone(), keys.clone(), accepted.clone());
         running.spawn(async move {
             let _permit = permit;
             let _ = stream.set_nodelay(true);
-            match prove_as_server(&mut stream, &secret, CONTROL_PURPOSE).await {
-                Ok(()) => drop(accepted.send(Ok(stream)).await),
+            match admit(&mut stream, &secret, keys.as_deref(), CONTROL_PURPOSE).await {
+                Ok(Admitted::Peer) => drop(accepted.send(Ok(stream)).await),
+                Ok(Admitted::Told) => tracing::info!(%peer, "a client was told the secret by its token"),
                 Err(error) => tracing::warn!(%peer, %error, "a connection was refused"),
             }
         });

@@ -9,6 +9,10 @@
 //! HMAC-SHA256 (RFC 2104). The role keeps a proof from being sent back to who made it, the purpose keeps one port's from being
 //! used at another.
 
+mod by_token;
+
+pub use by_token::{TokenKeys, secret_by_token};
+
 use std::fmt;
 use std::io;
 use std::time::Duration;
@@ -152,10 +156,42 @@ pub async fn prove_as_server<S>(stream: &mut S, secret: &Secret, purpose: &str) 
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
+    admit(stream, secret, None, purpose).await.map(|_| ())
+}
+
+/// How a connection was admitted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Admitted {
+    /// The other side knows the secret: the connection can be used.
+    Peer,
+    /// The other side was told the secret by its token, and the connection is over.
+    Told,
+}
+
+/// The part of who took the connection, where some may have tokens instead of the secret.
+///
+/// # Errors
+/// [`HandshakeError`]; the connection is of no use then.
+pub async fn admit<S>(
+    stream: &mut S,
+    secret: &Secret,
+    keys: Option<&dyn TokenKeys>,
+    purpose: &str,
+) -> Result<Admitted, HandshakeError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let talk = async {
         let own = nonce()?;
         stream.write_all(&[&MAGIC[..], &own].concat()).await?;
-        let theirs = read_greeting(stream).await?;
+        let theirs = match (read(stream).await?, keys) {
+            (MAGIC, _) => read::<NONCE_BYTES>(stream).await?,
+            (magic, Some(keys)) if by_token::is_token(magic) => {
+                by_token::tell(stream, secret, keys, purpose, own).await?;
+                return Ok(Admitted::Told);
+            }
+            _ => return Err(HandshakeError::NotFlott),
+        };
         let proof = read::<PROOF_BYTES>(stream).await?;
         if secret.mac("client", purpose, [&own, &theirs]).verify_slice(&proof).is_err() {
             stream.write_all(&[REFUSED]).await?;
@@ -165,7 +201,7 @@ where
         let proof = secret.mac("server", purpose, [&own, &theirs]).finalize().into_bytes();
         stream.write_all(&[&[ACCEPTED][..], &proof].concat()).await?;
         stream.flush().await?;
-        Ok(())
+        Ok(Admitted::Peer)
     };
     tokio::time::timeout(DEADLINE, talk).await.unwrap_or(Err(HandshakeError::TimedOut))
 }
