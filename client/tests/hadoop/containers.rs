@@ -43,7 +43,7 @@ fn five_task_managers_are_six_containers_and_never_seven() {
 }
 
 /// The process of an application that runs a command of the runtime, as soon as there is one.
-fn process_of(id: &str, command: &str, but: Option<u32>) -> u32 {
+pub fn process_of(id: &str, command: &str, but: Option<u32>) -> u32 {
     let pattern = format!("^./flott {command}$");
     until(&format!("{command} of {id} runs"), || {
         let found = Command::new("pgrep").args(["-f", &pattern]).output().unwrap();
@@ -64,7 +64,7 @@ fn workers_of(task_manager: u32) -> Vec<u32> {
     })
 }
 
-fn kill(pid: u32) {
+pub fn kill(pid: u32) {
     assert!(Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap().success());
 }
 

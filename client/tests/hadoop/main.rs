@@ -5,6 +5,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod containers;
+#[cfg(feature = "kerberos")]
+mod kerberos;
 mod modes;
 mod refusals;
 mod support;
