@@ -8,7 +8,7 @@
 //! ```
 
 use std::path::Path;
-use std::process::Output;
+use std::process::{Command, Output};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
@@ -33,6 +33,16 @@ fn secure() -> Option<&'static Hadoop> {
         eprintln!("skipped: there is no KDC; scripts/hadoop-cluster install gets one");
     }
     cluster.as_ref()
+}
+
+/// A ticket of alice's that has expired.
+fn expired_ticket(cluster: &Hadoop, cache: &Path) {
+    let keytab = format!("{}/alice.keytab", cluster.variable("KEYTABS"));
+    let mut kinit = Command::new("kinit");
+    kinit.args(["-l", "2s", "-k", "-t", &keytab, "-c"]).arg(cache).arg("alice");
+    kinit.env("KRB5_CONFIG", cluster.variable("KRB5_CONFIG"));
+    assert!(kinit.status().unwrap().success());
+    pass(Duration::from_secs(3));
 }
 
 /// The settings by which a user logs in.
@@ -131,6 +141,12 @@ fn what_is_wrong_with_a_login_is_said_before_anything_is_submitted() {
         assert!(!refused.status.success() && said.contains(why), "{settings:?}: {said}");
         assert!(!said.contains("application_"), "{said}");
     }
+    let folder = tempfile::tempdir().unwrap();
+    let cache = folder.path().join("cache");
+    expired_ticket(cluster, &cache);
+    let mut late = cluster.command(&["run-application", &wordcount()]);
+    let said = text(&late.env("KRB5CCNAME", &cache).output().unwrap().stderr);
+    assert!(said.contains("the ticket has expired: run kinit again"), "{said}");
 }
 
 fn pass(time: Duration) {

@@ -90,9 +90,10 @@ impl Yarn {
             .map_err(|source| DeployError::System { what: "no secret can be made", source })?;
         let provided = self.provided(&request.configuration).await?;
         let security = self.secured(&request.configuration, provided.as_ref())?;
+        let renewer = self.renewer()?;
         // Files do not depend on what YARN says, nor the other way round.
         let admitted = self.admitted(&request.configuration);
-        let tokens = self.tokens(&request.configuration);
+        let tokens = self.tokens(&request.configuration, renewer);
         let (granted, files, tokens, ()) =
             tokio::join!(admitted, self.bring(request, provided), tokens, self.sweep());
         let (id, files, tokens) = (granted?, files?, tokens?);
@@ -207,17 +208,26 @@ impl Yarn {
         })
     }
 
+    /// Who may renew the application's tokens; none: it gets no new ones from here.
+    fn renewer(&self) -> Result<Option<String>, DeployError> {
+        let may_ask = self.login.secure && self.login.identity.ticket_life.is_some();
+        Ok(may_ask.then(|| renewer(&self.hadoop)).transpose()?)
+    }
+
     /// The tokens that the application begins with.
-    async fn tokens(&self, configuration: &Configuration) -> Result<Credentials, DeployError> {
+    async fn tokens(
+        &self,
+        configuration: &Configuration,
+        renewer: Option<String>,
+    ) -> Result<Credentials, DeployError> {
         if !self.login.secure {
             return Ok(Credentials::default());
         }
-        if self.login.identity.ticket_life.is_none() {
+        let Some(renewer) = renewer else {
             // Who has nothing but tokens hands on those.
             let own = Credentials::from_env().map_err(SecurityError::Credentials)?.unwrap_or_default();
             return Ok(of_file_systems(&own));
-        }
-        let renewer = renewer(&self.hadoop)?;
+        };
         let user = self.login.user.without_tokens();
         Ok(obtain(&self.hadoop, &file_systems(configuration)?, &user, &renewer).await?)
     }

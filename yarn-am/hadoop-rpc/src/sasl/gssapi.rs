@@ -324,8 +324,11 @@ fn common_remedy(error: &Error) -> Option<String> {
 
 /// Kerberos' error code, or where it has none GSSAPI's.
 fn code(error: &Error) -> i64 {
+    let major = i64::from(error.major.bits());
     match error.minor as i32 {
-        0 => i64::from(error.major.bits()),
+        // Whatever the mechanism has to add.
+        _ if major == GSS_EXPIRED => GSS_EXPIRED,
+        0 => major,
         minor => i64::from(minor),
     }
 }
