@@ -87,10 +87,8 @@ impl Progress {
     }
 
     fn line(&mut self, now: &JobOverview, at: Instant) -> String {
-        // What the sources gave: the vertices whose first operator takes nothing.
-        let records = |job: &JobOverview| -> u64 {
-            job.vertices.iter().filter(|vertex| vertex.records_in == 0).map(|vertex| vertex.records_out).sum()
-        };
+        let records =
+            |job: &JobOverview| -> u64 { job.vertices.iter().map(|vertex| vertex.records_read).sum() };
         let all = records(now);
         if let Some((before, then)) = &self.last {
             let passed = at.saturating_duration_since(*then).as_secs_f64();
@@ -119,6 +117,7 @@ mod tests {
             subtasks: [("RUNNING".to_owned(), 2)].into(),
             records_in,
             records_out,
+            records_read: if name == "Source" { records_out } else { 0 },
         };
         JobOverview {
             job: vec![7; 16],

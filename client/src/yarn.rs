@@ -178,6 +178,7 @@ pub(crate) fn session(options: &YarnSessionOptions) -> Result<Ended, CommandErro
             return query(&yarn).await;
         }
         let file = SessionFile::of(&configuration);
+        let ends_with_it = configuration.get(&config::SHUTDOWN_ON_ATTACHED_EXIT);
         let started = options.application_id.is_none();
         let application = match &options.application_id {
             Some(id) => yarn.session(parse_application(id)?).await?,
@@ -200,7 +201,7 @@ pub(crate) fn session(options: &YarnSessionOptions) -> Result<Ended, CommandErro
             say(&format!("{name}\n"))?;
             return Ok(Ended::Well);
         }
-        let ended = attend(options, &yarn, &application, &cluster).await;
+        let ended = attend(ends_with_it, &yarn, &application, &cluster).await;
         if !matches!(ended, Ok(Ended::Interrupted)) {
             file.forget(&name);
         }
@@ -224,7 +225,7 @@ async fn start_session(yarn: &Yarn, configuration: Configuration) -> Result<Yarn
 
 /// Stays with a session until it ends, or somebody says stop.
 async fn attend(
-    options: &YarnSessionOptions,
+    ends_with_it: bool,
     yarn: &Yarn,
     application: &YarnApplication,
     cluster: &Cluster,
@@ -242,7 +243,7 @@ async fn attend(
     };
     match word {
         Said::Quit => return Ok(Ended::Well),
-        Said::Interrupted if !options.shutdown_on_attached_exit => return Ok(Ended::Interrupted),
+        Said::Interrupted if !ends_with_it => return Ok(Ended::Interrupted),
         Said::Stop | Said::Interrupted => {}
     }
     cluster.answer(cluster.rpc().stop_cluster(StopClusterRequest { failure: None })).await?;

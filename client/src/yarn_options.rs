@@ -148,7 +148,7 @@ pub(crate) struct YarnSessionOptions {
     pub(crate) detached: bool,
     /// End the session when this command is interrupted [also -sae]
     #[arg(long = "shutdownOnAttachedExit")]
-    pub(crate) shutdown_on_attached_exit: bool,
+    shutdown_on_attached_exit: bool,
     #[command(flatten)]
     settings: Settings,
 }
@@ -172,6 +172,9 @@ impl YarnSessionOptions {
             ..YarnOptions::default()
         };
         same.configure(&mut configuration)?;
+        if self.shutdown_on_attached_exit {
+            configuration.set(config::SHUTDOWN_ON_ATTACHED_EXIT.key, "true")?;
+        }
         Ok(configuration)
     }
 }

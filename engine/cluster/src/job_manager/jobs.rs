@@ -90,6 +90,7 @@ impl Job {
             subtasks: vertex.states.iter().map(|(state, count)| (state.name().to_owned(), *count)).collect(),
             records_in: vertex.records_in,
             records_out: vertex.records_out,
+            records_read: vertex.records_read,
         });
         let not_started = outcome.as_ref().and_then(|outcome| match &outcome.kind {
             Some(Kind::NotStarted(reason)) => Some(reason.clone()),

@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use flott_core::Timestamp;
 use flott_core::config::{self, Configuration};
-use flott_core::ids::{Attempt, SubtaskId};
+use flott_core::ids::{Attempt, SubtaskId, VertexId};
 use flott_core::time::NO_TIMESTAMP;
-use flott_plan::OperatorKey;
 use flott_plan::execution_graph::{ExecutionState, JobStatus};
+use flott_plan::{JobEdge, OperatorKey, VertexRole};
 use flott_runtime::slot::wall_clock_millis;
 use flott_runtime::task::TaskFailure;
 use tokio::sync::watch;
@@ -56,6 +56,8 @@ pub struct VertexReport {
     pub records_in: u64,
     /// Records that its last operators have given.
     pub records_out: u64,
+    /// Records that it has read from outside, if it is a source.
+    pub records_read: u64,
 }
 
 /// A job seen from near.
@@ -307,12 +309,21 @@ impl JobMaster {
             *report.states.entry(execution.state).or_default() += 1;
             if let Some((_, first)) = execution.metrics.first() {
                 report.records_in += first.records_in.load(Ordering::Relaxed);
+                if self.reads(subtask.vertex) {
+                    report.records_read += first.records_out.load(Ordering::Relaxed);
+                }
             }
             if let Some((_, last)) = execution.metrics.last() {
                 report.records_out += last.records_out.load(Ordering::Relaxed);
             }
         }
         reports
+    }
+
+    /// Whether a vertex reads what an enumerator deals out.
+    fn reads(&self, vertex: VertexId) -> bool {
+        let from_enumerator = |edge: &JobEdge| self.graph.vertex(edge.source).role == VertexRole::Enumerator;
+        self.graph.inputs(vertex).any(from_enumerator)
     }
 }
 

@@ -237,7 +237,7 @@ options! {
 "Deployment": {
     /// Where programs run: local, remote (a JobManager that runs), yarn-session, yarn-per-job or yarn-application.
     EXECUTION_TARGET: DeploymentTarget = "execution.target";
-    /// Whether a cluster that was started for an attached command ends with it, also when the command is killed.
+    /// Whether a session ends when the command that started it and stayed with it is interrupted; a cluster for one program always does.
     SHUTDOWN_ON_ATTACHED_EXIT: bool = "execution.shutdown-on-attached-exit", false;
     /// The size of the JobManager's container, which in application mode holds the program's main, too.
     JOB_MANAGER_MEMORY: MemorySize [mib(64)..] = "jobmanager.memory.process.size", mib(512);
