@@ -12,6 +12,7 @@ use flott_cluster::client::report::JobSummaries;
 use flott_cluster::client::{Cluster, ClusterError};
 use flott_cluster::high_availability::is_highly_available;
 use flott_cluster::rpc::connect::secret_of;
+use flott_cluster::task_manager::MemoryBudgetError;
 use flott_core::config::{self, ConfigError, Configuration};
 use flott_fs::{FsError, FsPath};
 use flott_runtime::net::handshake::Secret;
@@ -56,6 +57,9 @@ pub enum DeployError {
     /// It would not run.
     #[error(transparent)]
     Check(#[from] CheckError),
+    /// Its memory.
+    #[error(transparent)]
+    Memory(#[from] MemoryBudgetError),
     /// Its files.
     #[error(transparent)]
     Staging(#[from] StagingError),

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use flott_cluster::high_availability::is_highly_available;
+use flott_cluster::task_manager::MemoryBudget;
 use flott_core::config::{self, ConfigError, Configuration};
 use flott_runtime::net::handshake::Secret;
 use hadoop_rpc::credentials::Credentials;
@@ -88,6 +89,7 @@ impl Yarn {
     pub async fn deploy(&self, request: &DeployRequest) -> Result<YarnApplication, DeployError> {
         let secret = Secret::random()
             .map_err(|source| DeployError::System { what: "no secret can be made", source })?;
+        MemoryBudget::of(&request.configuration)?;
         let provided = self.provided(&request.configuration).await?;
         let security = self.secured(&request.configuration, provided.as_ref())?;
         let renewer = self.renewer()?;

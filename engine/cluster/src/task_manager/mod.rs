@@ -13,6 +13,7 @@
 mod data_port;
 mod figures;
 mod logs;
+mod memory_budget;
 mod output;
 mod programs;
 mod session;
@@ -20,6 +21,7 @@ mod starter;
 mod tokens;
 mod workers;
 
+pub use memory_budget::{MemoryBudget, MemoryBudgetError};
 pub use starter::{START_WORKER, become_worker};
 
 use std::future::Future;
@@ -35,7 +37,6 @@ use flott_runtime::net::handshake::Secret;
 use tokio::sync::mpsc;
 
 use crate::high_availability::{self, HighAvailabilityError};
-use crate::local::managed_bytes;
 use crate::program_store::{ProgramStore, StoreError};
 use crate::temp_dir::TempDir;
 use programs::Programs;
@@ -60,6 +61,9 @@ pub enum TaskManagerError {
     /// Its port.
     #[error(transparent)]
     Port(io::Error),
+    /// Its memory.
+    #[error(transparent)]
+    Memory(#[from] MemoryBudgetError),
     /// Its folder for programs.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -89,6 +93,8 @@ pub fn run_task_manager(
         .enable_all()
         .build()
         .map_err(TaskManagerError::Threads)?;
+    let budget = MemoryBudget::of(&configuration)?;
+    tracing::info!(%budget, "memory");
     let temp_dir = TempDir::create(&configuration)?;
     let (listener, port) =
         runtime.block_on(data_port::bind(&configuration)).map_err(TaskManagerError::Port)?;
@@ -110,10 +116,10 @@ pub fn run_task_manager(
         data_address,
         configuration: configuration.clone(),
         resource_id: configuration.get_optional(&config::RESOURCE_ID).unwrap_or_default(),
-        slots: configuration.get(&config::TASK_SLOTS),
-        managed_bytes: managed_bytes(&configuration) as u64,
-        memory_limit: configuration.get(&config::TASK_MANAGER_MEMORY).bytes(),
-        memory_bytes_per_slot: memory_bytes_per_slot(&configuration),
+        slots: budget.slots,
+        managed_bytes: budget.managed,
+        memory_limit: budget.process,
+        memory_bytes_per_slot: budget.slot,
         heartbeat_interval: configuration.get(&config::HEARTBEAT_INTERVAL),
         secret: secret.clone(),
         programs: Arc::new(programs),
@@ -135,13 +141,4 @@ pub fn run_task_manager(
     }
     runtime.shutdown_timeout(Duration::from_secs(1));
     Ok(())
-}
-
-/// What this process may take of the TaskManager's memory, in bytes.
-const OWN_BYTES: u64 = 32 << 20;
-
-/// A slot's share of the TaskManager's memory, in bytes: all of it, with what a worker needs for itself.
-fn memory_bytes_per_slot(configuration: &Configuration) -> u64 {
-    let all = configuration.get(&config::TASK_MANAGER_MEMORY).bytes().saturating_sub(OWN_BYTES);
-    all / u64::from(configuration.get(&config::TASK_SLOTS).max(1))
 }
