@@ -117,7 +117,11 @@ pub(crate) async fn run_per_job(
     let stop = StopClusterRequest { failure };
     let stopped = cluster.answer(cluster.rpc().stop_cluster(stop)).await;
     let driven = driven?;
-    stopped?;
+    match stopped {
+        // It has ended by itself, or another one has taken over and ends when it finds nothing to do: YARN says how it went.
+        Err(error) if error.is_lost() => {}
+        stopped => drop(stopped?),
+    }
     let end = yarn.wait_for_end(&application.id).await?;
     let ended = ended(&name, &end);
     Ok(if driven.ended == Ended::Well { ended } else { driven.ended })
@@ -156,7 +160,10 @@ pub(crate) async fn run_application(
         end = yarn.wait_for_end(&application.id) => {
             let end = end?;
             if request.report {
-                report.jobs = yarn.take_report(&application.id).await?.unwrap_or_default();
+                match yarn.take_report(&application.id).await {
+                    Ok(jobs) => report.jobs = jobs.unwrap_or_default(),
+                    Err(error) => eprintln!("flott: warning: the figures of the jobs cannot be read: {error}"),
+                }
             }
             report.reason.clone_from(&end.diagnostics);
             Ok(ended(&name, &end))

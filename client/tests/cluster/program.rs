@@ -43,9 +43,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// Small parts, so that there is something to see after a few checkpoints.
-fn parts() -> FileSinkOptions {
-    FileSinkOptions { part_bytes: 1_000, ..FileSinkOptions::default() }
+/// Small parts, so that there is something to see after a few checkpoints; but a file system is no place for thousands of them.
+fn parts(events: u64) -> FileSinkOptions {
+    let part_bytes = if events > 100_000 { 50_000 } else { 1_000 };
+    FileSinkOptions { part_bytes, ..FileSinkOptions::default() }
 }
 
 /// Keyed sums and event-time windows over the same events, each into files; also, if asked for, a job beside it that shares
@@ -69,7 +70,7 @@ fn sums(
         .key_by(|record| record.0)
         .sum(|record| &mut record.1)
         .uid("sums")
-        .write_files(&format!("{out}/sums"), line, parts())?
+        .write_files(&format!("{out}/sums"), line, parts(events))?
         .uid("sum files");
     source
         .key_by(|event| event.0)
@@ -87,7 +88,7 @@ fn sums(
         .write_files(
             &format!("{out}/windows"),
             |(key, start, sum), out| out.extend_from_slice(format!("{key} {start} {sum}\n").as_bytes()),
-            parts(),
+            parts(events),
         )?
         .uid("window files");
     if beside {
@@ -99,7 +100,7 @@ fn sums(
             .write_files(
                 &format!("{out}/beside"),
                 |n, out| out.extend_from_slice(format!("{n} {}\n", std::process::id()).as_bytes()),
-                parts(),
+                parts(events),
             )?
             .uid("beside files");
     }
@@ -237,7 +238,7 @@ fn once(out: &str) -> Result<(), Box<dyn std::error::Error>> {
     env.generate_sequence(1, 20).map(move |_| format!("{driver} {}\n", std::process::id())).write_files(
         out,
         |line, out| out.extend_from_slice(line.as_bytes()),
-        parts(),
+        parts(0),
     )?;
     env.execute("once")?;
     println!("{driver}");

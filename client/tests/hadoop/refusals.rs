@@ -5,14 +5,15 @@ use crate::support::{hadoop, text, wordcount};
 #[test]
 fn what_cannot_run_is_refused_with_the_reason() {
     let cluster = hadoop();
-    let cases: [(&[&str], &str); 5] = [
+    let cases: [(&[&str], &str); 6] = [
         (&["-yqu", "nowhere"], "there is no queue 'nowhere'; this cluster has "),
         (&["-yqu", "closed"], "queue 'closed' is stopped"),
         (
             &["-ytm", "9g"],
             "a container for a TaskManager of 9216 MiB and 1 vcores is more than YARN gives: at most 4096 MiB",
         ),
-        (&["-ys", "64"], "64 vcores is more than YARN gives"),
+        (&["-ys", "64", "-ytm", "4g"], "64 vcores is more than YARN gives"),
+        (&["-ys", "64"], "16 mb is the least: raise taskmanager.memory.process.size"),
         (&["-D", "yarn.application.queu=x"], "did you mean 'yarn.application.queue'"),
     ];
     for (flags, expected) in cases {

@@ -143,6 +143,11 @@ impl ContainerPool {
         self.release.insert(id.to_owned())
     }
 
+    /// YARN does not want what it was asked for. It is asked again when something else is needed.
+    pub fn refused(&mut self, reason: String) {
+        self.last_failure = Some(reason);
+    }
+
     /// All containers on a node, which is about to go.
     pub fn on_node(&self, node: &str) -> Vec<ContainerName> {
         let here = self.containers.iter().filter(|(_, container)| container.node == node);

@@ -28,8 +28,8 @@ use crate::security::ClientTokens;
 /// The priority of TaskManagers' containers. YARN needs one for every request; there is one kind.
 const PRIORITY: i32 = 1;
 
-/// How often unregistering is asked for, which YARN carries out by and by.
-const FINISH_ATTEMPTS: u32 = 100;
+/// For how long unregistering is asked for: YARN carries it out by and by, and may be away for a while.
+const FINISH_PATIENCE: Duration = Duration::from_secs(15 * 60);
 
 /// The pause between two of them.
 const FINISH_PAUSE: Duration = Duration::from_millis(50);
@@ -141,6 +141,11 @@ pub(crate) struct Setup {
     pub(crate) progress: watch::Receiver<f32>,
     /// The pause between heartbeats, and while something is waited for.
     pub(crate) intervals: (Duration, Duration),
+}
+
+/// Whether YARN has understood a request and does not want it.
+fn is_refusal(error: &RpcError) -> bool {
+    error.exception() == Some(RemoteException::InvalidResourceRequest)
 }
 
 /// The conversation.
@@ -278,6 +283,13 @@ impl Conversation {
                 Some(RemoteException::ApplicationAttemptNotFound | RemoteException::ApplicationNotFound) => {
                     Err(ConversationError::ShutDown(error.to_string()))
                 }
+                _ if is_refusal(&error) => {
+                    tracing::warn!(%error, "YARN refuses the request for containers");
+                    self.pool.refused(error.to_string());
+                    // What else was said is said again, without it.
+                    self.unsaid = Some(Ask { containers: None, ..ask });
+                    Ok(())
+                }
                 _ => {
                     tracing::warn!(%error, "YARN does not answer; the jobs go on");
                     // The same again: an answer that was lost on its way comes again.
@@ -400,12 +412,16 @@ impl Conversation {
             tracking_url: Some(String::new()),
             final_application_status: Some(status.status.into()),
         };
-        for _ in 0..FINISH_ATTEMPTS {
+        let began = Instant::now();
+        while began.elapsed() < FINISH_PATIENCE {
             match self.setup.client.finish(&request).await {
                 Ok(true) => return Ok(()),
                 Ok(false) => {}
                 Err(error) if error.exception() == Some(RemoteException::ApplicationMasterNotRegistered) => {
                     self.setup.client.register(&self.setup.registration).await?;
+                }
+                Err(error) if error.exception().is_none() && began.elapsed() < FINISH_PATIENCE => {
+                    tracing::warn!(%error, "YARN does not hear that the application is over; it is told again");
                 }
                 Err(error) => return Err(error.into()),
             }

@@ -28,6 +28,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use flott_cluster::client::ClusterError;
 use flott_cluster::job_manager::{JobManagerError, JobManagerSetup, Listening, StopRequest, run_job_manager};
 use flott_cluster::logging;
 use flott_cluster::task_manager::{TaskManagerError, run_task_manager};
@@ -52,8 +53,8 @@ use work::Work;
 /// The kind of the token by which the ResourceManager knows an ApplicationMaster. It is nobody else's.
 const MASTER_TOKEN: &str = "YARN_AM_RM_TOKEN";
 
-/// How long unregistering may take, of which the client waits for the end.
-const GOODBYE: Duration = Duration::from_secs(30);
+/// How long unregistering may take: an application that has done its work must not be run again because YARN is being restarted.
+const GOODBYE: Duration = Duration::from_secs(16 * 60);
 
 /// Wishes to end that may wait: the first one counts.
 const QUEUED_STOPS: usize = 1;
@@ -97,6 +98,9 @@ pub enum ContainerError {
     /// YARN.
     #[error("cannot talk with YARN: {0}")]
     Yarn(#[from] RpcError),
+    /// Its own JobManager does not serve.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
     /// YARN ends it.
     #[error(transparent)]
     Conversation(#[from] ConversationError),
@@ -217,7 +221,7 @@ async fn serve(
         progress,
     };
     let status = tokio::select! {
-        status = work.run(stopped) => status,
+        status = work.run(stopped) => status?,
         ended = conversation.join_next() => return Err(ended.map_or_else(over, |ended| match ended {
             Ok(Err(error)) => error.into(),
             Ok(Ok(())) => over(),
@@ -228,16 +232,16 @@ async fn serve(
         () = terminated => return Err(over()),
     };
     tracing::info!(?status, "the application is over");
-    // Who waits for a report reads it first.
-    let report = container.application.report;
-    if let Some(staging) = container.application.staging.as_ref().filter(|_| !report) {
-        crate::staging::remove(staging).await;
-    }
     let _ = finish.send(status.clone());
     match tokio::time::timeout(GOODBYE, conversation.join_next()).await {
         Ok(Some(Ok(Ok(())))) => {}
         Ok(Some(Ok(Err(error)))) => tracing::warn!(%error, "the application could not be unregistered"),
         _ => tracing::warn!("the application could not be unregistered in time"),
+    }
+    // Who waits for a report reads it first.
+    let report = container.application.report;
+    if let Some(staging) = container.application.staging.as_ref().filter(|_| !report) {
+        crate::staging::remove(staging).await;
     }
     Ok(status)
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use flott_cluster::client::report::JobSummaries;
-use flott_cluster::client::{Cluster, Driven, Driver, DriverListener, Program};
+use flott_cluster::client::{Cluster, ClusterError, Driven, Driver, DriverListener, Program};
 use flott_cluster::high_availability::is_highly_available;
 use flott_cluster::job_manager::StopRequest;
 use flott_cluster::rpc::control::{JobOutcome, JobOverview, ListJobsRequest};
@@ -37,27 +37,38 @@ pub(super) struct Work {
 
 impl Work {
     /// Works until there is nothing left to do, or a client wants it to end.
-    pub(super) async fn run(self, mut stopped: mpsc::Receiver<StopRequest>) -> FinalStatus {
-        // Its own JobManager leads once an earlier attempt's leads no more.
-        let connected = if is_highly_available(&self.configuration) {
-            Cluster::of_leader(&self.configuration, &self.secret).await
-        } else {
-            Cluster::connect(&self.address, &self.secret).await
-        };
-        let cluster = match connected {
-            Ok(cluster) => cluster,
-            Err(error) => return final_status(Some(error.to_string()), false),
-        };
+    ///
+    /// # Errors
+    /// [`ClusterError`] if the JobManager cannot be used at all: another attempt may.
+    pub(super) async fn run(
+        self,
+        mut stopped: mpsc::Receiver<StopRequest>,
+    ) -> Result<FinalStatus, ClusterError> {
+        let cluster = self.connect().await?;
         let stop = async {
             match stopped.recv().await {
                 Some(StopRequest { failure }) => final_status(failure, false),
                 None => std::future::pending().await,
             }
         };
-        tokio::select! {
+        Ok(tokio::select! {
             status = stop => status,
             status = self.drive(&cluster) => status,
-            status = self.watch(&cluster) => status,
+            status = self.watch(cluster.clone()) => status,
+        })
+    }
+
+    /// Its own JobManager leads once an earlier attempt's leads no more, and it has read what that has left. However long that takes,
+    /// the tasks go on, and nothing is lost by waiting.
+    async fn connect(&self) -> Result<Cluster, ClusterError> {
+        if !is_highly_available(&self.configuration) {
+            return Cluster::connect(&self.address, &self.secret).await;
+        }
+        loop {
+            match Cluster::of_leader(&self.configuration, &self.secret).await {
+                Err(error) if error.is_lost() => tracing::warn!(%error, "this JobManager does not lead yet"),
+                connected => return connected,
+            }
         }
     }
 
@@ -98,7 +109,7 @@ impl Work {
     }
 
     /// Follows the jobs; ends when none is left, where the cluster is there for them alone.
-    async fn watch(&self, cluster: &Cluster) -> FinalStatus {
+    async fn watch(&self, mut cluster: Cluster) -> FinalStatus {
         let linger = self.application.linger_millis.map(Duration::from_millis);
         let mut look = tokio::time::interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -106,7 +117,16 @@ impl Work {
         loop {
             look.tick().await;
             let mut client = cluster.rpc();
-            let Ok(list) = cluster.answer(client.list_jobs(ListJobsRequest {})).await else { continue };
+            let list = match cluster.answer(client.list_jobs(ListJobsRequest {})).await {
+                Ok(list) => list,
+                Err(error) => {
+                    if error.is_lost() {
+                        // Without a next leader the JobManager's own end ends this process.
+                        let _ = cluster.follow().await;
+                    }
+                    continue;
+                }
+            };
             self.progress.send_replace(progress(&list.jobs));
             let Some(linger) = linger.filter(|_| self.application.program.is_none()) else { continue };
             if list.jobs.is_empty() {

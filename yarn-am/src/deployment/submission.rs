@@ -312,7 +312,8 @@ impl Yarn {
             am_container_spec: Some(launch),
             max_app_attempts: Some(i32::try_from(attempts(configuration)).unwrap_or(i32::MAX)),
             attempt_failures_validity_interval: Some(i64::try_from(interval).unwrap_or(i64::MAX)),
-            keep_containers_across_application_attempts: Some(true),
+            // The next attempt is found by TaskManagers only where somebody tells them of it.
+            keep_containers_across_application_attempts: Some(is_highly_available(configuration)),
             resource: Some(master.resource()),
             am_container_resource_request: vec![master.request(1, MASTER_PRIORITY)],
             node_label_expression: configuration.get_optional(&config::YARN_NODE_LABEL),

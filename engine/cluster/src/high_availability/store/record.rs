@@ -202,7 +202,7 @@ impl JobRecord {
             pointer.set_state(State::Over);
             pointer.outcome = if written.is_ok() { file } else { String::new() };
             end.status.clone_into(&mut pointer.status);
-            end.failure.clone_into(&mut pointer.failure);
+            pointer.failure = beginning_of(end.failure);
             pointer.ended = end.ended;
             pointer.garbage = end.garbage.unwrap_or_default();
             true
@@ -240,4 +240,11 @@ impl JobRecord {
             let _ = self.blobs.remove(self.job, &file);
         }
     }
+}
+
+/// As much of a failure as a pointer holds: it may quote a whole record, and the end of a job must not fail for it.
+fn beginning_of(failure: &str) -> String {
+    const MOST_BYTES: usize = 8 << 10;
+    let end = (0..=MOST_BYTES.min(failure.len())).rev().find(|end| failure.is_char_boundary(*end));
+    failure[..end.unwrap_or(0)].to_owned()
 }
