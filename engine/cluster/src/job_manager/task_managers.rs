@@ -1,7 +1,7 @@
 //! The TaskManagers that have registered, their slots, and the jobs that wait for some. Where TaskManagers can be had on demand, a
 //! [`ResourceManagerDriver`] is told how many are missing, and which have been idle for long.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -104,6 +104,8 @@ struct Member {
     process: ProcessView,
     /// How many slots each holds, and for which job; none: for none, it is being stopped.
     workers: HashMap<WorkerId, (u32, Option<Arc<JobWorkers>>)>,
+    /// Those that were told to end: what they hold is as good as free.
+    stopping: HashSet<WorkerId>,
 }
 
 /// A worker that a TaskManager has brought along, the slots it holds, and the job that takes it over; none: it is to be stopped.
@@ -113,6 +115,12 @@ impl Member {
     fn free_slots(&self) -> u32 {
         let taken: u32 = self.workers.values().map(|(slots, _)| slots).sum();
         self.registration.slots.saturating_sub(taken)
+    }
+
+    /// The slots that are free, or are about to be.
+    fn slots_to_come(&self) -> u32 {
+        let stopping = self.workers.iter().filter(|(worker, _)| self.stopping.contains(worker));
+        self.free_slots() + stopping.map(|(_, (slots, _))| slots).sum::<u32>()
     }
 }
 
@@ -151,7 +159,7 @@ fn missing(wanted: u32, free: u32, slots_each: u32) -> u32 {
 impl State {
     fn demand(&self, slots_each: u32) -> Demand {
         let wanted = self.requests.iter().map(|request| request.slots).sum();
-        let free = self.members.values().map(Member::free_slots).sum();
+        let free = self.members.values().map(Member::slots_to_come).sum();
         let resources = self.members.values().map(|member| member.registration.resource_id.clone());
         let registered = resources.filter(|id| !id.is_empty()).collect();
         Demand { missing: missing(wanted, free, slots_each), registered }
@@ -318,7 +326,9 @@ impl TaskManagers {
             state.registrations += 1;
             let number = state.registrations;
             let (heard_millis, process) = (wall_clock_millis(), ProcessView::default());
-            let member = Member { registration, number, orders, idle_since, heard_millis, process, workers };
+            let stopping = HashSet::new();
+            let member =
+                Member { registration, number, orders, idle_since, heard_millis, process, workers, stopping };
             // It may have been started long ago, with older ones.
             if !state.tokens.is_empty() {
                 give(&member.orders, set_tokens(&state.tokens));
@@ -367,6 +377,7 @@ impl TaskManagers {
     ) {
         let ended = self.state().members.get_mut(&id).and_then(|member| {
             let ended = member.workers.remove(&worker);
+            member.stopping.remove(&worker);
             if ended.is_some() && member.workers.is_empty() {
                 member.idle_since = Some(Instant::now());
             }
@@ -475,9 +486,10 @@ impl TaskManagers {
 
     /// Has a worker killed. Its slots are free when it has ended.
     pub(super) fn stop(&self, worker: WorkerId) {
-        let state = self.state();
-        let members = state.members.values().filter(|member| member.workers.contains_key(&worker));
+        let mut state = self.state();
+        let members = state.members.values_mut().filter(|member| member.workers.contains_key(&worker));
         for member in members {
+            member.stopping.insert(worker);
             give(&member.orders, task_manager_order::Kind::StopWorker(StopWorker { worker: worker.write() }));
         }
     }
