@@ -272,6 +272,9 @@ impl RunOptions {
         if self.shutdown_on_attached_exit {
             configuration.set(config::SHUTDOWN_ON_ATTACHED_EXIT.key, "true")?;
         }
+        if let Some(id) = &self.cluster_id {
+            configuration.set(config::HA_CLUSTER_ID.key, id)?;
+        }
         if self.class.is_some() {
             warn_of("-c", "a program has one main");
         }

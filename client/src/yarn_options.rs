@@ -52,9 +52,9 @@ pub(crate) struct YarnOptions {
     /// Means nothing here: TaskManagers are started as they are needed
     #[arg(long = "yarncontainer", value_name = "N", hide = true)]
     containers: Option<u32>,
-    /// Show what YARN has, and end
+    /// Means nothing here: flott yarn-session -q shows what YARN has
     #[arg(long = "yarnquery", hide = true)]
-    pub(crate) query: bool,
+    query: bool,
     /// Show help
     #[arg(id = "yarn_help", long = "yarnhelp", action = clap::ArgAction::Help, hide = true)]
     help: Option<bool>,
@@ -85,6 +85,7 @@ impl YarnOptions {
             (config::YARN_TYPE.key, self.application_type.clone()),
             (config::YARN_NODE_LABEL.key, self.node_label.clone()),
             (config::YARN_SHIP_FILES.key, ship),
+            (config::HA_CLUSTER_ID.key, self.cluster_id.clone()),
         ];
         for (key, value) in settings {
             if let Some(value) = value {
@@ -96,6 +97,9 @@ impl YarnOptions {
         }
         if self.jar.is_some() {
             warn_of("-yj", "the runtime is the flott command itself");
+        }
+        if self.query {
+            warn_of("-yq", "flott yarn-session -q shows what YARN has");
         }
         if self.containers.is_some() {
             warn_of("-yn", "TaskManagers are started as jobs need them");
