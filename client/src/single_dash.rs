@@ -42,7 +42,7 @@ pub(crate) fn with_two_dashes(mut line: Vec<String>, table: &Command) -> Vec<Str
     let Some(command) = line.get(1).and_then(|name| table.find_subcommand(name)) else { return line };
     let known = match command.get_name() {
         "yarn-session" => OF_SESSION,
-        "run" | "run-application" | "info" | "list" | "cancel" | "log-level" => OF_RUN,
+        "run" | "run-application" | "info" | "list" | "cancel" | "web" | "log-level" => OF_RUN,
         _ => return line,
     };
     let mut at = 2;
@@ -106,6 +106,14 @@ mod tests {
             translated("flott yarn-session -jm 1g -tm 2g -s 2 -qu q -d"),
             "flott yarn-session --jobManagerMemory 1g --taskManagerMemory 2g -s 2 --queue q -d"
         );
+    }
+
+    #[test]
+    fn every_command_that_asks_for_a_cluster_takes_the_sessions_id() {
+        for command in ["list", "cancel", "web", "log-level"] {
+            let line = translated(&format!("flott {command} -yid application_1_0001"));
+            assert_eq!(line, format!("flott {command} --yarnapplicationId application_1_0001"));
+        }
     }
 
     #[test]
