@@ -17,6 +17,10 @@ pub trait ResourceManagerDriver: Send + Sync {
     /// So many are wanted from now on. What was asked for and is not wanted any more is taken back.
     fn declare(&self, demand: Demand);
 
+    /// The JobManager leads no more: nothing is wanted until it declares something again, and TaskManagers that had registered are
+    /// expected to do so again then.
+    fn abandon(&self);
+
     /// A TaskManager has had nothing to do for a while: it may go.
     fn release(&self, resource_id: &str);
 

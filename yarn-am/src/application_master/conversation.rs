@@ -18,8 +18,8 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
-use super::container_pool::{Ask, ContainerPool};
-use super::driver::YarnDriver;
+use super::container_pool::{Ask, ContainerPool, PoolSettings};
+use super::driver::{Wishes, YarnDriver};
 use super::exit_status;
 use super::launcher::NodeTokens;
 use crate::ids::{container_text, node_text};
@@ -139,8 +139,14 @@ pub(crate) struct Setup {
     pub(crate) client_tokens: Option<Arc<ClientTokens>>,
     /// How far the application is, from 0 to 1.
     pub(crate) progress: watch::Receiver<f32>,
+    pub(crate) pool: PoolSettings,
     /// The pause between heartbeats, and while something is waited for.
     pub(crate) intervals: (Duration, Duration),
+}
+
+/// The time as the pool has it.
+fn now() -> std::time::Instant {
+    std::time::Instant::now()
 }
 
 /// Whether YARN has understood a request and does not want it.
@@ -170,15 +176,9 @@ impl Conversation {
         let answer = setup.client.register(&setup.registration).await?;
         let (launches, to_launch) = mpsc::channel(QUEUED_LAUNCHES);
         let (failed, not_launched) = mpsc::channel(QUEUED_LAUNCHES);
-        let mut conversation = Self {
-            setup,
-            pool: ContainerPool::default(),
-            ids: BTreeMap::new(),
-            response_id: 0,
-            launches,
-            not_launched,
-            unsaid: None,
-        };
+        let pool = ContainerPool::new(setup.pool.clone(), now());
+        let mut conversation =
+            Self { setup, pool, ids: BTreeMap::new(), response_id: 0, launches, not_launched, unsaid: None };
         conversation.registered(answer);
         Ok((conversation, (to_launch, failed)))
     }
@@ -205,7 +205,7 @@ impl Conversation {
             "a container of an earlier attempt is there"
         );
         self.ids.insert(name.clone(), id);
-        self.pool.recovered(name, node_text(&node));
+        self.pool.recovered(name, node_text(&node), now());
     }
 
     fn keep_token(
@@ -237,7 +237,7 @@ impl Conversation {
                 }
                 Some((name, reason)) = self.not_launched.recv() => {
                     tracing::warn!(container = name, reason, "a container was not launched");
-                    self.pool.not_launched(&name, reason);
+                    self.pool.not_launched(&name, &reason, now());
                     continue;
                 }
                 () = driver.changed() => {
@@ -259,9 +259,12 @@ impl Conversation {
 
     /// Takes what the JobManager wants.
     fn hear(&mut self) {
-        let (demand, release) = self.setup.driver.take();
+        let Wishes { abandoned, demand, release } = self.setup.driver.take();
+        if abandoned {
+            self.pool.abandon();
+        }
         if let Some(demand) = demand {
-            self.pool.declare(demand);
+            self.pool.declare(demand, now());
         }
         for name in release {
             if self.pool.let_go(&name) {
@@ -273,7 +276,7 @@ impl Conversation {
     async fn heartbeat(&mut self) -> Result<(), ConversationError> {
         let ask = match self.unsaid.take() {
             Some(ask) => ask,
-            None => self.pool.ask(),
+            None => self.pool.ask(now()),
         };
         let request = self.request(&ask);
         match self.setup.client.allocate(&request).await {
@@ -305,7 +308,10 @@ impl Conversation {
             tracing::info!(containers, "containers are asked for");
         }
         let release = ask.release.iter().filter_map(|name| self.ids.get(name).copied());
-        let hosts = ask.avoid.iter().map(|node| node.split(':').next().unwrap_or_default().to_owned());
+        let has_changed = !ask.avoid.is_empty() || !ask.forgive.is_empty();
+        if has_changed {
+            tracing::warn!(avoid = ?ask.avoid, again = ?ask.forgive, "other hosts are avoided");
+        }
         AllocateRequest {
             ask: ask
                 .containers
@@ -313,9 +319,9 @@ impl Conversation {
                 .into_iter()
                 .collect(),
             release: release.collect(),
-            blacklist_request: (!ask.avoid.is_empty()).then(|| ResourceBlacklistRequest {
-                blacklist_additions: hosts.collect(),
-                blacklist_removals: Vec::new(),
+            blacklist_request: has_changed.then(|| ResourceBlacklistRequest {
+                blacklist_additions: ask.avoid.clone(),
+                blacklist_removals: ask.forgive.clone(),
             }),
             response_id: Some(self.response_id),
             progress: Some(*self.setup.progress.borrow()),
@@ -331,13 +337,13 @@ impl Conversation {
             Ok(answer) => {
                 self.response_id = 0;
                 self.registered(answer);
-                self.unsaid = Some(self.pool.resync());
+                self.unsaid = Some(self.pool.resync(now()));
                 Ok(())
             }
             // It knows this ApplicationMaster already: an answer was lost.
             Err(error) if error.exception() == Some(RemoteException::InvalidApplicationMasterRequest) => {
                 self.response_id = 0;
-                self.unsaid = Some(self.pool.resync());
+                self.unsaid = Some(self.pool.resync(now()));
                 Ok(())
             }
             Err(error) if error.exception() == Some(RemoteException::ApplicationAttemptNotFound) => {
@@ -359,6 +365,9 @@ impl Conversation {
             _ => {}
         }
         self.response_id = answer.response_id();
+        if let Some(nodes) = answer.num_cluster_nodes.and_then(|nodes| usize::try_from(nodes).ok()) {
+            self.pool.cluster_has(nodes);
+        }
         for token in answer.nm_tokens {
             self.keep_token(token.node_id, token.token);
         }
@@ -371,7 +380,7 @@ impl Conversation {
             let name = container_text(&id);
             self.ids.remove(&name);
             let reason = exit_status::in_words(status.exit_status(), status.diagnostics());
-            if self.pool.completed(&name, &reason) {
+            if self.pool.completed(&name, &reason, now()) {
                 tracing::info!(container = name, reason, "a container has gone");
             } else {
                 tracing::warn!(container = name, reason, "a container has ended");
@@ -394,14 +403,14 @@ impl Conversation {
         let (Some(id), Some(node)) = (container.id, &container.node_id) else { return };
         let (name, node) = (container_text(&id), node_text(node));
         self.ids.insert(name.clone(), id);
-        if !self.pool.allocated(name.clone(), node.clone()) {
+        if !self.pool.allocated(name.clone(), node.clone(), now()) {
             tracing::info!(container = name, node, "a container that nobody needs any more goes back");
             return;
         }
         tracing::info!(container = name, node, "a container is launched");
         if let Err(error) = self.launches.try_send(Launch { name, container }) {
             let (TrySendError::Full(launch) | TrySendError::Closed(launch)) = error;
-            self.pool.not_launched(&launch.name, "too many containers are being launched".to_owned());
+            self.pool.not_launched(&launch.name, "too many containers are being launched", now());
         }
     }
 

@@ -15,11 +15,20 @@ pub struct YarnDriver {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Taken by the conversation; none: nothing new.
-    demand: Option<Demand>,
-    /// As many as there are containers at most.
-    release: BTreeSet<String>,
+    /// Taken by the conversation.
+    wishes: Wishes,
     obstacle: Option<String>,
+}
+
+/// What is new since the last time.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Wishes {
+    /// The JobManager has ceased to lead. If it leads again, that is said by `demand`.
+    pub abandoned: bool,
+    /// None: as before.
+    pub demand: Option<Demand>,
+    /// Who may go; as many as there are containers at most.
+    pub release: BTreeSet<String>,
 }
 
 impl YarnDriver {
@@ -27,10 +36,9 @@ impl YarnDriver {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What is new since the last time: another demand, and who may go.
-    pub fn take(&self) -> (Option<Demand>, BTreeSet<String>) {
-        let mut state = self.state();
-        (state.demand.take(), std::mem::take(&mut state.release))
+    /// What is new since the last time.
+    pub fn take(&self) -> Wishes {
+        std::mem::take(&mut self.state().wishes)
     }
 
     /// Returns when there is something new. Cancel safe.
@@ -46,12 +54,17 @@ impl YarnDriver {
 
 impl ResourceManagerDriver for YarnDriver {
     fn declare(&self, demand: Demand) {
-        self.state().demand = Some(demand);
+        self.state().wishes.demand = Some(demand);
+        self.changed.notify_one();
+    }
+
+    fn abandon(&self) {
+        self.state().wishes = Wishes { abandoned: true, ..Wishes::default() };
         self.changed.notify_one();
     }
 
     fn release(&self, resource_id: &str) {
-        self.state().release.insert(resource_id.to_owned());
+        self.state().wishes.release.insert(resource_id.to_owned());
         self.changed.notify_one();
     }
 

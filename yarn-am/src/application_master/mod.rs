@@ -43,6 +43,7 @@ use tokio::task::{JoinError, JoinSet};
 use crate::application::{Application, ApplicationError};
 use crate::ids::application_text;
 use crate::security::{ClientTokens, SecurityError, for_containers};
+use container_pool::PoolSettings;
 use conversation::{Conversation, Setup};
 use driver::YarnDriver;
 use launcher::NodeTokens;
@@ -302,6 +303,7 @@ async fn converse(
         tokens: Arc::clone(&tokens),
         client_tokens,
         progress,
+        pool: PoolSettings::of(configuration),
         intervals: (
             configuration.get(&config::YARN_HEARTBEAT),
             configuration.get(&config::YARN_HEARTBEAT_WAITING),

@@ -63,6 +63,7 @@ impl Leader<'_> {
         let taken_over = tokio::task::spawn_blocking(move || jobs.lead(&of)).await;
         taken_over.map_err(|error| StoreError::Failed(error.to_string()))??;
         self.leading.send_replace(Some(term.clone()));
+        self.task_managers.lead();
         self.services.election.confirm(term).await?;
         tracing::info!(?term, "this JobManager serves as the leader");
         Ok(())

@@ -86,8 +86,8 @@ struct State {
     requests: VecDeque<Request>,
     next_request: u64,
     registrations: u64,
-    /// What the driver was told last.
-    declared: Demand,
+    /// What the driver was told last; none: nothing, under this leader.
+    declared: Option<Demand>,
     /// The newest tokens for file systems; empty: those that TaskManagers begin with.
     tokens: Vec<u8>,
 }
@@ -188,8 +188,8 @@ impl TaskManagers {
         let Some(driver) = &self.driver else { return };
         let mut state = self.state();
         let demand = state.demand(self.slots_each);
-        if demand != state.declared {
-            state.declared = demand.clone();
+        if state.declared.as_ref() != Some(&demand) {
+            state.declared = Some(demand.clone());
             driver.declare(demand);
         }
     }
@@ -347,7 +347,15 @@ impl TaskManagers {
         let mut state = self.state();
         state.members.clear();
         state.requests.clear();
-        state.declared = Demand::default();
+        state.declared = None;
+        if let Some(driver) = &self.driver {
+            driver.abandon();
+        }
+    }
+
+    /// This JobManager leads from now on: TaskManagers may register.
+    pub(super) fn lead(&self) {
+        self.declare();
     }
 
     /// A TaskManager is gone, with all its workers, unless it has registered again.

@@ -153,6 +153,14 @@ options! {
     HEARTBEAT_TIMEOUT: Duration [100 * MILLISECOND..] = "heartbeat.timeout", 50 * SECOND;
     /// After this time without work a TaskManager that was started on demand is given back.
     TASK_MANAGER_TIMEOUT: Duration = "resourcemanager.taskmanager-timeout", 30 * SECOND;
+    /// After this time a TaskManager that was started on demand and has not registered is given up, and another one is started.
+    REGISTRATION_TIMEOUT: Duration [SECOND..] = "resourcemanager.taskmanager-registration.timeout", 5 * MINUTE;
+    /// How long a new leader waits for TaskManagers of an earlier one before it gives them up and starts others.
+    RECOVERY_TIMEOUT: Duration = "resourcemanager.previous-worker.recovery.timeout", 30 * SECOND;
+    /// How many TaskManagers a minute may fail to start before the next ones wait for the retry interval.
+    START_FAILURE_RATE: f64 [0.0..] = "resourcemanager.start-worker.max-failure-rate", 10.0;
+    /// The longest pause between TaskManagers that fail to start; it grows to it, or is as long at once where too many fail.
+    START_RETRY_INTERVAL: Duration [10 * MILLISECOND..] = "resourcemanager.start-worker.retry-interval", 3 * SECOND;
     /// How long a job waits for the slots it needs.
     SLOT_REQUEST_TIMEOUT: Duration [10 * MILLISECOND..] = "slot.request.timeout", 5 * MINUTE;
 }
@@ -283,6 +291,8 @@ options! {
     YARN_HEARTBEAT: Duration [10 * MILLISECOND..] = "yarn.heartbeat.interval", SECOND;
     /// How often it does so while it waits for containers.
     YARN_HEARTBEAT_WAITING: Duration [10 * MILLISECOND..] = "yarn.heartbeat.container-request-interval", 100 * MILLISECOND;
+    /// How long a host is avoided on which three TaskManagers in a row did not come up. Never more than a third of a cluster is.
+    YARN_BLOCK_DURATION: Duration = "yarn.block-failing-node-duration", 10 * MINUTE;
     /// Who may see the application: users with commas between, a space, groups.
     YARN_VIEW_ACLS: String = "yarn.view.acls";
     /// Who may change it.

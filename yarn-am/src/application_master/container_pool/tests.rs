@@ -1,0 +1,343 @@
+use proptest::prelude::*;
+
+use super::*;
+
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+
+fn settings() -> PoolSettings {
+    PoolSettings {
+        registration: 5 * MINUTE,
+        recovery: 30 * SECOND,
+        avoided: 10 * MINUTE,
+        max_failure_rate: 10.0,
+        retry_interval: 3 * SECOND,
+    }
+}
+
+/// An empty pool, and the time.
+fn pool() -> (ContainerPool, Instant) {
+    let now = Instant::now();
+    (ContainerPool::new(settings(), now), now)
+}
+
+fn demand(missing: u32, registered: &[&str]) -> Demand {
+    Demand { missing, registered: registered.iter().map(|id| (*id).to_owned()).collect() }
+}
+
+fn name(number: u32) -> ContainerName {
+    format!("container_{number:02}")
+}
+
+#[test]
+fn the_settings_are_the_documented_ones() {
+    assert_eq!(PoolSettings::of(&Configuration::new()), settings());
+}
+
+#[test]
+fn what_is_missing_is_asked_for_once() {
+    let (mut pool, now) = pool();
+    pool.declare(demand(2, &[]), now);
+    assert_eq!(pool.ask(now).containers, Some(2));
+    assert_eq!(pool.ask(now).containers, None);
+    assert!(pool.allocated(name(1), "a:1".into(), now));
+    // YARN has one left on its list, as many as are missing.
+    assert_eq!(pool.ask(now).containers, None);
+    assert!(pool.allocated(name(2), "a:1".into(), now));
+    assert!(!pool.allocated(name(3), "b:1".into(), now));
+    assert_eq!(pool.ask(now), Ask { release: vec![name(3)], ..Ask::default() });
+    pool.declare(demand(1, &["container_01"]), now);
+    pool.declare(demand(0, &["container_01", "container_02"]), now);
+    assert_eq!(pool.ask(now), Ask::default());
+    assert!(!pool.is_waiting());
+}
+
+#[test]
+fn a_job_that_is_over_takes_its_request_back() {
+    let (mut pool, now) = pool();
+    pool.declare(demand(5, &[]), now);
+    pool.ask(now);
+    pool.declare(demand(0, &[]), now);
+    assert_eq!(pool.ask(now).containers, Some(0));
+    assert!(!pool.allocated(name(1), "a:1".into(), now));
+    assert_eq!(pool.ask(now).release, [name(1)]);
+}
+
+#[test]
+fn a_host_where_nothing_comes_up_is_avoided_for_a_while() {
+    let (mut pool, mut now) = pool();
+    pool.cluster_has(4);
+    pool.declare(demand(1, &[]), now);
+    for number in 0..3 {
+        assert_eq!(pool.ask(now).containers, Some(1));
+        assert!(pool.allocated(name(number), "bad:1".into(), now));
+        assert!(!pool.completed(&name(number), "exit status 127", now));
+        // Not at once again.
+        assert_eq!(pool.ask(now).containers, None);
+        now += SECOND;
+    }
+    assert!(!pool.allocated(name(9), "bad:2".into(), now));
+    assert_eq!(pool.obstacle().as_deref(), Some("bad:1: a container did not come up: exit status 127"));
+    assert_eq!(pool.resync(now).avoid, ["bad"]);
+    now += 10 * MINUTE;
+    assert_eq!(pool.ask(now).forgive, ["bad"]);
+    assert!(pool.allocated(name(10), "bad:2".into(), now));
+}
+
+#[test]
+fn what_is_avoided_does_not_stop_everything() {
+    let (mut pool, mut now) = pool();
+    // Two nodes on one host: avoiding it avoids all there is.
+    pool.cluster_has(2);
+    pool.declare(demand(1, &[]), now);
+    for number in 0..3 {
+        pool.ask(now);
+        assert!(pool.allocated(name(number), "only:1".into(), now));
+        pool.completed(&name(number), "exit status 1", now);
+        now += SECOND;
+    }
+    assert_eq!(pool.ask(now).containers, Some(1));
+    assert!(pool.avoided.contains("only:1"));
+    now += AVOIDING_PATIENCE;
+    assert_eq!(pool.ask(now), Ask { forgive: vec!["only".into()], ..Ask::default() });
+}
+
+#[test]
+fn after_a_restart_of_yarn_everything_is_said_again() {
+    let (mut pool, now) = pool();
+    pool.recovered(name(1), "a:1".into(), now);
+    pool.declare(demand(2, &["container_01"]), now);
+    assert_eq!(pool.ask(now).containers, Some(2));
+    assert!(pool.let_go(&name(1)));
+    assert_eq!(pool.ask(now).release, [name(1)]);
+    let again = Ask { containers: Some(2), release: vec![name(1)], ..Ask::default() };
+    assert_eq!(pool.resync(now), again);
+    assert!(pool.completed(&name(1), "released", now));
+}
+
+#[test]
+fn a_task_manager_that_never_registers_is_replaced() {
+    let (mut pool, now) = pool();
+    pool.declare(demand(1, &[]), now);
+    pool.ask(now);
+    assert!(pool.allocated(name(1), "a:1".into(), now));
+    let almost = now + 5 * MINUTE - SECOND;
+    assert_eq!(pool.ask(almost), Ask::default());
+    let late = now + 5 * MINUTE;
+    assert_eq!(pool.ask(late).release, [name(1)]);
+    assert!(pool.obstacle().unwrap().contains("did not register within 5 min"), "{:?}", pool.obstacle());
+    assert_eq!(pool.ask(late + SECOND).containers, Some(1));
+    assert!(pool.completed(&name(1), "given back", late));
+}
+
+#[test]
+fn one_that_is_lost_is_replaced_when_yarn_says_how_it_ended_or_does_not_in_time() {
+    for told in [true, false] {
+        let (mut pool, now) = pool();
+        pool.declare(demand(1, &[]), now);
+        pool.ask(now);
+        assert!(pool.allocated(name(1), "a:1".into(), now));
+        pool.declare(demand(0, &["container_01"]), now);
+        pool.declare(demand(1, &[]), now);
+        assert_eq!(pool.ask(now), Ask::default(), "YARN still counts it");
+        if told {
+            assert!(!pool.completed(&name(1), "killed", now));
+            assert_eq!(pool.ask(now).containers, Some(1));
+        } else {
+            let late = now + LOST_PATIENCE;
+            let both = Ask { containers: Some(1), release: vec![name(1)], ..Ask::default() };
+            assert_eq!(pool.ask(late), both);
+        }
+    }
+}
+
+#[test]
+fn one_that_comes_back_is_kept() {
+    let (mut pool, now) = pool();
+    pool.declare(demand(1, &[]), now);
+    pool.ask(now);
+    assert!(pool.allocated(name(1), "a:1".into(), now));
+    pool.declare(demand(0, &["container_01"]), now);
+    pool.declare(demand(1, &[]), now);
+    pool.ask(now + SECOND);
+    pool.declare(demand(0, &["container_01"]), now + 2 * SECOND);
+    assert_eq!(pool.ask(now + MINUTE), Ask::default());
+}
+
+#[test]
+fn those_of_an_earlier_leader_have_time_from_when_there_is_a_next_one() {
+    let (mut pool, now) = pool();
+    pool.recovered(name(1), "a:1".into(), now);
+    pool.recovered(name(2), "a:1".into(), now);
+    assert_eq!(pool.ask(now + 60 * MINUTE), Ask::default(), "nobody leads");
+    let led = now + 60 * MINUTE;
+    pool.declare(demand(2, &[]), led);
+    assert_eq!(pool.ask(led + 29 * SECOND), Ask::default());
+    pool.declare(demand(1, &["container_01"]), led + 29 * SECOND);
+    let both = Ask { containers: Some(1), release: vec![name(2)], ..Ask::default() };
+    assert_eq!(pool.ask(led + 30 * SECOND), both);
+    // Its leadership is lost, and found again.
+    pool.abandon();
+    assert_eq!(pool.ask(led + MINUTE).containers, Some(0));
+    pool.declare(demand(1, &[]), led + 10 * MINUTE);
+    assert_eq!(pool.ask(led + 10 * MINUTE), Ask::default());
+    pool.declare(demand(0, &["container_01"]), led + 10 * MINUTE + SECOND);
+    assert_eq!(pool.ask(led + 20 * MINUTE), Ask::default());
+}
+
+/// What may happen between two heartbeats.
+#[derive(Debug, Clone)]
+enum Step {
+    Heartbeat,
+    Allocate,
+    Register,
+    /// A container ends, and YARN says so.
+    Lose(u8),
+    /// A TaskManager is gone for the JobManager only: YARN may say later that its container has ended, or never.
+    Disconnect(u8),
+    /// One of those comes back.
+    Reconnect(u8),
+    /// YARN says of one of those that it has ended.
+    Tell(u8),
+    Need(u32),
+    NotLaunched,
+    Pass(u16),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => Just(Step::Heartbeat),
+        3 => Just(Step::Allocate),
+        3 => Just(Step::Register),
+        1 => any::<u8>().prop_map(Step::Lose),
+        1 => any::<u8>().prop_map(Step::Disconnect),
+        1 => any::<u8>().prop_map(Step::Reconnect),
+        1 => any::<u8>().prop_map(Step::Tell),
+        1 => (0_u32..6).prop_map(Step::Need),
+        1 => Just(Step::NotLaunched),
+        2 => (0_u16..400).prop_map(Step::Pass),
+    ]
+}
+
+/// A model of YARN and of a JobManager that needs a number of TaskManagers.
+struct Model {
+    pool: ContainerPool,
+    now: Instant,
+    needed: u32,
+    /// What YARN counts: allocated, and neither ended nor released.
+    held: BTreeSet<String>,
+    starting: BTreeSet<String>,
+    registered: BTreeSet<String>,
+    disconnected: BTreeSet<String>,
+    yarn_list: u32,
+    next: u32,
+}
+
+fn nth(set: &BTreeSet<String>, which: u8) -> Option<String> {
+    set.iter().nth(usize::from(which) % set.len().max(1)).cloned()
+}
+
+impl Model {
+    fn declare(&mut self) {
+        let missing = self.needed.saturating_sub(self.registered.len() as u32);
+        self.pool.declare(Demand { missing, registered: self.registered.clone() }, self.now);
+    }
+
+    fn gone(&mut self, id: &str) {
+        for set in [&mut self.held, &mut self.starting, &mut self.registered, &mut self.disconnected] {
+            set.remove(id);
+        }
+    }
+
+    fn take(&mut self, step: Step) {
+        let now = self.now;
+        match step {
+            Step::Heartbeat => {
+                let ask = self.pool.ask(now);
+                self.yarn_list = ask.containers.unwrap_or(self.yarn_list);
+                for id in ask.release {
+                    assert!(!self.registered.contains(&id), "{id} is in use");
+                    self.gone(&id);
+                    self.pool.completed(&id, "released", now);
+                }
+            }
+            Step::Allocate if self.yarn_list > 0 => {
+                self.yarn_list -= 1;
+                self.next += 1;
+                let id = name(self.next);
+                self.held.insert(id.clone());
+                // Nodes are many here: avoiding them is another test's.
+                if self.pool.allocated(id.clone(), format!("node{}:1", self.next), now) {
+                    self.starting.insert(id);
+                }
+            }
+            Step::Register => {
+                if let Some(id) = self.starting.pop_first() {
+                    self.registered.insert(id);
+                    self.declare();
+                }
+            }
+            Step::Lose(which) => {
+                if let Some(id) = nth(&self.registered, which) {
+                    self.gone(&id);
+                    self.pool.completed(&id, "killed", now);
+                    self.declare();
+                }
+            }
+            Step::Disconnect(which) => {
+                if let Some(id) = nth(&self.registered, which) {
+                    self.registered.remove(&id);
+                    self.disconnected.insert(id);
+                    self.declare();
+                }
+            }
+            Step::Reconnect(which) => {
+                if let Some(id) = nth(&self.disconnected, which) {
+                    self.disconnected.remove(&id);
+                    self.registered.insert(id);
+                    self.declare();
+                }
+            }
+            Step::Tell(which) => {
+                if let Some(id) = nth(&self.disconnected, which) {
+                    self.gone(&id);
+                    self.pool.completed(&id, "killed", now);
+                }
+            }
+            Step::Need(other) => {
+                self.needed = other.max(self.held.len() as u32);
+                self.declare();
+            }
+            Step::NotLaunched => {
+                if let Some(id) = self.starting.pop_first() {
+                    self.pool.not_launched(&id, "no", now);
+                }
+            }
+            Step::Pass(seconds) => self.now += Duration::from_secs(u64::from(seconds)),
+            Step::Allocate => {}
+        }
+    }
+}
+
+proptest! {
+    /// Whatever registers, is lost, comes back, is silent for ever: YARN never has more containers and requests than are needed, and in
+    /// the end there are as many TaskManagers.
+    #[test]
+    fn there_are_never_more_containers_than_needed(steps in proptest::collection::vec(step(), 0..120)) {
+        let (pool, now) = pool();
+        let (needed, yarn_list, next) = (3, 0, 0);
+        let [held, starting, registered, disconnected] = std::array::from_fn(|_| BTreeSet::new());
+        let mut model = Model { pool, now, needed, held, starting, registered, disconnected, yarn_list, next };
+        model.declare();
+        let settle = [&[Step::Pass(301), Step::Heartbeat][..], &[const { Step::Allocate }; 6], &[const { Step::Register }; 6]].concat();
+        for step in steps.into_iter().chain(std::iter::repeat_n(settle, 4).flatten()) {
+            let is_heartbeat = matches!(step, Step::Heartbeat);
+            model.take(step);
+            if is_heartbeat {
+                let counted = model.yarn_list as usize + model.held.len();
+                prop_assert!(counted <= model.needed as usize, "{counted} of {}", model.needed);
+            }
+        }
+        prop_assert_eq!(model.registered.len(), model.needed as usize);
+    }
+}
