@@ -1,10 +1,12 @@
 //! Commands on YARN: clusters for one program, sessions.
 
 use std::io::{self, BufRead, IsTerminal};
+use std::time::Duration;
 
 use flott_cluster::client::{Cluster, Driven, Program};
 use flott_cluster::rpc::control::StopClusterRequest;
 use flott_core::config::{self, Configuration};
+use flott_yarn::application::Lifespan;
 use flott_yarn::deployment::{ApplicationEnd, DeployRequest, ProgramToRun, Yarn, YarnApplication};
 use flott_yarn::ids::{application_text, parse_application};
 use hadoop_rpc::proto::yarn::FinalApplicationStatus;
@@ -17,9 +19,6 @@ use crate::run::{drive, interrupted};
 use crate::session_file::SessionFile;
 use crate::yarn_options::YarnSessionOptions;
 use crate::{CommandError, Ended};
-
-/// How long after its last job a cluster for one attached program waits for another: its main may plan for a while.
-const LINGER_MILLIS: u64 = 10_000;
 
 /// The name of a program, for lists of applications.
 fn name_of(program: &Program) -> String {
@@ -69,6 +68,12 @@ pub(crate) async fn run_in_session(
     drive(options, program, cluster, report).await.map(|driven| driven.ended)
 }
 
+/// How often a cluster is told that its command is still there: some of it may be lost without harm.
+fn heartbeat(configuration: &Configuration) -> Duration {
+    let timeout = configuration.get(&config::CLIENT_HEARTBEAT_TIMEOUT);
+    configuration.get(&config::CLIENT_HEARTBEAT_INTERVAL).min(timeout / 4)
+}
+
 /// Runs a program here, its jobs on a cluster of its own.
 pub(crate) async fn run_per_job(
     options: &RunOptions,
@@ -82,7 +87,7 @@ pub(crate) async fn run_per_job(
         configuration: program.configuration.clone(),
         name: name_of(&program),
         program: None,
-        linger_millis: Some(if detached { 0 } else { LINGER_MILLIS }),
+        lifespan: if detached { Lifespan::OneJob } else { Lifespan::Command },
         shared: false,
         report: false,
     };
@@ -100,7 +105,12 @@ pub(crate) async fn run_per_job(
         }
     };
     let cluster = connected?;
-    let driven = drive(options, program, cluster.clone(), report).await;
+    // Before its first job and between two of them only this tells that the cluster is still wanted.
+    let alive = cluster.clone().keep_alive(heartbeat(&program.configuration));
+    let driven = tokio::select! {
+        driven = drive(options, program, cluster.clone(), report) => driven,
+        never = alive => match never {},
+    };
     let failure = match &driven {
         Ok(driven) if detached && driven.ended == Ended::Well => return Ok(Ended::Well),
         Ok(driven) => match (&driven.how, driven.ended) {
@@ -143,7 +153,7 @@ pub(crate) async fn run_application(
             arguments: program.arguments.clone(),
             restore: options.checkpoint.clone(),
         }),
-        linger_millis: None,
+        lifespan: Lifespan::OwnMain,
         shared: false,
         report: options.report.is_some() && !options.is_detached(),
     };
@@ -221,7 +231,7 @@ async fn start_session(yarn: &Yarn, configuration: Configuration) -> Result<Yarn
         configuration,
         name: "Flott session".to_owned(),
         program: None,
-        linger_millis: None,
+        lifespan: Lifespan::OwnMain,
         shared: true,
         report: false,
     };

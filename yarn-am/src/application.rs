@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use flott_core::config::{ConfigError, Configuration};
 use flott_runtime::net::handshake::Secret;
 use hadoop_rpc::credentials::Credentials;
-use prost::Message;
+use prost::{Enumeration, Message};
 
 /// Under which name it is in the credentials.
 const ALIAS: &str = "flott.application";
@@ -81,6 +81,19 @@ pub struct ApplicationProgram {
     pub restore: Option<String>,
 }
 
+/// When a cluster ends that was not told to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Enumeration)]
+#[repr(i32)]
+pub enum Lifespan {
+    /// With the program whose `main` it runs; without one it does not.
+    OwnMain = 0,
+    /// It is there for a program whose `main` runs elsewhere, and whose command is heard of: it ends once that command has been silent for
+    /// long and no job runs.
+    Command = 1,
+    /// It is there for one job, and ends with it; or when the command that was to submit it has been silent for long.
+    OneJob = 2,
+}
+
 /// An application.
 #[derive(Clone, PartialEq, Eq, Message)]
 pub struct Application {
@@ -99,9 +112,9 @@ pub struct Application {
     /// In application mode, the program.
     #[prost(message, optional, tag = "5")]
     pub program: Option<ApplicationProgram>,
-    /// A cluster for one program ends so many milliseconds after the last of its jobs; none: it ends when it is told to.
-    #[prost(uint64, optional, tag = "6")]
-    pub linger_millis: Option<u64>,
+    /// When it ends by itself.
+    #[prost(enumeration = "Lifespan", tag = "6")]
+    pub lifespan: i32,
     /// What is to be removed when it is over.
     #[prost(string, optional, tag = "7")]
     pub staging: Option<String>,

@@ -35,6 +35,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         ["leaks"] => misbehaves(leak)?,
         ["hoards"] => hoards()?,
         ["twice"] => twice()?,
+        ["pauses", gate] => pauses(gate)?,
         ["once", out] => once(out)?,
         ["endless"] => endless()?,
         ["held-back"] => held_back()?,
@@ -228,6 +229,25 @@ fn twice() -> Result<(), Box<dyn std::error::Error>> {
     let mut biggest = env.execute("second")?.get(&biggest)?;
     biggest.sort_unstable();
     println!("{biggest:?}");
+    Ok(())
+}
+
+/// Thinks before its jobs, and between them.
+#[allow(clippy::disallowed_methods, reason = "it is what the program is for")]
+fn pauses(gates: &str) -> Result<(), Box<dyn std::error::Error>> {
+    for gate in ["before", "between"] {
+        while !std::path::Path::new(gates).join(gate).exists() {
+            // Whoever would open it is gone.
+            if !std::path::Path::new(gates).exists() {
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let env = StreamExecutionEnvironment::new()?;
+        env.generate_sequence(1, 10).discard();
+        env.execute(gate)?;
+        std::fs::write(format!("{gates}/{gate}-done"), "")?;
+    }
     Ok(())
 }
 

@@ -4,6 +4,7 @@
 //! it does.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
+mod commands;
 mod containers;
 #[cfg(feature = "kerberos")]
 mod kerberos;

@@ -26,7 +26,7 @@ pub(crate) use launcher::launch_context;
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use flott_cluster::client::ClusterError;
 use flott_cluster::job_manager::{JobManagerError, JobManagerSetup, Listening, StopRequest, run_job_manager};
@@ -196,11 +196,12 @@ async fn serve(
     fetch_missing(&container).await?;
     let driver = Arc::new(YarnDriver::default());
     let (stop, stopped) = mpsc::channel(QUEUED_STOPS);
+    let (hear, heard) = watch::channel(Instant::now());
     let mut job_manager = JoinSet::new();
     let Listening { rpc, web_address, .. } = start_job_manager(
         &container,
         &driver,
-        stop,
+        (stop, hear),
         (lifetime.tokens.files.clone(), client_tokens.clone()),
         &mut job_manager,
     )
@@ -220,6 +221,7 @@ async fn serve(
         application: container.application.clone(),
         configuration: container.configuration.clone(),
         progress,
+        heard,
     };
     let status = tokio::select! {
         status = work.run(stopped) => status?,
@@ -251,7 +253,7 @@ async fn serve(
 async fn start_job_manager(
     container: &Container,
     driver: &Arc<YarnDriver>,
-    stop: mpsc::Sender<StopRequest>,
+    (stop, heard): (mpsc::Sender<StopRequest>, watch::Sender<Instant>),
     (tokens, client_tokens): (watch::Receiver<Vec<u8>>, Option<Arc<ClientTokens>>),
     tasks: &mut JoinSet<Result<(), JobManagerError>>,
 ) -> Result<Listening, ContainerError> {
@@ -262,6 +264,7 @@ async fn start_job_manager(
         driver: Some(Arc::clone(driver) as Arc<_>),
         programs: container.programs(),
         stop: Some(stop),
+        heard: Some(heard),
         tokens: Some(tokens),
         client_tokens: client_tokens.map(|tokens| tokens as Arc<_>),
         attempt: u32::try_from(container.environment.attempt().attempt_id()).unwrap_or_default(),

@@ -1,28 +1,26 @@
 //! What an ApplicationMaster is there for: to run a program's `main`, or to serve clients until nobody needs it.
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use flott_cluster::client::report::JobSummaries;
 use flott_cluster::client::{Cluster, ClusterError, Driven, Driver, DriverListener, Program};
 use flott_cluster::high_availability::is_highly_available;
 use flott_cluster::job_manager::StopRequest;
 use flott_cluster::rpc::control::{JobOutcome, JobOverview, ListJobsRequest};
-use flott_core::config::Configuration;
+use flott_core::config::{self, Configuration};
 use flott_core::ids::JobId;
 use flott_runtime::net::handshake::Secret;
+use hadoop_rpc::proto::yarn::FinalApplicationStatus;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::MissedTickBehavior;
 
 use super::conversation::FinalStatus;
 use super::final_status;
-use crate::application::{Application, ApplicationProgram};
+use crate::application::{Application, ApplicationProgram, Lifespan};
 
 /// How often the jobs are looked at.
 const LOOK: Duration = Duration::from_millis(250);
-
-/// How long a cluster for one program waits for its first job, which the command has planned by then.
-const FIRST_JOB: Duration = Duration::from_secs(120);
 
 /// The work of an ApplicationMaster.
 pub(super) struct Work {
@@ -33,6 +31,8 @@ pub(super) struct Work {
     pub(super) application: Application,
     pub(super) configuration: Configuration,
     pub(super) progress: watch::Sender<f32>,
+    /// When the command was last heard that the cluster was started for.
+    pub(super) heard: watch::Receiver<Instant>,
 }
 
 impl Work {
@@ -108,12 +108,17 @@ impl Work {
         }
     }
 
-    /// Follows the jobs; ends when none is left, where the cluster is there for them alone.
+    /// Follows the jobs; ends when the cluster is there for nobody any more.
     async fn watch(&self, mut cluster: Cluster) -> FinalStatus {
-        let linger = self.application.linger_millis.map(Duration::from_millis);
+        let lease = Lease {
+            lifespan: self.application.lifespan(),
+            timeout: self.configuration.get(&config::CLIENT_HEARTBEAT_TIMEOUT),
+            ends_with_command: self.configuration.get(&config::SHUTDOWN_ON_ATTACHED_EXIT),
+        };
         let mut look = tokio::time::interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let (began, mut over_since) = (Instant::now(), None);
+        // However long it took to lead: the command could tell nobody.
+        let began = Instant::now();
         loop {
             look.tick().await;
             let mut client = cluster.rpc();
@@ -128,20 +133,46 @@ impl Work {
                 }
             };
             self.progress.send_replace(progress(&list.jobs));
-            let Some(linger) = linger.filter(|_| self.application.program.is_none()) else { continue };
-            if list.jobs.is_empty() {
-                if began.elapsed() > FIRST_JOB {
-                    let reason = "no job was submitted: did the command that started this cluster end?";
-                    return final_status(Some(reason.to_owned()), false);
-                }
-            } else if list.jobs.iter().any(|job| !is_over(job)) {
-                over_since = None;
-            } else if over_since.get_or_insert_with(Instant::now).elapsed() >= linger {
-                let failed = list.jobs.iter().rev().find(|job| job.status == "FAILED");
-                let canceled = list.jobs.iter().any(|job| job.status == "CANCELED");
-                return final_status(failed.map(|job| job.failure.clone()), canceled);
+            let heard = *self.heard.borrow();
+            if let Some(status) = lease.over(&list.jobs, heard.max(began).elapsed()) {
+                return status;
             }
         }
+    }
+}
+
+/// For whom a cluster is there, and until when.
+struct Lease {
+    lifespan: Lifespan,
+    /// For how long the command may be silent.
+    timeout: Duration,
+    /// Whether a job that runs ends when the command is gone.
+    ends_with_command: bool,
+}
+
+impl Lease {
+    /// How the cluster ends now, if it does. `silent`: for how long nothing was heard of the command.
+    fn over(&self, jobs: &[JobOverview], silent: Duration) -> Option<FinalStatus> {
+        let (runs, left) = (jobs.iter().any(|job| !is_over(job)), silent > self.timeout);
+        let ends = match self.lifespan {
+            Lifespan::OwnMain => false,
+            Lifespan::Command => left && (self.ends_with_command || !runs),
+            Lifespan::OneJob => !runs && (left || !jobs.is_empty()),
+        };
+        if !ends {
+            return None;
+        }
+        if jobs.is_empty() {
+            let reason = "no job was submitted: the command that started this cluster was not heard for";
+            return Some(final_status(Some(format!("{reason} {} s", silent.as_secs())), false));
+        }
+        if runs {
+            let diagnostics = "the command that started it is gone, and it was to end with that".to_owned();
+            return Some(FinalStatus { status: FinalApplicationStatus::Killed, diagnostics });
+        }
+        let failed = jobs.iter().rev().find(|job| job.status == "FAILED");
+        let canceled = jobs.iter().any(|job| job.status == "CANCELED");
+        Some(final_status(failed.map(|job| job.failure.clone()), canceled))
     }
 }
 
@@ -185,6 +216,32 @@ mod tests {
     use flott_cluster::rpc::control::VertexOverview;
 
     use super::*;
+
+    #[test]
+    fn a_cluster_stays_for_its_command_and_its_jobs() {
+        let job = |status: &str| JobOverview { status: status.to_owned(), ..JobOverview::default() };
+        let (running, finished) = (&[job("RUNNING")][..], &[job("FINISHED")][..]);
+        let failed = &[job("FINISHED"), job("FAILED")][..];
+        let (heard, silent) = (Duration::from_secs(59), Duration::from_secs(61));
+        let end = |lifespan, ends_with_command, jobs: &[JobOverview], silent| {
+            let lease = Lease { lifespan, timeout: Duration::from_secs(60), ends_with_command };
+            lease.over(jobs, silent).map(|status| status.status)
+        };
+        use FinalApplicationStatus::{Failed, Killed, Succeeded};
+        for jobs in [&[][..], finished, running] {
+            assert_eq!(end(Lifespan::OwnMain, true, jobs, silent), None);
+            assert_eq!(end(Lifespan::Command, true, jobs, heard), None);
+        }
+        assert_eq!(end(Lifespan::Command, false, &[], silent), Some(Failed));
+        assert_eq!(end(Lifespan::Command, false, failed, silent), Some(Failed));
+        assert_eq!(end(Lifespan::Command, false, finished, silent), Some(Succeeded));
+        assert_eq!(end(Lifespan::Command, false, running, silent), None);
+        assert_eq!(end(Lifespan::Command, true, running, silent), Some(Killed));
+        assert_eq!(end(Lifespan::OneJob, false, &[], heard), None);
+        assert_eq!(end(Lifespan::OneJob, false, &[], silent), Some(Failed));
+        assert_eq!(end(Lifespan::OneJob, true, running, silent), None);
+        assert_eq!(end(Lifespan::OneJob, false, finished, heard), Some(Succeeded));
+    }
 
     #[test]
     fn progress_is_what_has_finished() {

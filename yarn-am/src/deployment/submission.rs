@@ -14,7 +14,7 @@ use hadoop_rpc::proto::yarn::{
 
 use super::checks::{check_queue, check_restart, check_sizes};
 use super::{DeployError, Yarn, YarnApplication};
-use crate::application::{Application, ApplicationProgram, Resource};
+use crate::application::{Application, ApplicationProgram, Lifespan, Resource};
 use crate::application_master::{ContainerProfile, RUNTIME, launch_context};
 use crate::ids::application_text;
 use crate::security::{
@@ -37,8 +37,8 @@ pub struct DeployRequest {
     pub name: String,
     /// The program whose `main` runs in it.
     pub program: Option<ProgramToRun>,
-    /// It ends so many milliseconds after the last of its jobs; none: when it is told to.
-    pub linger_millis: Option<u64>,
+    /// When it ends by itself.
+    pub lifespan: Lifespan,
     /// Other commands of the user may use it.
     pub shared: bool,
     /// It leaves a summary of its jobs for [`Yarn::take_report`].
@@ -284,7 +284,7 @@ impl Yarn {
             secret: secret.as_bytes().to_vec(),
             resources: files.resources.clone(),
             program: files.program,
-            linger_millis: request.linger_millis,
+            lifespan: request.lifespan.into(),
             staging,
             report: request.report,
             keytab: security.keytab,

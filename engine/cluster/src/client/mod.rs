@@ -7,6 +7,7 @@ pub mod report;
 
 pub use driver::{DriveError, Driven, Driver, DriverListener, Program, start_program};
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,6 +19,7 @@ use tonic::{Code, Response, Status};
 
 use crate::high_availability::{self, HighAvailabilityError, LeaderRetrieval};
 use crate::rpc::connect::{ConnectError, connect};
+use crate::rpc::control::KeepAliveRequest;
 use crate::rpc::control::job_manager_client::JobManagerClient;
 
 /// How long a JobManager may take to answer.
@@ -145,6 +147,20 @@ impl Cluster {
         tokio::time::sleep(PAUSE).await;
         (self.address, self.client) = leaders.connect(leaders.patience).await?;
         Ok(true)
+    }
+
+    /// Tells the cluster every `interval` that its client is still there, for as long as this is polled, whoever leads.
+    pub async fn keep_alive(mut self, interval: Duration) -> Infallible {
+        loop {
+            let mut client = self.rpc();
+            match self.answer(client.keep_alive(KeepAliveRequest {})).await {
+                Err(error) if error.is_lost() && matches!(self.follow().await, Ok(true)) => continue,
+                // Whoever waits for the cluster tells of it.
+                Err(error) => tracing::debug!(%error, "the cluster does not hear that its client is there"),
+                Ok(_) => {}
+            }
+            tokio::time::sleep(interval).await;
+        }
     }
 
     /// Where the JobManager is.

@@ -22,6 +22,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Instant;
 
 use flott_core::config::{self, Configuration, PortRange};
 use flott_runtime::net::handshake::{Secret, TokenKeys};
@@ -83,6 +84,8 @@ pub struct JobManagerSetup {
     pub programs: Vec<PathBuf>,
     /// Hears of clients who want the cluster to end; none: clients cannot end it.
     pub stop: Option<mpsc::Sender<StopRequest>>,
+    /// When a client was last heard that this cluster was started for; none: it was started for nobody.
+    pub heard: Option<watch::Sender<Instant>>,
     /// The newest tokens for file systems, as a token file has them, for all TaskManagers; empty: what they began with.
     pub tokens: Option<watch::Receiver<Vec<u8>>>,
     /// Knows the tokens by which clients may ask for the secret; none: there are no such tokens.
@@ -96,9 +99,18 @@ impl JobManagerSetup {
     pub fn standalone(configuration: Configuration, secret: Secret) -> Self {
         let port = u16::try_from(configuration.get(&config::JOB_MANAGER_PORT)).unwrap_or_default();
         let ports = PortRange::one(port);
-        let (driver, programs, stop, tokens) = (None, Vec::new(), None, None);
-        let client_tokens = None;
-        Self { configuration, secret, ports, driver, programs, stop, tokens, client_tokens, attempt: 0 }
+        Self {
+            configuration,
+            secret,
+            ports,
+            driver: None,
+            programs: Vec::new(),
+            stop: None,
+            heard: None,
+            tokens: None,
+            client_tokens: None,
+            attempt: 0,
+        }
     }
 }
 
@@ -153,6 +165,7 @@ pub async fn run_job_manager(
         driver,
         programs,
         stop,
+        heard,
         tokens,
         client_tokens,
         attempt,
@@ -195,6 +208,7 @@ pub async fn run_job_manager(
         programs: Arc::new(store),
         shared: services.storage.as_ref().map(|storage| Arc::clone(&storage.programs)),
         stop,
+        heard: heard.map(Arc::new),
         web,
         io: io.clone(),
     };

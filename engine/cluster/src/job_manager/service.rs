@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use flott_core::ids::{JobId, LeaderSessionId, TaskManagerId, WorkerId};
 use tokio::io::AsyncReadExt;
@@ -22,10 +22,10 @@ use crate::program::{CONTROL_PROTOCOL, VERSION, Versions};
 use crate::program_store::{ContentHash, ProgramStore, SharedPrograms};
 use crate::rpc::control::job_manager_server::JobManager;
 use crate::rpc::control::{
-    HasProgramReply, JobList, JobOverview, JobReference, JobUpdate, ListJobsRequest, LogLevelReply,
-    LogLevelRequest, ProgramChunk, ProgramRequest, Registered, StopClusterReply, StopClusterRequest,
-    Submission, TaskManagerMessage, TaskManagerOrder, WorkerMessage, WorkerOrder, task_manager_message,
-    task_manager_order, worker_message,
+    HasProgramReply, JobList, JobOverview, JobReference, JobUpdate, KeepAliveReply, KeepAliveRequest,
+    ListJobsRequest, LogLevelReply, LogLevelRequest, ProgramChunk, ProgramRequest, Registered,
+    StopClusterReply, StopClusterRequest, Submission, TaskManagerMessage, TaskManagerOrder, WorkerMessage,
+    WorkerOrder, task_manager_message, task_manager_order, worker_message,
 };
 use crate::rpc::control::{WebReply, WebRequest};
 use crate::rpc::{CHUNK_BYTES, WireError, WireId, read_event};
@@ -56,6 +56,7 @@ pub(super) struct Service {
     /// The programs that the next leader finds.
     pub(super) shared: Option<Arc<SharedPrograms>>,
     pub(super) stop: Option<mpsc::Sender<StopRequest>>,
+    pub(super) heard: Option<Arc<watch::Sender<Instant>>>,
     /// Where browsers find the page, and the tokens that open it.
     pub(super) web: WebReply,
     pub(super) io: Handle,
@@ -410,6 +411,14 @@ impl JobManager for Service {
         let service = self.clone();
         self.io.spawn(async move { service.attend((id, number), session, messages).await });
         Ok(Response::new(ReceiverStream::new(stream)))
+    }
+
+    async fn keep_alive(&self, _: Request<KeepAliveRequest>) -> Answer<KeepAliveReply> {
+        self.session()?;
+        if let Some(heard) = &self.heard {
+            heard.send_replace(Instant::now());
+        }
+        Ok(Response::new(KeepAliveReply {}))
     }
 
     async fn stop_cluster(&self, request: Request<StopClusterRequest>) -> Answer<StopClusterReply> {

@@ -245,8 +245,12 @@ options! {
 "Deployment": {
     /// Where programs run: local, remote (a JobManager that runs), yarn-session, yarn-per-job or yarn-application.
     EXECUTION_TARGET: DeploymentTarget = "execution.target";
-    /// Whether a session ends when the command that started it and stayed with it is interrupted; a cluster for one program always does.
+    /// Whether a session ends when the command that started it and stayed with it is interrupted, and a cluster for one program, which does so always, also when that command is gone without a word.
     SHUTDOWN_ON_ATTACHED_EXIT: bool = "execution.shutdown-on-attached-exit", false;
+    /// How often a command tells the cluster that was started for it that it is still there.
+    CLIENT_HEARTBEAT_INTERVAL: Duration [10 * MILLISECOND..] = "client.heartbeat.interval", 30 * SECOND;
+    /// After this time without a word from the command a cluster that was started for it ends, unless a job runs.
+    CLIENT_HEARTBEAT_TIMEOUT: Duration [100 * MILLISECOND..] = "client.heartbeat.timeout", 3 * MINUTE;
     /// The size of the JobManager's container, which in application mode holds the program's main, too.
     JOB_MANAGER_MEMORY: MemorySize [mib(64)..] = "jobmanager.memory.process.size", mib(512);
 }
