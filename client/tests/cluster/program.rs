@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a program for tests")]
 
 mod gated;
+mod stamps;
 
 use std::time::Duration;
 
@@ -17,13 +18,16 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = flott::args().into_iter().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments[..] {
-        ["sums", events, keys, gate, out] => sums(events.parse()?, keys.parse()?, gate, out, false)?,
-        ["sums-and-words", events, keys, gate, out] => sums(events.parse()?, keys.parse()?, gate, out, true)?,
-        ["batch", events, keys, gate, second_gate, out] => batch(
-            Gated { events: events.parse()?, keys: keys.parse()?, gate: gate.into() },
-            second_gate,
-            out,
-        )?,
+        ["sums", events, keys, gate, out] => sums(gated(events, keys, gate)?, out, Extra::None)?,
+        ["sums-and-words", events, keys, gate, out] => {
+            sums(gated(events, keys, gate)?, out, Extra::Beside)?;
+        }
+        ["stamped-sums", events, keys, gate, out, stamps] => {
+            sums(gated(events, keys, gate)?, out, Extra::Stamps(stamps.to_owned()))?;
+        }
+        ["batch", events, keys, gate, second_gate, out] => {
+            batch(gated(events, keys, gate)?, second_gate, out)?;
+        }
         ["stuck-in-worker"] => stuck_in_worker()?,
         ["panics-in-main"] => panic!("main has no wish to go on"),
         ["never-executes"] => {}
@@ -50,29 +54,35 @@ fn parts(events: u64) -> FileSinkOptions {
     FileSinkOptions { part_bytes, ..FileSinkOptions::default() }
 }
 
-/// Keyed sums and event-time windows over the same events, each into files; also, if asked for, a job beside it that shares
-/// nothing with them.
-fn sums(
-    events: u64,
-    keys: u64,
-    gate: &str,
-    out: &str,
-    beside: bool,
-) -> Result<(), Box<dyn std::error::Error>> {
+fn gated(events: &str, keys: &str, gate: &str) -> Result<Gated, std::num::ParseIntError> {
+    Ok(Gated { events: events.parse()?, keys: keys.parse()?, gate: gate.into() })
+}
+
+/// What sums come with.
+enum Extra {
+    None,
+    /// A pipeline that shares nothing with them.
+    Beside,
+    /// A folder for the times at which they reach their sink.
+    Stamps(String),
+}
+
+/// Keyed sums and event-time windows over the same events, each into files.
+fn sums(gated: Gated, out: &str, extra: Extra) -> Result<(), Box<dyn std::error::Error>> {
     let env = StreamExecutionEnvironment::new()?;
     let strategy = WatermarkStrategy::for_monotonous_timestamps().with_timestamp_assigner(|e: &Event, _| e.2);
-    let gated = Gated { events, keys, gate: gate.into() };
+    let events = gated.events;
     let source = env.from_source(gated.clone(), strategy, "events").uid("events");
     let line = |record: &(u64, u64), out: &mut Vec<u8>| {
         out.extend_from_slice(format!("{} {}\n", record.0, record.1).as_bytes());
     };
-    source
-        .map(|event| (event.0, 1))
-        .key_by(|record| record.0)
-        .sum(|record| &mut record.1)
-        .uid("sums")
-        .write_files(&format!("{out}/sums"), line, parts(events))?
-        .uid("sum files");
+    let sums =
+        source.map(|event| (event.0, 1)).key_by(|record| record.0).sum(|record| &mut record.1).uid("sums");
+    let sums = match &extra {
+        Extra::Stamps(folder) => sums.map(stamps::stamping(folder.clone())),
+        _ => sums,
+    };
+    sums.write_files(&format!("{out}/sums"), line, parts(events))?.uid("sum files");
     source
         .key_by(|event| event.0)
         .window(TumblingEventTimeWindows::of(Duration::from_secs(1)))
@@ -92,7 +102,7 @@ fn sums(
             parts(events),
         )?
         .uid("window files");
-    if beside {
+    if matches!(extra, Extra::Beside) {
         env.from_source(gated, WatermarkStrategy::no_watermarks(), "others")
             .uid("others")
             .slot_sharing_group("beside")

@@ -4,10 +4,14 @@
 //! it does.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
+mod chaos;
 mod commands;
 mod containers;
 #[cfg(feature = "kerberos")]
 mod kerberos;
 mod modes;
+mod recovery;
 mod refusals;
+mod restarts;
+mod stream;
 mod support;

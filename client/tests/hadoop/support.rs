@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -70,8 +71,9 @@ pub fn hadoop() -> &'static Hadoop {
 impl Hadoop {
     /// Starts a cluster of its own.
     pub fn start(options: &[&str]) -> Self {
-        let folder =
-            std::env::temp_dir().join(format!("flott-hadoop-{}-{}", std::process::id(), options.len()));
+        static STARTED: AtomicUsize = AtomicUsize::new(0);
+        let number = STARTED.fetch_add(1, Ordering::Relaxed);
+        let folder = std::env::temp_dir().join(format!("flott-hadoop-{}-{number}", std::process::id()));
         let guard = Command::new("sh")
             .args(["-c", "cat >/dev/null; \"$0\" --dir \"$1\" down --remove >/dev/null 2>&1; rm -rf \"$1\""])
             .arg(script())
@@ -110,6 +112,17 @@ impl Hadoop {
     /// What `env` says.
     pub fn variable(&self, name: &str) -> &str {
         &self.variables[name]
+    }
+
+    /// The cluster's folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The script with these arguments, which has to end well.
+    pub fn script_well(&self, arguments: &[&str]) {
+        let output = self.script(arguments);
+        assert!(output.status.success(), "{arguments:?}: {}", text(&output.stderr));
     }
 
     /// The script with these arguments.
@@ -182,13 +195,25 @@ impl Hadoop {
         text(&output.stdout).lines().map(str::to_owned).collect()
     }
 
-    /// An answer of the ResourceManager's REST API.
+    /// An answer of the ResourceManager's REST API: of the active one, as soon as there is one.
     pub fn resource_manager(&self, path: &str) -> Value {
-        let url = format!("{}/ws/v1/cluster/{path}", self.variable("RM_WEB"));
-        let output =
-            Command::new("curl").args(["-sf", "-H", "Accept: application/json", &url]).output().unwrap();
-        serde_json::from_slice(&output.stdout)
-            .unwrap_or_else(|error| panic!("{url}: {error}: {}", text(&output.stdout)))
+        until(&format!("a ResourceManager says {path}"), || {
+            ["RM_WEB", "RM_WEB1", "RM_WEB2"].into_iter().find_map(|name| {
+                let url = format!("{}/ws/v1/cluster/{path}", self.variables.get(name)?);
+                get_json(&["-H", "Accept: application/json", &url])
+            })
+        })
+    }
+
+    /// Nothing runs or is kept for an application any more.
+    pub fn assert_empty(&self) {
+        until("YARN has no container", || {
+            let metrics = &self.resource_manager("metrics")["clusterMetrics"];
+            ["containersAllocated", "containersPending", "appsRunning", "appsPending"]
+                .iter()
+                .all(|name| metrics[name] == 0)
+                .then_some(())
+        });
     }
 
     /// What YARN says of an application.
@@ -205,6 +230,12 @@ impl Hadoop {
                 .then_some(application)
         })
     }
+}
+
+/// What `curl` gets with these arguments; none if it is no JSON, or an error.
+pub fn get_json(arguments: &[&str]) -> Option<Value> {
+    let output = Command::new("curl").args(["-sf", "--max-time", "10"]).args(arguments).output().unwrap();
+    serde_json::from_slice(&output.stdout).ok()
 }
 
 /// The id of the application that a command named.

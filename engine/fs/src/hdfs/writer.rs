@@ -65,22 +65,19 @@ impl HdfsWriter {
 
     fn finish(&mut self) -> Result<(), Failure> {
         self.send()?;
-        let mut file = self.file()?;
-        let closing = async move { file.close().await.map_err(Failure::Hdfs) };
-        let closed = runtime::wait(self.session.limits.data, closing);
-        let Err(failure) = closed else {
-            return Ok(());
+        let file = self.file()?;
+        let closed = runtime::wait(self.session.limits.data, close(file));
+        let (file, failure) = match closed {
+            Ok((_, None)) => return Ok(()),
+            Ok((file, Some(failure))) => (Some(file), failure),
+            Err(failure) => (None, failure),
         };
-        // It may be closed all the same, and only the answer have been lost. Who finds it open does not take it: it may be another
-        // writer's by now.
         if !failure.is_ambiguous() && !failure.is_passing() {
             return Err(failure);
         }
         let (session, path, length) = (self.session.clone(), self.path.path().to_owned(), self.length);
-        let settled = self.session.wait(async move {
-            let is_closed = session.name_node()?.is_file_closed(&path).await?;
-            Ok(is_closed && recovery::look(&session, &path).await?.length as u64 == length)
-        });
+        let settled = async move { settle(&session, &path, file, length).await };
+        let settled = runtime::wait(self.session.limits.call + self.session.limits.recovery, settled);
         if matches!(settled, Ok(true)) { Ok(()) } else { Err(failure) }
     }
 
@@ -92,6 +89,24 @@ impl HdfsWriter {
 async fn write(mut file: HdfsFile, bytes: Bytes) -> Result<HdfsFile, Failure> {
     file.write_bytes(bytes).await?;
     Ok(file)
+}
+
+/// Gives the file back, since it is still held if closing it fails.
+async fn close(mut file: HdfsFile) -> Result<(HdfsFile, Option<Failure>), Failure> {
+    let failure = file.close().await.err().map(Failure::Hdfs);
+    Ok((file, failure))
+}
+
+/// Whether a file is closed with all that was written to it, although closing it has failed: only the answer may have been lost, or a NameNode that
+/// restarts refuses changes for a while. Who finds it open closes it if it is still its own, and not another writer's by now.
+async fn settle(session: &Session, path: &str, file: Option<HdfsFile>, length: u64) -> Result<bool, Failure> {
+    if !session.name_node()?.is_file_closed(path).await? {
+        let Some(file) = file else { return Ok(false) };
+        // Only the writer that the NameNode knows may sync it. Its bytes are with the DataNodes already.
+        let _own = sync(file, session.limits.call.mul_f64(0.9)).await?;
+        recovery::close(session, path).await?;
+    }
+    Ok(recovery::look(session, path).await?.length as u64 == length)
 }
 
 /// What is synced twice is as durable, so a NameNode that restarts meanwhile is waited for.

@@ -1,0 +1,100 @@
+//! How long records stop when a TaskManager's container or the ApplicationMaster is killed.
+//!
+//! ```sh
+//! FLOTT_RECOVERY_ROUNDS=3 cargo test --release -p flott-client --test hadoop recovery -- --nocapture   # with an optimised build, the figures
+//! ```
+//!
+//! `FLOTT_HADOOP_HEARTBEAT_MS=1000` gives the cluster YARN's own heartbeat.
+
+use std::time::Duration;
+
+use crate::containers::kill;
+use crate::restarts::breakable;
+use crate::stream::{Stream, longest_gap, now, pass};
+use crate::support::until;
+
+/// How long the stream is left alone, to compare with.
+const UNDISTURBED: Duration = Duration::from_secs(5);
+
+/// What is promised on a machine that does nothing else, in milliseconds; and how often as much a run of all tests at once may take.
+const PROCESSING_AGAIN: i64 = 4_000;
+const GAP: i64 = 1_000;
+const LEADING: i64 = 6_000;
+const TOLERANCE: i64 = 5;
+
+fn median(mut of: Vec<i64>) -> i64 {
+    of.sort_unstable();
+    of[of.len() / 2]
+}
+
+fn rounds() -> usize {
+    std::env::var("FLOTT_RECOVERY_ROUNDS").ok().map_or(1, |text| text.parse().unwrap())
+}
+
+/// The promise itself is for who measures.
+fn assert_within(what: &str, found: i64, limit: i64) {
+    let limit = if rounds() > 1 { limit } else { limit * TOLERANCE };
+    assert!(found <= limit, "{what}: {found} ms, more than {limit}");
+}
+
+#[test]
+fn records_flow_again_soon() {
+    let (cluster, _one) = breakable();
+    let settings = ["yarn.application-attempts=100"];
+    let seconds = 120 + rounds() as u64 * 30;
+    let stream = Stream::start(cluster, "recovery", seconds, &["-ys", "2"], &settings);
+
+    let mut again = Vec::new();
+    for _ in 0..rounds() {
+        let known = stream.stamps().len();
+        let processes = stream.processes();
+        let killed = now();
+        kill(processes.task_managers[0]);
+        // Both subtasks stamp into files of their own.
+        let first = until("both subtasks process again", || {
+            let stamps = stream.stamps();
+            let first = stamps.iter().map(|of| of[0]).filter(|first| *first > killed);
+            (stamps.len() == known + 2).then(|| first.max()).flatten()
+        });
+        again.push(first - killed);
+        stream.until_checkpoint(now());
+    }
+    let again = (median(again.clone()), again);
+    eprintln!("TaskManager killed: processing again after {} ms (median of {:?})", again.0, again.1);
+
+    let control_from = now();
+    pass(UNDISTURBED);
+    let control = longest_gap(&stream.stamps(), control_from);
+    let (mut gaps, mut starts, mut leads) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..rounds() {
+        let processes = stream.processes();
+        let killed = now();
+        kill(processes.masters[0]);
+        let led = until("the next ApplicationMaster leads", || {
+            let log = stream.master_log();
+            let line = log.lines().find(|line| line.contains("this JobManager serves as the leader"))?;
+            Some(millis_of(line)).filter(|at| *at > killed)
+        });
+        stream.until_checkpoint(now());
+        let started = stream.last_attempt_started();
+        assert_eq!(stream.processes().workers, processes.workers, "the tasks go on");
+        gaps.push(longest_gap(&stream.stamps(), killed));
+        starts.push(started - killed);
+        leads.push(led - started);
+    }
+    let (gap, lead) = (median(gaps.clone()), median(leads.clone()));
+    eprintln!(
+        "ApplicationMaster killed: longest gap {gap} ms (median of {gaps:?}), undisturbed {control} ms; YARN starts the next attempt after \
+         {starts:?} ms, which leads after {lead} ms (median of {leads:?})"
+    );
+    stream.end();
+    assert_within("TaskManager killed, until records are processed", again.0, PROCESSING_AGAIN);
+    assert_within("ApplicationMaster killed, the longest gap", gap, control + GAP);
+    assert_within("from the attempt's start until it leads", lead, LEADING);
+}
+
+/// When a line was logged, in milliseconds since the epoch.
+fn millis_of(line: &str) -> i64 {
+    let time: jiff::Timestamp = line.split_whitespace().next().unwrap().parse().unwrap();
+    time.as_millisecond()
+}
