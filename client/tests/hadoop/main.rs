@@ -7,6 +7,7 @@
 mod chaos;
 mod commands;
 mod containers;
+mod failovers;
 #[cfg(feature = "kerberos")]
 mod kerberos;
 mod modes;

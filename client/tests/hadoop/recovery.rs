@@ -1,10 +1,11 @@
 //! How long records stop when a TaskManager's container or the ApplicationMaster is killed.
 //!
 //! ```sh
-//! FLOTT_RECOVERY_ROUNDS=3 cargo test --release -p flott-client --test hadoop recovery -- --nocapture   # with an optimised build, the figures
+//! cargo build --release -p flott-client --bins --examples
+//! FLOTT_TEST_BINARIES=$CARGO_TARGET_DIR/release FLOTT_RECOVERY_ROUNDS=3 cargo test -p flott-client --test hadoop recovery -- --nocapture
 //! ```
 //!
-//! `FLOTT_HADOOP_HEARTBEAT_MS=1000` gives the cluster YARN's own heartbeat.
+//! prints the figures of an optimised build. `FLOTT_HADOOP_HEARTBEAT_MS=1000` gives the cluster YARN's own heartbeat.
 
 use std::time::Duration;
 

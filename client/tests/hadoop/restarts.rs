@@ -18,10 +18,10 @@ pub fn breakable() -> (&'static Hadoop, MutexGuard<'static, ()>) {
 }
 
 /// Two TaskManagers with one slot each.
-const TWO: [&str; 2] = ["-ys", "1"];
+pub const TWO: [&str; 2] = ["-ys", "1"];
 
 /// What happened is said, with the moment, so that it can be found in logs.
-fn say(stream: &Stream, what: &str) {
+pub fn say(stream: &Stream, what: &str) {
     eprintln!("{} {what}; {} restarts", now(), stream.restarts());
 }
 
@@ -39,7 +39,7 @@ fn daemons_that_are_restarted_one_after_another_disturb_nothing() {
         stream.until_checkpoint(now());
         say(&stream, &format!("{daemon} is up"));
     }
-    for daemon in ["zookeeper", "namenode"] {
+    for daemon in ["zookeeper", "namenode", "datanode"] {
         cluster.script_well(&["kill", daemon]);
         cluster.script_well(&["start", daemon]);
         stream.until_checkpoint(now());

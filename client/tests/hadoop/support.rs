@@ -13,8 +13,13 @@ use serde_json::Value;
 /// How long anything may take.
 pub const DEADLINE: Duration = Duration::from_secs(180);
 
+/// The command: the one that was built for the tests, or that in the folder `FLOTT_TEST_BINARIES`, with its examples.
 pub fn flott() -> &'static str {
-    env!("CARGO_BIN_EXE_flott")
+    static COMMAND: OnceLock<String> = OnceLock::new();
+    COMMAND.get_or_init(|| match std::env::var("FLOTT_TEST_BINARIES") {
+        Ok(folder) => format!("{folder}/flott"),
+        Err(_) => env!("CARGO_BIN_EXE_flott").to_owned(),
+    })
 }
 
 fn example(name: &str) -> String {
@@ -107,6 +112,11 @@ impl Hadoop {
             .map(|(name, value)| (name.to_owned(), value.trim_matches(['\'', '"']).to_owned()))
             .collect();
         Self { folder, variables, _guard: guard }
+    }
+
+    /// Starts a cluster of its own that lasts as long as this process.
+    pub fn start_for_ever(options: &[&str]) -> &'static Self {
+        Box::leak(Box::new(Self::start(options)))
     }
 
     /// What `env` says.
