@@ -82,6 +82,16 @@ impl Failure {
         self.exception().is_some_and(passing)
     }
 
+    /// Whether DataNodes were lost, or there is none that could be written to: they may come back.
+    pub(super) fn is_of_data_nodes(&self) -> bool {
+        match self {
+            Self::Hdfs(HdfsError::DataTransferError(_)) => true,
+            _ => self.exception().is_some_and(|(class, message)| {
+                class == "IOException" && message.contains("could only be written to")
+            }),
+        }
+    }
+
     /// Whether somebody else is writing the file, or its last writer was not heard of yet.
     pub(super) fn is_held(&self) -> bool {
         match self {

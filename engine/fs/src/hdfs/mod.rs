@@ -20,6 +20,7 @@ mod failure;
 mod reader;
 mod recovery;
 mod rename;
+mod revival;
 mod runtime;
 mod session;
 mod writer;
@@ -245,7 +246,14 @@ impl FileSystem for HdfsFileSystem {
     fn resume(&self, path: &FsPath, length: u64) -> Result<Box<dyn FileWriter>, FsError> {
         let resumed = self.recover(path, move |session, path| async move {
             cut::cut(&session, &path, length).await?;
-            recovery::append(&session, &path).await
+            let file = recovery::append(&session, &path).await?;
+            // Another writer may have gone on with it in between.
+            let found = recovery::look(&session, &path).await?.length as u64;
+            if found != length {
+                let why = format!("others go on writing it; it has {found} bytes instead of {length}");
+                return Err(Failure::found(io::ErrorKind::ResourceBusy, why));
+            }
+            Ok(file)
         });
         match resumed.and_then(|file| Ok(HdfsWriter::new(self.session(path)?, path, file, length))) {
             Ok(writer) => Ok(Box::new(writer)),

@@ -1,7 +1,8 @@
 //! Writes a file.
 //!
-//! Small writes are collected; each piece goes to the DataNodes within a deadline. Once a piece could not be written nobody knows how
-//! much of it was, so the writer is used up: whoever needs the file goes on with [`resume`](crate::FileSystem::resume).
+//! Small writes are collected; each piece goes to the DataNodes within a deadline. DataNodes that are lost are waited for (`revival`). If they do not
+//! come back nobody knows how much they have, and the writer is used up: whoever needs the file goes on with
+//! [`resume`](crate::FileSystem::resume).
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use tokio::time::Instant;
 
 use super::failure::Failure;
 use super::recovery;
+use super::revival::{Tail, revive};
 use super::runtime;
 use super::session::{Pauses, Session};
 use crate::error::FsError;
@@ -23,6 +25,9 @@ use crate::path::FsPath;
 /// How much is collected before it is sent.
 const PIECE: usize = 256 * 1024;
 
+/// How often one thing is tried with DataNodes that are lost again and again.
+const ATTEMPTS: u32 = 3;
+
 pub(super) struct HdfsWriter {
     session: Arc<Session>,
     path: FsPath,
@@ -31,12 +36,21 @@ pub(super) struct HdfsWriter {
     collected: BytesMut,
     /// How long the file is with all that was sent.
     length: u64,
+    /// The last of it.
+    tail: Tail,
 }
 
 impl HdfsWriter {
     /// `length` is how long the file is already.
     pub(super) fn new(session: Arc<Session>, path: &FsPath, file: HdfsFile, length: u64) -> Self {
-        Self { session, path: path.clone(), file: Some(file), collected: BytesMut::new(), length }
+        Self {
+            session,
+            path: path.clone(),
+            file: Some(file),
+            collected: BytesMut::new(),
+            length,
+            tail: Tail::default(),
+        }
     }
 
     fn file(&mut self) -> Result<HdfsFile, Failure> {
@@ -49,24 +63,58 @@ impl HdfsWriter {
         if bytes.is_empty() {
             return Ok(());
         }
-        let length = bytes.len() as u64;
         let file = self.file()?;
-        self.file = Some(runtime::wait(self.session.limits.data, write(file, bytes))?);
-        self.length += length;
+        self.length += bytes.len() as u64;
+        self.tail.push(bytes.clone());
+        let (file, failure) = runtime::wait(self.session.limits.data, write(file, bytes))?;
+        self.file = Some(match failure {
+            None => file,
+            Some(failure) => self.revive(file, failure)?,
+        });
         Ok(())
+    }
+
+    /// Waits for DataNodes that were lost, and has the file go on.
+    fn revive(&self, file: HdfsFile, failure: Failure) -> Result<HdfsFile, Failure> {
+        if !failure.is_of_data_nodes() && !failure.is_ambiguous() {
+            return Err(failure);
+        }
+        let limit = self.session.limits.data + self.session.limits.recovery;
+        let (session, path) = (self.session.clone(), self.path.path().to_owned());
+        // What went wrong first is what counts.
+        runtime::wait(limit, revive(session, path, file, self.length, self.tail.clone())).map_err(|_| failure)
     }
 
     fn sync_all(&mut self) -> Result<(), Failure> {
         self.send()?;
-        let (file, limit) = (self.file()?, self.session.limits.data);
-        self.file = Some(runtime::wait(limit, sync(file, limit.mul_f64(0.9)))?);
-        Ok(())
+        let limit = self.session.limits.data;
+        for _ in 1..ATTEMPTS {
+            match runtime::wait(limit, sync(self.file()?, limit.mul_f64(0.9)))? {
+                (file, None) => {
+                    self.file = Some(file);
+                    return Ok(());
+                }
+                (file, Some(failure)) => self.file = Some(self.revive(file, failure)?),
+            }
+        }
+        let (file, failure) = runtime::wait(limit, sync(self.file()?, limit.mul_f64(0.9)))?;
+        self.file = Some(file);
+        failure.map_or(Ok(()), Err)
     }
 
     fn finish(&mut self) -> Result<(), Failure> {
         self.send()?;
-        let file = self.file()?;
-        let closed = runtime::wait(self.session.limits.data, close(file));
+        let mut closed = runtime::wait(self.session.limits.data, close(self.file()?));
+        for _ in 1..ATTEMPTS {
+            let (file, failure) = match closed {
+                Ok((file, Some(failure))) if failure.is_of_data_nodes() => (file, failure),
+                other => {
+                    closed = other;
+                    break;
+                }
+            };
+            closed = runtime::wait(self.session.limits.data, close(self.revive(file, failure)?));
+        }
         let (file, failure) = match closed {
             Ok((_, None)) => return Ok(()),
             Ok((file, Some(failure))) => (Some(file), failure),
@@ -86,9 +134,9 @@ impl HdfsWriter {
     }
 }
 
-async fn write(mut file: HdfsFile, bytes: Bytes) -> Result<HdfsFile, Failure> {
-    file.write_bytes(bytes).await?;
-    Ok(file)
+async fn write(mut file: HdfsFile, bytes: Bytes) -> Result<(HdfsFile, Option<Failure>), Failure> {
+    let failure = file.write_bytes(bytes).await.err().map(Failure::Hdfs);
+    Ok((file, failure))
 }
 
 /// Gives the file back, since it is still held if closing it fails.
@@ -103,24 +151,26 @@ async fn settle(session: &Session, path: &str, file: Option<HdfsFile>, length: u
     if !session.name_node()?.is_file_closed(path).await? {
         let Some(file) = file else { return Ok(false) };
         // Only the writer that the NameNode knows may sync it. Its bytes are with the DataNodes already.
-        let _own = sync(file, session.limits.call.mul_f64(0.9)).await?;
+        let (_file, failure) = sync(file, session.limits.call.mul_f64(0.9)).await?;
+        failure.map_or(Ok(()), Err)?;
         recovery::close(session, path).await?;
     }
     Ok(recovery::look(session, path).await?.length as u64 == length)
 }
 
 /// What is synced twice is as durable, so a NameNode that restarts meanwhile is waited for.
-async fn sync(mut file: HdfsFile, limit: Duration) -> Result<HdfsFile, Failure> {
+pub(super) async fn sync(
+    mut file: HdfsFile,
+    limit: Duration,
+) -> Result<(HdfsFile, Option<Failure>), Failure> {
     let mut pauses = Pauses::until(Instant::now() + limit);
     loop {
-        match file.hsync().await.map_err(Failure::Hdfs) {
-            Ok(()) => return Ok(file),
-            Err(failure)
-                if matches!(failure, Failure::Hdfs(HdfsError::IOError(_))) || failure.is_passing() =>
-            {
-                pauses.after(failure).await?;
-            }
-            Err(failure) => return Err(failure),
+        let Err(failure) = file.hsync().await.map_err(Failure::Hdfs) else { return Ok((file, None)) };
+        if !matches!(failure, Failure::Hdfs(HdfsError::IOError(_))) && !failure.is_passing() {
+            return Ok((file, Some(failure)));
+        }
+        if let Err(failure) = pauses.after(failure).await {
+            return Ok((file, Some(failure)));
         }
     }
 }
