@@ -7,7 +7,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use flott_core::ids::JobId;
 use flott_fs::{FsError, FsPath};
@@ -15,6 +15,9 @@ use sha2::{Digest, Sha256};
 
 /// How many programs that no job needs are kept.
 const KEPT: usize = 16;
+
+/// After this time nobody writes a draft any more: its writer has ended without removing it.
+const DRAFT_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The largest program, in bytes.
 pub const MAX_PROGRAM_BYTES: u64 = 4 << 30;
@@ -246,16 +249,20 @@ impl SharedPrograms {
         }
     }
 
-    /// Removes the oldest programs that no job needs, if there are many, and what is left of programs that never came whole. Blocks.
+    /// Removes the oldest programs that no job needs, if there are many, and what is left of programs that never came whole: drafts so
+    /// old that nobody can still be writing them. Blocks.
     pub fn retain(&self, needed: &HashSet<ContentHash>) {
         let listed = flott_fs::for_path(&self.directory).and_then(|fs| Ok((fs.list(&self.directory)?, fs)));
         let Ok((entries, fs)) = listed else { return };
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let given_up = i64::try_from(now.saturating_sub(DRAFT_AGE).as_millis()).unwrap_or(i64::MAX);
         let mut unneeded = Vec::new();
         for entry in entries {
             match entry.path.name().parse::<ContentHash>() {
                 Ok(hash) if needed.contains(&hash) => {}
                 Ok(_) => unneeded.push((entry.modified, entry.path)),
-                Err(_) => drop(fs.delete(&entry.path)),
+                Err(_) if !entry.is_dir && entry.modified < given_up => drop(fs.delete(&entry.path)),
+                Err(_) => {}
             }
         }
         unneeded.sort_by_key(|(modified, _)| *modified);
@@ -376,6 +383,19 @@ mod tests {
         store.retain(&HashSet::from([hashes[0].clone()]));
         let kept: Vec<bool> = hashes.iter().take(4).map(|hash| store.get(hash).is_some()).collect();
         assert_eq!(kept, [true, false, false, true]);
+    }
+
+    #[test]
+    fn drafts_of_others_stay_while_they_may_be_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let shared = SharedPrograms::new(FsPath::local(folder.path())).unwrap();
+        for (name, age) in [(".a.inprogress", Duration::from_secs(60)), (".b.inprogress", DRAFT_AGE * 2)] {
+            let file = File::create(folder.path().join(name)).unwrap();
+            file.set_modified(SystemTime::now() - age).unwrap();
+        }
+        shared.retain(&HashSet::new());
+        let left = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        assert_eq!(left.collect::<Vec<_>>(), [".a.inprogress"]);
     }
 
     #[test]

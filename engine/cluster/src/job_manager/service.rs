@@ -250,6 +250,8 @@ impl JobManager for Service {
             }
         }
         let path = writer.finish().map_err(failed)?;
+        // What is needed is for the leader to say.
+        self.session()?;
         let needed = self.jobs.needed_programs();
         self.programs.retain(&needed);
         if let Some(shared) = self.shared.clone() {
