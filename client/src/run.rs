@@ -1,6 +1,5 @@
 //! `flott run` and `flott info`: starts the program, and does with its plans what was asked for.
 
-use std::future::Future;
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
@@ -14,6 +13,7 @@ use flott_cluster::rpc::launch::{FromProgram, Local, Plan, from_program, start};
 use flott_core::config::{Configuration, DeploymentTarget};
 use flott_core::ids::JobId;
 use flott_plan::JobGraph;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::arguments::{InfoOptions, RunOptions};
 use crate::cluster::{block_on, reach};
@@ -98,12 +98,12 @@ fn run_here(options: &RunOptions, program: &Program) -> Result<Ended, CommandErr
     let role = start::Role::Local(Local { restore: options.checkpoint.clone() });
     let (mut child, socket) = start_program(program, role, Stdio::inherit())?;
     block_on(async {
-        let interrupted = interrupted()?;
+        let mut interruption = Interruption::new()?;
         let ended = tokio::task::spawn_blocking(move || child.wait());
         // Ctrl-C reaches the program by itself: it is only waited for.
         let status = tokio::select! {
             status = ended => status.map_err(io::Error::other)??,
-            () = interrupted => return Ok(Ended::Interrupted),
+            () = interruption.wait() => return Ok(Ended::Interrupted),
         };
         drop(socket);
         Ok(ended_with(&program.path, status))
@@ -118,16 +118,25 @@ fn ended_with(path: &Path, status: ExitStatus) -> Ended {
     if status.success() { Ended::Well } else { Ended::Badly }
 }
 
-/// Until somebody presses Ctrl-C or asks the command to end.
-pub(crate) fn interrupted() -> io::Result<impl Future<Output = ()>> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-    Ok(async move {
+/// Hears that somebody presses Ctrl-C or asks the command to end, also while it does something else.
+pub(crate) struct Interruption {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Interruption {
+    /// Hears from now on.
+    pub(crate) fn new() -> io::Result<Self> {
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    /// Until it happens, again.
+    pub(crate) async fn wait(&mut self) {
         tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
         }
-    })
+    }
 }
 
 async fn run_on_cluster(
@@ -138,7 +147,7 @@ async fn run_on_cluster(
 ) -> Result<Ended, CommandError> {
     flott_cluster::program_file::check(&program.path)?;
     let cluster = reach(address, &program.configuration).await?;
-    Ok(drive(options, program, cluster, report).await?.ended)
+    Ok(drive(options, program, cluster, report, &mut Interruption::new()?).await?.ended)
 }
 
 /// How a program went that was driven from here.
@@ -153,15 +162,15 @@ pub(crate) async fn drive(
     program: Program,
     cluster: Cluster,
     report: &mut Report,
+    interruption: &mut Interruption,
 ) -> Result<Outcome, CommandError> {
-    let interrupted = interrupted()?;
     let path = program.path.clone();
     let progress = Progress::new(io::stderr().is_terminal());
     let mut shown = Shown { address: cluster.address().to_owned(), progress, jobs: &mut report.jobs };
     let restore = options.checkpoint.clone();
     let detached = options.is_detached();
     let driver = Driver { cluster, program, detached, restore, application: None };
-    let how = driver.run(&mut shown, interrupted).await?;
+    let how = driver.run(&mut shown, interruption.wait()).await?;
     let ended = match &how {
         Driven::Finished => Ended::Well,
         // Its own main has said why, if it wanted to.

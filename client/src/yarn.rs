@@ -1,24 +1,38 @@
 //! Commands on YARN: clusters for one program, sessions.
 
 use std::io::{self, BufRead, IsTerminal};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use flott_cluster::client::{Cluster, Driven, Program};
 use flott_cluster::rpc::control::StopClusterRequest;
 use flott_core::config::{self, Configuration};
 use flott_yarn::application::Lifespan;
-use flott_yarn::deployment::{ApplicationEnd, DeployRequest, ProgramToRun, Yarn, YarnApplication};
+use flott_yarn::deployment::{
+    ApplicationEnd, DeployError, DeployRequest, ProgramToRun, Yarn, YarnApplication,
+};
 use flott_yarn::ids::{application_text, parse_application};
-use hadoop_rpc::proto::yarn::FinalApplicationStatus;
+use hadoop_rpc::proto::yarn::{ApplicationId, FinalApplicationStatus};
 
 use crate::arguments::RunOptions;
 use crate::cluster::block_on;
 use crate::output::say;
 use crate::report::Report;
-use crate::run::{drive, interrupted};
+use crate::run::{Interruption, drive};
 use crate::session_file::SessionFile;
 use crate::yarn_options::YarnSessionOptions;
 use crate::{CommandError, Ended};
+
+/// After this time a cluster is told again that it is to end: who has heard it may have died before it did.
+const STOP_AGAIN: Duration = Duration::from_secs(10);
+
+/// What YARN shows of an application that was killed from here.
+const INTERRUPTED: &str = "the command that started it was interrupted";
+
+/// The YARN of this environment; what is waited for is said.
+fn yarn_of(configuration: &Configuration) -> Result<Yarn, CommandError> {
+    Ok(Yarn::of_environment(configuration)?.with_notice(|notice| eprintln!("flott: {notice}")))
+}
 
 /// The name of a program, for lists of applications.
 fn name_of(program: &Program) -> String {
@@ -40,9 +54,50 @@ fn ended(application: &str, end: &ApplicationEnd) -> Ended {
     Ended::Badly
 }
 
-/// Submits a cluster, and says if it cannot live for as long as it may be wanted.
-async fn deploy(yarn: &Yarn, request: &DeployRequest) -> Result<YarnApplication, CommandError> {
-    let application = yarn.deploy(request).await?;
+/// Kills an application that nobody knows but this command, and says so, or what is left to do.
+async fn kill(yarn: &Yarn, id: &ApplicationId, reason: &str, interruption: &mut Interruption) {
+    let name = application_text(id);
+    let failure = tokio::select! {
+        killed = yarn.kill(id, reason) => killed.err().map(|error| error.to_string()),
+        () = interruption.wait() => Some("this command was interrupted again".to_owned()),
+    };
+    match failure {
+        None => eprintln!("Application {name} was killed: {reason}."),
+        Some(failure) => left_behind(&name, &failure),
+    }
+}
+
+/// Says that an application may run, and how it ends.
+fn left_behind(name: &str, reason: &str) {
+    eprintln!("flott: application {name} may still run ({reason}); to end it: yarn application -kill {name}");
+}
+
+/// Submits a cluster, and says if it cannot live for as long as it may be wanted. None: it was interrupted, and nothing is left of it.
+async fn deploy(
+    yarn: &Yarn,
+    request: &DeployRequest,
+    interruption: &mut Interruption,
+) -> Result<Option<YarnApplication>, CommandError> {
+    let begun = OnceLock::new();
+    let deployed = tokio::select! {
+        deployed = yarn.deploy(request, &begun) => Some(deployed),
+        () = interruption.wait() => None,
+    };
+    let application = match (deployed, begun.get()) {
+        (Some(Ok(application)), _) => application,
+        (Some(Err(error)), begun) => {
+            if let (DeployError::Away { .. }, Some(id)) = (&error, begun) {
+                left_behind(&application_text(id), "whether YARN has taken it is not known");
+            }
+            return Err(error.into());
+        }
+        (None, begun) => {
+            if let Some(id) = begun {
+                kill(yarn, id, INTERRUPTED, interruption).await;
+            }
+            return Ok(None);
+        }
+    };
     if let Some(life) = application.token_life {
         eprintln!(
             "flott: warning: without {} and {} the application can use HDFS for {} at most, as long as its tokens live",
@@ -51,7 +106,56 @@ async fn deploy(yarn: &Yarn, request: &DeployRequest) -> Result<YarnApplication,
             config::ConfigValue::write(&life),
         );
     }
-    Ok(application)
+    eprintln!("Application {} was submitted.", application_text(&application.id));
+    Ok(Some(application))
+}
+
+/// Connects to a cluster that was just submitted. None: it was interrupted. Without a connection nobody could use it: it is killed.
+async fn connect(
+    yarn: &Yarn,
+    application: &YarnApplication,
+    interruption: &mut Interruption,
+) -> Result<Option<Cluster>, CommandError> {
+    let connected = tokio::select! {
+        connected = yarn.connect(application) => connected,
+        () = interruption.wait() => {
+            kill(yarn, &application.id, INTERRUPTED, interruption).await;
+            return Ok(None);
+        }
+    };
+    if let Err(error) = &connected
+        && !matches!(error, DeployError::Ended { .. })
+    {
+        kill(yarn, &application.id, "the command that started it cannot reach it", interruption).await;
+    }
+    Ok(Some(connected?))
+}
+
+/// Has a cluster end, whoever leads it, and waits for that.
+async fn stop(
+    yarn: &Yarn,
+    application: &YarnApplication,
+    cluster: &mut Cluster,
+    failure: Option<String>,
+) -> Result<ApplicationEnd, CommandError> {
+    let request = StopClusterRequest { failure };
+    let asking = async {
+        loop {
+            let asked = cluster.ask(|mut client| {
+                let request = request.clone();
+                async move { client.stop_cluster(request).await }
+            });
+            match asked.await {
+                Err(error) if !error.is_lost() => return error,
+                // It may have ended by itself: YARN says how it went.
+                _ => tokio::time::sleep(STOP_AGAIN).await,
+            }
+        }
+    };
+    tokio::select! {
+        end = yarn.wait_for_end(&application.id) => Ok(end?),
+        refused = asking => Err(refused.into()),
+    }
 }
 
 /// Runs a program in a session.
@@ -61,11 +165,11 @@ pub(crate) async fn run_in_session(
     id: &str,
     report: &mut Report,
 ) -> Result<Ended, CommandError> {
-    let yarn = Yarn::of_environment(&program.configuration)?;
+    let yarn = yarn_of(&program.configuration)?;
     let session = yarn.session(parse_application(id)?).await?;
     let cluster = yarn.connect(&session).await?;
     report.application = Some(id.to_owned());
-    drive(options, program, cluster, report).await.map(|driven| driven.ended)
+    Ok(drive(options, program, cluster, report, &mut Interruption::new()?).await?.ended)
 }
 
 /// How often a cluster is told that its command is still there: some of it may be lost without harm.
@@ -82,7 +186,7 @@ pub(crate) async fn run_per_job(
 ) -> Result<Ended, CommandError> {
     flott_cluster::program_file::check(&program.path)?;
     let detached = options.is_detached();
-    let yarn = Yarn::of_environment(&program.configuration)?;
+    let yarn = yarn_of(&program.configuration)?;
     let request = DeployRequest {
         configuration: program.configuration.clone(),
         name: name_of(&program),
@@ -91,49 +195,47 @@ pub(crate) async fn run_per_job(
         shared: false,
         report: false,
     };
-    let application = deploy(&yarn, &request).await?;
+    let mut interruption = Interruption::new()?;
+    let Some(application) = deploy(&yarn, &request, &mut interruption).await? else {
+        return Ok(Ended::Interrupted);
+    };
     let name = application_text(&application.id);
     report.application = Some(name.clone());
-    eprintln!("Application {name} was submitted.");
-    let interrupted = interrupted()?;
-    tokio::pin!(interrupted);
-    let connected = tokio::select! {
-        connected = yarn.connect(&application) => connected,
-        () = &mut interrupted => {
-            yarn.kill(&application.id, "the command that started it was interrupted").await?;
-            return Ok(Ended::Interrupted);
-        }
+    let Some(mut cluster) = connect(&yarn, &application, &mut interruption).await? else {
+        return Ok(Ended::Interrupted);
     };
-    let cluster = connected?;
     // Before its first job and between two of them only this tells that the cluster is still wanted.
     let alive = cluster.clone().keep_alive(heartbeat(&program.configuration));
     let driven = tokio::select! {
-        driven = drive(options, program, cluster.clone(), report) => driven,
+        driven = drive(options, program, cluster.clone(), report, &mut interruption) => driven,
         never = alive => match never {},
     };
     let failure = match &driven {
         Ok(driven) if detached && driven.ended == Ended::Well => return Ok(Ended::Well),
-        Ok(driven) => match (&driven.how, driven.ended) {
-            (Driven::JobFailed(reason), _) => Some(reason.clone()),
-            (Driven::ProgramFailed(status), _) => Some(format!("the program ended with {status}")),
-            (Driven::Interrupted, _) => {
-                yarn.kill(&application.id, "the command that started it was interrupted").await?;
+        Ok(driven) => match &driven.how {
+            Driven::JobFailed(reason) => Some(reason.clone()),
+            Driven::ProgramFailed(status) => Some(format!("the program ended with {status}")),
+            Driven::Interrupted => {
+                kill(&yarn, &application.id, INTERRUPTED, &mut interruption).await;
                 return Ok(Ended::Interrupted);
             }
-            (Driven::Finished, _) => None,
+            Driven::Finished => None,
         },
         Err(error) => Some(error.to_string()),
     };
-    let stop = StopClusterRequest { failure };
-    let stopped = cluster.answer(cluster.rpc().stop_cluster(stop)).await;
-    let driven = driven?;
-    match stopped {
-        // It has ended by itself, or another one has taken over and ends when it finds nothing to do: YARN says how it went.
-        Err(error) if error.is_lost() => {}
-        stopped => drop(stopped?),
+    let stopped = tokio::select! {
+        stopped = stop(&yarn, &application, &mut cluster, failure) => stopped,
+        () = interruption.wait() => {
+            kill(&yarn, &application.id, INTERRUPTED, &mut interruption).await;
+            return Ok(Ended::Interrupted);
+        }
+    };
+    if let Err(error) = &stopped {
+        let reason = format!("the command that started it cannot end it: {error}");
+        kill(&yarn, &application.id, &reason, &mut interruption).await;
     }
-    let end = yarn.wait_for_end(&application.id).await?;
-    let ended = ended(&name, &end);
+    let driven = driven?;
+    let ended = ended(&name, &stopped?);
     Ok(if driven.ended == Ended::Well { ended } else { driven.ended })
 }
 
@@ -144,7 +246,7 @@ pub(crate) async fn run_application(
     report: &mut Report,
 ) -> Result<Ended, CommandError> {
     flott_cluster::program_file::check(&program.path)?;
-    let yarn = Yarn::of_environment(&program.configuration)?;
+    let yarn = yarn_of(&program.configuration)?;
     let request = DeployRequest {
         configuration: program.configuration.clone(),
         name: name_of(&program),
@@ -157,18 +259,19 @@ pub(crate) async fn run_application(
         shared: false,
         report: options.report.is_some() && !options.is_detached(),
     };
-    let application = deploy(&yarn, &request).await?;
+    let mut interruption = Interruption::new()?;
+    let Some(application) = deploy(&yarn, &request, &mut interruption).await? else {
+        return Ok(Ended::Interrupted);
+    };
     let name = application_text(&application.id);
     report.application = Some(name.clone());
     if options.is_detached() {
         say(&format!("{name}\n"))?;
         return Ok(Ended::Well);
     }
-    eprintln!("Application {name} was submitted.");
-    let interrupted = interrupted()?;
     tokio::select! {
         end = yarn.wait_for_end(&application.id) => {
-            let end = end?;
+            let end = end.inspect_err(|error| left_behind(&name, &error.to_string()))?;
             if request.report {
                 match yarn.take_report(&application.id).await {
                     Ok(jobs) => report.jobs = jobs.unwrap_or_default(),
@@ -178,9 +281,8 @@ pub(crate) async fn run_application(
             report.reason.clone_from(&end.diagnostics);
             Ok(ended(&name, &end))
         }
-        () = interrupted => {
-            eprintln!("Interrupted: application {name} is killed.");
-            yarn.kill(&application.id, "the command that started it was interrupted").await?;
+        () = interruption.wait() => {
+            kill(&yarn, &application.id, INTERRUPTED, &mut interruption).await;
             Ok(Ended::Interrupted)
         }
     }
@@ -190,19 +292,29 @@ pub(crate) async fn run_application(
 pub(crate) fn session(options: &YarnSessionOptions) -> Result<Ended, CommandError> {
     let configuration = options.configuration()?;
     block_on(async {
-        let yarn = Yarn::of_environment(&configuration)?;
+        let yarn = yarn_of(&configuration)?;
         if options.query {
             return query(&yarn).await;
         }
         let file = SessionFile::of(&configuration);
         let ends_with_it = configuration.get(&config::SHUTDOWN_ON_ATTACHED_EXIT);
+        let mut interruption = Interruption::new()?;
         let started = options.application_id.is_none();
-        let application = match &options.application_id {
-            Some(id) => yarn.session(parse_application(id)?).await?,
-            None => start_session(&yarn, configuration).await?,
+        let (application, cluster) = match &options.application_id {
+            Some(id) => {
+                let application = yarn.session(parse_application(id)?).await?;
+                let connected = tokio::select! {
+                    connected = yarn.connect(&application) => connected,
+                    () = interruption.wait() => return Ok(Ended::Interrupted),
+                };
+                (application, connected?)
+            }
+            None => match start_session(&yarn, configuration, &mut interruption).await? {
+                Some(session) => session,
+                None => return Ok(Ended::Interrupted),
+            },
         };
         let name = application_text(&application.id);
-        let cluster = yarn.connect(&application).await?;
         if started {
             if let Err(error) = file.write(&name) {
                 eprintln!(
@@ -218,7 +330,7 @@ pub(crate) fn session(options: &YarnSessionOptions) -> Result<Ended, CommandErro
             say(&format!("{name}\n"))?;
             return Ok(Ended::Well);
         }
-        let ended = attend(ends_with_it, &yarn, &application, &cluster).await;
+        let ended = attend(ends_with_it, &yarn, &application, cluster, &mut interruption).await;
         if !matches!(ended, Ok(Ended::Interrupted)) {
             file.forget(&name);
         }
@@ -226,7 +338,12 @@ pub(crate) fn session(options: &YarnSessionOptions) -> Result<Ended, CommandErro
     })
 }
 
-async fn start_session(yarn: &Yarn, configuration: Configuration) -> Result<YarnApplication, CommandError> {
+/// Starts a session. None: it was interrupted before it was there.
+async fn start_session(
+    yarn: &Yarn,
+    configuration: Configuration,
+    interruption: &mut Interruption,
+) -> Result<Option<(YarnApplication, Cluster)>, CommandError> {
     let request = DeployRequest {
         configuration,
         name: "Flott session".to_owned(),
@@ -235,9 +352,9 @@ async fn start_session(yarn: &Yarn, configuration: Configuration) -> Result<Yarn
         shared: true,
         report: false,
     };
-    let application = deploy(yarn, &request).await?;
-    eprintln!("Application {} was submitted.", application_text(&application.id));
-    Ok(application)
+    let Some(application) = deploy(yarn, &request, interruption).await? else { return Ok(None) };
+    let connected = connect(yarn, &application, interruption).await?;
+    Ok(connected.map(|cluster| (application, cluster)))
 }
 
 /// Stays with a session until it ends, or somebody says stop.
@@ -245,27 +362,30 @@ async fn attend(
     ends_with_it: bool,
     yarn: &Yarn,
     application: &YarnApplication,
-    cluster: &Cluster,
+    mut cluster: Cluster,
+    interruption: &mut Interruption,
 ) -> Result<Ended, CommandError> {
     let name = application_text(&application.id);
     if io::stdin().is_terminal() {
         eprintln!("Type stop to end it, quit to leave it running.");
     }
-    let interrupted = interrupted()?;
-    tokio::pin!(interrupted);
     let word = tokio::select! {
         word = tokio::task::spawn_blocking(said) => word?,
         end = yarn.wait_for_end(&application.id) => return Ok(ended(&name, &end?)),
-        () = &mut interrupted => Said::Interrupted,
+        () = interruption.wait() => Said::Interrupted,
     };
     match word {
         Said::Quit => return Ok(Ended::Well),
         Said::Interrupted if !ends_with_it => return Ok(Ended::Interrupted),
         Said::Stop | Said::Interrupted => {}
     }
-    cluster.answer(cluster.rpc().stop_cluster(StopClusterRequest { failure: None })).await?;
-    let end = yarn.wait_for_end(&application.id).await?;
-    Ok(ended(&name, &end))
+    tokio::select! {
+        end = stop(yarn, application, &mut cluster, None) => Ok(ended(&name, &end?)),
+        () = interruption.wait() => {
+            left_behind(&name, "this command was interrupted again");
+            Ok(Ended::Interrupted)
+        }
+    }
 }
 
 /// What somebody says to a session.
@@ -315,7 +435,7 @@ pub(crate) async fn session_cluster(
     configuration: &Configuration,
     id: &str,
 ) -> Result<Cluster, CommandError> {
-    let yarn = Yarn::of_environment(configuration)?;
+    let yarn = yarn_of(configuration)?;
     let session = yarn.session(parse_application(id)?).await?;
     Ok(yarn.connect(&session).await?)
 }

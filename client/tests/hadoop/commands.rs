@@ -2,10 +2,10 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Child;
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::containers::kill;
+use crate::containers::{kill, process_of};
 use crate::support::{application_in, hadoop, program, until};
 
 /// After this time without a word a command is gone.
@@ -82,4 +82,52 @@ fn a_cluster_ends_when_its_command_is_gone() {
         let diagnostics = application["diagnostics"].as_str().unwrap();
         assert_eq!(diagnostics.contains("no job was submitted"), opened.is_none(), "{diagnostics}");
     }
+}
+
+#[test]
+fn what_is_interrupted_while_it_starts_is_killed() {
+    let (program, folder) = (program(), tempfile::tempdir().unwrap());
+    let lines: [(&[&str], &str); 4] = [
+        (&["run", "-m", "yarn-cluster", &program, "endless"], "-INT"),
+        (&["run", "-m", "yarn-cluster", "-d", &program, "endless"], "-TERM"),
+        (&["run-application", &program, "endless"], "-TERM"),
+        (&["yarn-session"], "-INT"),
+    ];
+    for (number, (line, signal)) in lines.into_iter().enumerate() {
+        let said = folder.path().join(number.to_string());
+        let mut command = hadoop().command(line);
+        let command = command.stderr(fs::File::create(&said).unwrap()).spawn().unwrap();
+        let said = || fs::read_to_string(&said).unwrap();
+        let id = until("the application is named", || {
+            said().contains("was submitted.").then(|| application_in(&said()))
+        });
+        assert!(Command::new("kill").args([signal, &command.id().to_string()]).status().unwrap().success());
+        let status = command.wait_with_output().unwrap().status;
+        assert_eq!(status.code(), Some(130), "{line:?}: {}", said());
+        assert!(said().contains(&format!("Application {id} was killed")), "{line:?}: {}", said());
+        assert_eq!(hadoop().application(&id)["state"], "KILLED", "{line:?}");
+    }
+}
+
+#[test]
+fn a_session_is_ended_under_its_next_leader() {
+    let cluster = hadoop();
+    let quorum = format!("high-availability.zookeeper.quorum={}", cluster.variable("ZOOKEEPER"));
+    let storage = format!("high-availability.storageDir={}", cluster.fresh("ha-session"));
+    let said = tempfile::NamedTempFile::new().unwrap();
+    let settings = ["high-availability.type=zookeeper", &quorum, &storage];
+    let settings = settings.iter().flat_map(|setting| ["-D", setting]);
+    let line: Vec<&str> = ["yarn-session", "-jm", "256"].into_iter().chain(settings).collect();
+    let mut command = cluster.command(&line);
+    let command = command.stdin(Stdio::piped()).stderr(said.reopen().unwrap());
+    let mut command = command.spawn().unwrap();
+    let said = || fs::read_to_string(said.path()).unwrap();
+    until("the session runs", || said().contains("runs; flott run").then_some(()));
+    let id = application_in(&said());
+    let master = process_of(&id, "application-master", None);
+    kill(master);
+    process_of(&id, "application-master", Some(master));
+    std::io::Write::write_all(&mut command.stdin.take().unwrap(), b"stop\n").unwrap();
+    assert_eq!(command.wait().unwrap().code(), Some(0), "{}", said());
+    assert_eq!(cluster.ended(&id)["finalStatus"], "SUCCEEDED");
 }

@@ -11,6 +11,7 @@ mod failovers;
 #[cfg(feature = "kerberos")]
 mod kerberos;
 mod modes;
+mod outages;
 mod recovery;
 mod refusals;
 mod restarts;

@@ -6,6 +6,7 @@ mod submission;
 use submission::cluster_of;
 pub use submission::{DeployRequest, ProgramToRun};
 
+use std::future::Future;
 use std::time::Duration;
 
 use flott_cluster::client::report::JobSummaries;
@@ -21,7 +22,7 @@ use hadoop_rpc::credentials::Token;
 use hadoop_rpc::proto::yarn::{
     ApplicationId, ApplicationReport, FinalApplicationStatus, YarnApplicationState,
 };
-use hadoop_rpc::{ApplicationClient, RemoteException, RpcError};
+use hadoop_rpc::{ApplicationClient, RemoteException, RetryPolicy, RpcError};
 use tokio::time::Instant;
 
 use crate::application::ApplicationError;
@@ -36,13 +37,20 @@ const LOOKS: (Duration, Duration) = (Duration::from_millis(50), Duration::from_m
 /// How long killing an application may take.
 const KILL_DEADLINE: Duration = Duration::from_secs(30);
 
+/// How long an application that was being handed to YARN may take to be known there.
+const ON_ITS_WAY: Duration = Duration::from_secs(2);
+
+/// After this time without an answer whoever waits is told what for.
+const SILENCE: Duration = Duration::from_secs(4);
+
 /// After this time the folder of an application that is over is nobody's.
 const SWEEP_AGE: Duration = Duration::from_secs(60 * 60);
 
 /// How many such folders a command looks at.
 const SWEEP_MOST: usize = 16;
 
-/// For how long YARN may not answer somebody who waits: a ResourceManager is restarted within that time.
+/// For how long YARN may not answer, as Hadoop's own commands have it: a ResourceManager is restarted within that time.
+const PATIENCE_KEY: &str = "yarn.resourcemanager.connect.max-wait.ms";
 const PATIENCE: Duration = Duration::from_secs(15 * 60);
 
 /// Why there is no cluster.
@@ -54,6 +62,14 @@ pub enum DeployError {
     /// YARN.
     #[error("YARN: {0}")]
     Yarn(#[from] RpcError),
+    /// The ResourceManager is away for too long.
+    #[error(
+        "YARN's ResourceManager does not answer: {source}; it was waited for as long as {PATIENCE_KEY} says"
+    )]
+    Away {
+        /// Why not.
+        source: RpcError,
+    },
     /// It would not run.
     #[error(transparent)]
     Check(#[from] CheckError),
@@ -111,6 +127,10 @@ pub struct Yarn {
     configuration: Configuration,
     hadoop: HadoopConfiguration,
     client: ApplicationClient,
+    /// The same calls, for which a ResourceManager is waited for that is away.
+    patient: ApplicationClient,
+    patience: Duration,
+    notice: fn(&str),
     staging: Staging,
     login: ClientLogin,
 }
@@ -140,6 +160,15 @@ fn is_over(report: &ApplicationReport) -> bool {
     matches!(report.yarn_application_state(), Failed | Finished | Killed)
 }
 
+/// Whether a failure says only that nobody has answered.
+fn is_silence(error: &RpcError) -> bool {
+    match error {
+        RpcError::GivenUp { last, .. } => is_silence(last),
+        RpcError::Connect { .. } | RpcError::Lost { .. } | RpcError::Timeout { .. } => true,
+        _ => false,
+    }
+}
+
 impl Yarn {
     /// The YARN that `HADOOP_CONF_DIR` names. Blocks while Kerberos is asked who this is.
     ///
@@ -157,8 +186,45 @@ impl Yarn {
         };
         let folder: FsPath = folder.parse()?;
         let client = ApplicationClient::new(&hadoop, login.user.clone())?;
-        let (staging, configuration) = (Staging::below(&folder), configuration.clone());
-        Ok(Self { configuration, hadoop, client, staging, login })
+        let millis = u64::try_from(PATIENCE.as_millis()).unwrap_or(u64::MAX);
+        let patience = Duration::from_millis(hadoop.get_u64(PATIENCE_KEY, millis)).max(LOOKS.1);
+        let patient = client.rpc().with_policy(RetryPolicy::within(patience));
+        Ok(Self {
+            configuration: configuration.clone(),
+            hadoop,
+            client,
+            patient: ApplicationClient::over(patient),
+            patience,
+            notice: |notice| tracing::warn!("{notice}"),
+            staging: Staging::below(&folder),
+            login,
+        })
+    }
+
+    /// Who is told, in words for users, what is waited for.
+    #[must_use]
+    pub fn with_notice(self, notice: fn(&str)) -> Self {
+        Self { notice, ..self }
+    }
+
+    /// An answer of the ResourceManager, which may be away; whoever waits is told.
+    async fn answered<T>(&self, answer: impl Future<Output = Result<T, RpcError>>) -> Result<T, DeployError> {
+        tokio::pin!(answer);
+        let answer = tokio::select! {
+            answer = &mut answer => answer,
+            () = tokio::time::sleep(SILENCE) => {
+                (self.notice)(&format!(
+                    "YARN's ResourceManager ({}) does not answer; it is waited for, up to {}",
+                    self.client.rpc().servers().addresses.join(", "),
+                    config::ConfigValue::write(&self.patience),
+                ));
+                answer.await
+            }
+        };
+        answer.map_err(|error| match error {
+            source if is_silence(&source) => DeployError::Away { source },
+            error => DeployError::Yarn(error),
+        })
     }
 
     /// Calls to the ResourceManager.
@@ -201,10 +267,11 @@ impl Yarn {
     ) -> Result<ApplicationReport, DeployError> {
         let (mut pause, mut heard) = (LOOKS.0, Instant::now());
         loop {
-            let report = match self.report(id).await {
+            let report = match self.answered(self.patient.get_application_report(*id)).await {
                 Ok(report) => report,
+                // One that is about to serve may say anything.
                 Err(DeployError::Yarn(error))
-                    if error.exception().is_none() && heard.elapsed() < PATIENCE =>
+                    if error.exception().is_none() && heard.elapsed() < self.patience =>
                 {
                     tracing::debug!(%error, "YARN does not answer; it is asked again");
                     tokio::time::sleep(LOOKS.1).await;
@@ -237,7 +304,7 @@ impl Yarn {
     /// Waits for the end of an application, also while YARN is restarted.
     ///
     /// # Errors
-    /// [`DeployError::Yarn`] if YARN does not answer for long.
+    /// [`DeployError::Away`] if YARN does not answer for long.
     pub async fn wait_for_end(&self, id: &ApplicationId) -> Result<ApplicationEnd, DeployError> {
         let report = self.wait_until(id, is_over).await?;
         let status = match report.yarn_application_state() {
@@ -248,21 +315,29 @@ impl Yarn {
         Ok(ApplicationEnd { status, diagnostics: report.diagnostics().trim().to_owned() })
     }
 
-    /// Kills an application, and waits until it is gone.
+    /// Kills an application, and waits until it is gone. One that YARN does not know, and has not heard of by now, is gone.
     ///
     /// # Errors
-    /// [`DeployError::Yarn`].
+    /// [`DeployError`] if that does not happen in 30 s.
     pub async fn kill(&self, id: &ApplicationId, reason: &str) -> Result<(), DeployError> {
-        let deadline = Instant::now() + KILL_DEADLINE;
-        while !self.client.force_kill_application(*id, reason).await? {
-            if Instant::now() > deadline {
-                let application = application_text(id);
-                return Err(DeployError::Unusable(format!(
-                    "application {application} does not end: see yarn application -status"
-                )));
+        let begun = Instant::now();
+        let killed = async {
+            loop {
+                match self.client.force_kill_application(*id, reason).await {
+                    Ok(true) => return Ok(()),
+                    Ok(false) => {}
+                    Err(error) if error.exception() == Some(RemoteException::ApplicationNotFound) => {
+                        if begun.elapsed() > ON_ITS_WAY {
+                            return Ok(());
+                        }
+                    }
+                    Err(error) => return Err(DeployError::Yarn(error)),
+                }
+                tokio::time::sleep(LOOKS.0).await;
             }
-            tokio::time::sleep(LOOKS.0).await;
-        }
+        };
+        let late = |_| DeployError::Unusable(format!("it does not end in {} s", KILL_DEADLINE.as_secs()));
+        tokio::time::timeout(KILL_DEADLINE, killed).await.map_err(late)??;
         let staging = self.staging.folder_of(&application_text(id));
         crate::staging::remove(&staging.to_string()).await;
         Ok(())

@@ -1,6 +1,8 @@
 //! Submits an application: checks that it can run, has its files on the cluster, hands it to YARN.
 
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::time::{Duration, SystemTime};
 
 use flott_cluster::high_availability::is_highly_available;
 use flott_cluster::task_manager::MemoryBudget;
@@ -9,10 +11,12 @@ use flott_runtime::net::handshake::Secret;
 use hadoop_rpc::credentials::Credentials;
 use hadoop_rpc::proto::yarn::{
     ApplicationAccessType, ApplicationAclMap, ApplicationId, ApplicationSubmissionContext,
-    LogAggregationContext, NodeState, Priority, QueueInfo, Resource as ContainerSize,
+    LogAggregationContext, NodeReport, NodeState, Priority, QueueInfo, Resource as ContainerSize,
+    YarnApplicationState,
 };
+use hadoop_rpc::{RemoteException, RpcError};
 
-use super::checks::{check_queue, check_restart, check_sizes};
+use super::checks::{CheckError, check_queue, check_restart, check_sizes};
 use super::{DeployError, Yarn, YarnApplication};
 use crate::application::{Application, ApplicationProgram, Lifespan, Resource};
 use crate::application_master::{ContainerProfile, RUNTIME, launch_context};
@@ -24,6 +28,16 @@ use crate::staging::{Staging, StagingError};
 
 /// The priority of the request for the ApplicationMaster's container.
 const MASTER_PRIORITY: i32 = 0;
+
+/// For how long after a ResourceManager's start its NodeManagers may still be on their way to it, and how often they are looked for.
+const NODES_COME: Duration = Duration::from_secs(60);
+const NODES_LOOK: Duration = Duration::from_secs(1);
+
+/// How often it is looked whether YARN has kept an application: that takes it milliseconds.
+const KEPT_LOOK: Duration = Duration::from_millis(5);
+
+/// How long a submission cleans up after others: the next one goes on.
+const SWEEP_DEADLINE: Duration = Duration::from_secs(10);
 
 /// What may be fetched while an application runs: files that are not written any more. YARN deletes what it has fetched.
 const ROLLED_LOGS: &str = r".*\.(log|out|err)\.[0-9]+";
@@ -82,11 +96,17 @@ struct Files {
 }
 
 impl Yarn {
-    /// Submits an application for a cluster. What was uploaded before is not uploaded again; what goes wrong leaves nothing behind.
+    /// Submits an application for a cluster. What was uploaded before is not uploaded again; what goes wrong leaves nothing behind. A
+    /// ResourceManager that is away is waited for. From when `begun` is set YARN may know of the application: who drops this
+    /// [kills](Self::kill) it then.
     ///
     /// # Errors
     /// [`DeployError`] with what to change.
-    pub async fn deploy(&self, request: &DeployRequest) -> Result<YarnApplication, DeployError> {
+    pub async fn deploy(
+        &self,
+        request: &DeployRequest,
+        begun: &OnceLock<ApplicationId>,
+    ) -> Result<YarnApplication, DeployError> {
         let secret = Secret::random()
             .map_err(|source| DeployError::System { what: "no secret can be made", source })?;
         MemoryBudget::of(&request.configuration)?;
@@ -96,9 +116,22 @@ impl Yarn {
         // Files do not depend on what YARN says, nor the other way round.
         let admitted = self.admitted(&request.configuration);
         let tokens = self.tokens(&request.configuration, renewer);
-        let (granted, files, tokens, ()) =
-            tokio::join!(admitted, self.bring(request, provided), tokens, self.sweep());
-        let (id, files, tokens) = (granted?, files?, tokens?);
+        let swept = tokio::time::timeout(SWEEP_DEADLINE, self.sweep());
+        let others = async {
+            let (files, tokens, _) = tokio::join!(self.bring(request, provided), tokens, swept);
+            Ok::<_, DeployError>((files?, tokens?))
+        };
+        tokio::pin!(admitted, others);
+        // What is being uploaded is uploaded to its end, or there would be half of it; YARN need not be waited for without files.
+        let (granted, others) = tokio::select! {
+            granted = &mut admitted => (granted, others.await),
+            others = &mut others => match others {
+                Err(error) => return Err(error),
+                others => (admitted.await, others),
+            },
+        };
+        let (id, (files, tokens)) = (granted?, others?);
+        let _ = begun.set(id);
         let life = longest_life(&tokens).filter(|_| security.principal.is_none());
         let name = application_text(&id);
         let staging = if request.shared {
@@ -125,17 +158,13 @@ impl Yarn {
         let queue = configuration.get_optional(&config::YARN_QUEUE);
         let check = async {
             match &queue {
-                None => Ok(None),
-                Some(queue) => {
-                    Ok::<_, DeployError>(Some((queue, self.client.get_queue_info(queue, false).await?)))
-                }
+                None => Ok::<_, RpcError>(None),
+                Some(queue) => Ok(Some((queue, self.patient.get_queue_info(queue, false).await?))),
             }
         };
-        let nodes = [NodeState::Running];
-        let (new, nodes, found) =
-            tokio::join!(self.client.get_new_application(), self.client.get_cluster_nodes(&nodes), check);
-        let (new, nodes) = (new?, nodes?);
-        if let Some((queue, found)) = found? {
+        let asked = async { tokio::try_join!(self.patient.get_new_application(), self.nodes(), check) };
+        let (new, mut nodes, found) = self.answered(asked).await?;
+        if let Some((queue, found)) = found {
             let known = match &found {
                 Some(_) => Vec::new(),
                 None => self.queues().await,
@@ -143,8 +172,31 @@ impl Yarn {
             check_queue(queue, found.as_ref(), &known)?;
         }
         let maximum: ContainerSize = new.maximum_capability.clone().unwrap_or_default();
-        check_sizes(&master, &task_manager, &maximum, &nodes)?;
-        new.application_id.ok_or_else(|| DeployError::Unusable("YARN gave no application id".to_owned()))
+        let none = || DeployError::Unusable("YARN gave no application id".to_owned());
+        let id = new.application_id.ok_or_else(none)?;
+        let mut told = false;
+        loop {
+            match check_sizes(&master, &task_manager, &maximum, &nodes) {
+                Err(CheckError::NoNodes | CheckError::NoNode { .. }) if is_young(&id) => {
+                    if !std::mem::replace(&mut told, true) {
+                        (self.notice)(
+                            "YARN's ResourceManager has just started: its NodeManagers are waited for",
+                        );
+                    }
+                    tokio::time::sleep(NODES_LOOK).await;
+                    nodes = self.answered(self.nodes()).await?;
+                }
+                checked => {
+                    checked?;
+                    return Ok(id);
+                }
+            }
+        }
+    }
+
+    /// The nodes that run.
+    async fn nodes(&self) -> Result<Vec<NodeReport>, RpcError> {
+        self.patient.get_cluster_nodes(&[NodeState::Running]).await
     }
 
     /// The queues that take applications, for an error message.
@@ -330,8 +382,39 @@ impl Yarn {
             }),
             ..ApplicationSubmissionContext::default()
         };
-        Ok(self.client.submit_application(context).await?)
+        loop {
+            self.answered(self.patient.submit_application(context.clone())).await?;
+            if self.is_kept(id).await? {
+                return Ok(());
+            }
+        }
     }
+
+    /// Waits until YARN has kept an application that it was given. False: it had no time to, and another ResourceManager knows nothing of it.
+    async fn is_kept(&self, id: ApplicationId) -> Result<bool, DeployError> {
+        loop {
+            match self.answered(self.patient.get_application_report(id)).await {
+                Ok(report) => match report.yarn_application_state() {
+                    YarnApplicationState::New | YarnApplicationState::NewSaving => {}
+                    _ => return Ok(true),
+                },
+                Err(DeployError::Yarn(error))
+                    if error.exception() == Some(RemoteException::ApplicationNotFound) =>
+                {
+                    return Ok(false);
+                }
+                Err(error) => return Err(error),
+            }
+            tokio::time::sleep(KEPT_LOOK).await;
+        }
+    }
+}
+
+/// Whether the ResourceManager that gave an id has just started: the id tells when.
+fn is_young(id: &ApplicationId) -> bool {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let started = Duration::from_millis(u64::try_from(id.cluster_timestamp()).unwrap_or_default());
+    now.saturating_sub(started) < NODES_COME
 }
 
 async fn blocking<T: Send + 'static>(

@@ -149,6 +149,29 @@ impl Cluster {
         Ok(true)
     }
 
+    /// What the leader answers: when it is lost, the next one is asked. For calls that may be made twice.
+    ///
+    /// # Errors
+    /// [`ClusterError`]; one that [is lost](ClusterError::is_lost), if no other comes.
+    pub async fn ask<T, C>(
+        &mut self,
+        call: impl Fn(JobManagerClient<Channel>) -> C,
+    ) -> Result<T, ClusterError>
+    where
+        C: Future<Output = Result<Response<T>, Status>>,
+    {
+        loop {
+            match self.answer(call(self.rpc())).await {
+                Err(error) if error.is_lost() => {
+                    if !self.follow().await? {
+                        return Err(error);
+                    }
+                }
+                answered => return answered,
+            }
+        }
+    }
+
     /// Tells the cluster every `interval` that its client is still there, for as long as this is polled, whoever leads.
     pub async fn keep_alive(mut self, interval: Duration) -> Infallible {
         loop {

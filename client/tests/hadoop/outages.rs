@@ -1,0 +1,85 @@
+//! Hadoop that is away, or full: the command has patience with a limit, then an error that says what is wrong; nothing is left.
+
+use std::fs;
+use std::path::Path;
+
+use crate::support::{Hadoop, program, text, until, wordcount};
+
+/// Hadoop's configuration with one more property of YARN.
+fn configuration_with(cluster: &Hadoop, property: &str, value: &str) -> tempfile::TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    for entry in fs::read_dir(cluster.variable("HADOOP_CONF_DIR")).unwrap().flatten() {
+        if entry.path().is_file() {
+            fs::copy(entry.path(), copy.path().join(entry.file_name())).unwrap();
+        }
+    }
+    let file = copy.path().join("yarn-site.xml");
+    let added = format!("<property><name>{property}</name><value>{value}</value></property></configuration>");
+    fs::write(&file, fs::read_to_string(&file).unwrap().replace("</configuration>", &added)).unwrap();
+    copy
+}
+
+fn script(cluster: &Hadoop, arguments: &[&str]) {
+    let output = cluster.script(arguments);
+    assert!(output.status.success(), "{arguments:?}: {}", text(&output.stderr));
+}
+
+/// Folders of applications.
+fn staged(cluster: &Hadoop) -> Vec<String> {
+    let tree = cluster.tree("/user/root/.flott");
+    tree.into_iter().filter(|path| path.contains("application_")).collect()
+}
+
+#[test]
+fn what_is_away_or_full_is_waited_for_or_told() {
+    let cluster = Hadoop::start(&["--nodemanagers", "1"]);
+    // A ResourceManager that comes back, and NodeManagers after it.
+    script(&cluster, &["kill", "resourcemanager"]);
+    let folder = tempfile::tempdir().unwrap();
+    let said = folder.path().join("said");
+    let twice = program();
+    let line = ["run-application", "-ytm", "256", "-yjm", "256", &twice, "twice"];
+    let mut waiting = cluster.command(&line);
+    let waiting = waiting.stderr(fs::File::create(&said).unwrap()).spawn().unwrap();
+    until("the command says what it waits for", || {
+        fs::read_to_string(&said).unwrap().contains("does not answer; it is waited for, up to").then_some(())
+    });
+    script(&cluster, &["start", "resourcemanager"]);
+    let status = waiting.wait_with_output().unwrap().status;
+    assert_eq!(status.code(), Some(0), "{}", fs::read_to_string(&said).unwrap());
+    assert_eq!(staged(&cluster), Vec::<String>::new());
+
+    // One that stays away.
+    script(&cluster, &["kill", "resourcemanager"]);
+    let impatient = configuration_with(&cluster, "yarn.resourcemanager.connect.max-wait.ms", "6000");
+    for line in [&line[..], &["yarn-session", "-d"], &["run", "-m", "yarn-cluster", &twice, "twice"]] {
+        let ran = cluster.command(line).env("HADOOP_CONF_DIR", impatient.path()).output().unwrap();
+        let said = text(&ran.stderr);
+        assert_eq!(ran.status.code(), Some(1), "{line:?}: {said}");
+        assert!(said.contains("flott: YARN's ResourceManager does not answer: "), "{said}");
+        assert_eq!(staged(&cluster), Vec::<String>::new());
+    }
+    script(&cluster, &["start", "resourcemanager"]);
+
+    // No room for what the program writes.
+    full(&cluster, folder.path());
+}
+
+fn full(cluster: &Hadoop, folder: &Path) {
+    let words = folder.join("words");
+    fs::write(&words, "a b c\n".repeat(1000)).unwrap();
+    let (input, output) = (cluster.fresh("words"), cluster.fresh("full"));
+    cluster.put(&words, &input);
+    script(cluster, &["hdfs", "dfs", "-mkdir", "-p", &output]);
+    script(cluster, &["hdfs", "dfsadmin", "-setSpaceQuota", "1m", &output]);
+    let counts = format!("{output}/counts");
+    let own = [&wordcount(), "--input", &input, "--output", &counts];
+    for target in ["yarn-application", "yarn-per-job"] {
+        let line = [&["run", "-t", target, "-ytm", "256", "-yjm", "256"][..], &own].concat();
+        let ran = cluster.flott(&line);
+        let said = text(&ran.stderr);
+        assert_eq!(ran.status.code(), Some(1), "{said}");
+        assert!(said.contains("quota") && said.contains(&counts), "{said}");
+        assert_eq!(staged(cluster), Vec::<String>::new());
+    }
+}
