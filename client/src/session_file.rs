@@ -50,3 +50,21 @@ impl SessionFile {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fuzz_configuration_session_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = SessionFile(folder.path().join("session"));
+        file.write("application_1732183200000_0007").unwrap();
+        assert_eq!(file.read().as_deref(), Some("application_1732183200000_0007"));
+        let sample = fs::read(file.path()).unwrap();
+        flott_fuzz::Decoder::new("files of sessions").sample(sample).words(&["\n", KEY]).bytes(|bytes| {
+            fs::write(file.path(), bytes).unwrap();
+            let _ = file.read();
+        });
+    }
+}

@@ -105,7 +105,7 @@ pub fn parse_container(text: &str) -> Result<ContainerId, IdError> {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
+    use flott_fuzz::Decoder;
 
     use super::*;
 
@@ -123,13 +123,17 @@ mod tests {
         assert_eq!(attempt_text(&id.app_attempt_id.unwrap()), "appattempt_1732183200000_0007_000001");
     }
 
-    proptest! {
-        #[test]
-        fn any_text_is_read_or_refused(text in "(application_|container_|)(e[0-9]{1,9}_)?[0-9_a-z-]{0,40}") {
-            let _ = parse_application(&text);
-            if let Ok(id) = parse_container(&text) {
-                prop_assert_eq!(parse_container(&container_text(&id)).unwrap(), id);
-            }
-        }
+    #[test]
+    fn fuzz_configuration_ids() {
+        Decoder::new("ids of YARN")
+            .sample("application_1732183200000_0007")
+            .sample("container_e17_1732183200000_0007_01_000042")
+            .words(&["_", "e", "99999999999999999999", "-", "application_", "container_"])
+            .text(|text| {
+                let _ = parse_application(text);
+                if let Ok(id) = parse_container(text) {
+                    assert_eq!(parse_container(&container_text(&id)).unwrap(), id);
+                }
+            });
     }
 }

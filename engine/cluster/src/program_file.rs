@@ -162,6 +162,8 @@ fn own_glibc() -> Option<(u32, u32)> {
 
 #[cfg(test)]
 mod tests {
+    use flott_fuzz::Decoder;
+
     use super::*;
 
     #[test]
@@ -212,5 +214,45 @@ mod tests {
         check(&own).unwrap();
         let error = check_for(&own, Some((2, 1))).unwrap_err().to_string();
         assert!(error.contains("but this machine has 2.1: build it on a system"), "{error}");
+    }
+
+    /// A program's header, its table of sections and the note; nothing that runs.
+    fn smallest_program() -> Vec<u8> {
+        let own = fs::read(std::env::current_exe().unwrap()).unwrap();
+        let elf = Elf::parse(&*own).unwrap();
+        let note = elf.section_by_name(NOTE_SECTION).unwrap().data().unwrap();
+        let names = b"\0.note.flott\0.shstrtab\0";
+        let sections = 64 + note.len() + names.len();
+        let mut bytes = own[..64].to_vec();
+        bytes[32..40].fill(0); // no segments
+        bytes[40..48].copy_from_slice(&(sections as u64).to_le_bytes());
+        bytes[56..58].fill(0);
+        bytes[58..64].copy_from_slice(&[64, 0, 3, 0, 2, 0]);
+        bytes.extend_from_slice(note);
+        bytes.extend_from_slice(names);
+        for (name, kind, offset, size) in
+            [(0_u32, 0_u32, 0, 0), (1, 7, 64, note.len()), (13, 3, 64 + note.len(), names.len())]
+        {
+            let mut section = [0; 64];
+            section[..4].copy_from_slice(&name.to_le_bytes());
+            section[4..8].copy_from_slice(&kind.to_le_bytes());
+            section[24..32].copy_from_slice(&(offset as u64).to_le_bytes());
+            section[32..40].copy_from_slice(&(size as u64).to_le_bytes());
+            bytes.extend_from_slice(&section);
+        }
+        bytes
+    }
+
+    #[test]
+    fn fuzz_ha_programs() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("program");
+        fs::write(&path, smallest_program()).unwrap();
+        check(&path).unwrap();
+        Decoder::new("programs").sample(smallest_program()).bytes(|bytes| {
+            fs::write(&path, bytes).unwrap();
+            let _ = check_for(&path, Some((2, 17)));
+            let _ = ProgramNote::read(bytes);
+        });
     }
 }

@@ -153,4 +153,17 @@ mod tests {
             assert!(read_secret(&configuration).unwrap_err().to_string().contains("holds no secret"));
         }
     }
+
+    #[test]
+    fn fuzz_credentials_secret_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("secret");
+        let configuration = with_file(&path);
+        read_or_write_secret(&configuration).unwrap();
+        let sample = fs::read(&path).unwrap();
+        flott_fuzz::Decoder::new("files of secrets").sample(sample).word("+").bytes(|bytes| {
+            fs::write(&path, bytes).unwrap();
+            let _ = read_secret(&configuration);
+        });
+    }
 }

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use flott_core::codec::MAX_DEPTH;
 use flott_core::data::{Ordered, Serde};
 use flott_core::{CodecError, Data};
+use flott_fuzz::Decoder;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -332,4 +333,23 @@ fn sizes_count_what_is_on_the_heap() {
     assert_eq!(Box::new([0_u8; 64]).size_estimate(), 8 + 64);
     assert_eq!((<Option<[(u8, char); 3]>>::FIXED_SIZE, <Option<Box<u8>>>::FIXED_SIZE), (true, false));
     assert!(list(10).size_estimate() > 10 * size_of::<List>());
+}
+
+#[test]
+fn fuzz_state_records() {
+    type Record = (String, Vec<Option<u64>>, BTreeMap<String, Vec<u8>>, HashSet<char>, Bytes);
+    let map = BTreeMap::from([("a".to_owned(), vec![1, 2, 3]), ("b".to_owned(), Vec::new())]);
+    let record: Record =
+        ("text".to_owned(), vec![Some(7), None], map, HashSet::from(['x']), Bytes::from_static(b"b"));
+    Decoder::new("records").sample(encoded(&record)).bytes(feed::<Record>);
+}
+
+#[test]
+fn fuzz_state_foreign_records() {
+    let sample: Serde<Vec<(String, Vec<u64>)>> = Serde(vec![("a".to_owned(), vec![1, u64::MAX])]);
+    Decoder::new("records of serde").sample(encoded(&sample)).bytes(|bytes| {
+        let _ = Serde::<Vec<(String, Vec<u64>)>>::decode(&mut &*bytes);
+        let _ = Serde::<Foreign>::decode(&mut &*bytes);
+        let _ = Serde::<Either>::decode(&mut &*bytes);
+    });
 }

@@ -194,3 +194,10 @@ fn a_key_may_be_hashed_while_another_is() {
     check_one(&Sealed(vec![1, 2, 3]));
     check_one(&Sealed(vec![7; 10_000]));
 }
+
+#[test]
+fn fuzz_state_keys() {
+    type K = (String, i64, Option<Vec<u8>>, bool, char);
+    let key: K = ("a\0b".to_owned(), -7, Some(vec![0, 1, 255]), true, 'ü');
+    flott_fuzz::Decoder::new("keys").sample(encoded(&key)).bytes(feed::<K>);
+}

@@ -18,12 +18,15 @@
 //! # Ok::<(), hadoop_rpc::auth_to_local::RuleError>(())
 //! ```
 
-use regex::{Captures, Regex};
+use regex::{Captures, Regex, RegexBuilder};
 
 use crate::configuration::Configuration;
 
 /// The key of the rules.
 const KEY: &str = "hadoop.security.auth_to_local";
+
+/// How much memory a pattern may take: a short one can ask for any amount.
+const MAX_PATTERN_BYTES: usize = 1 << 20;
 
 /// Why a principal has no short name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -185,7 +188,7 @@ fn until<'a>(text: &'a str, end: char, what: &str) -> Result<(&'a str, &'a str),
 }
 
 fn compile(pattern: &str) -> Result<Regex, String> {
-    Regex::new(pattern).map_err(|error| {
+    RegexBuilder::new(pattern).size_limit(MAX_PATTERN_BYTES).build().map_err(|error| {
         let error = error.to_string();
         let last = error.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
         format!("the pattern '{pattern}' cannot be used: {last}")
@@ -297,6 +300,7 @@ fn replaced(replacement: &str, found: &Captures<'_>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use flott_fuzz::Decoder;
     use proptest::prelude::*;
 
     use super::*;
@@ -375,20 +379,29 @@ mod tests {
         }
     }
 
-    proptest! {
-        #[test]
-        fn any_rules_are_read_or_refused_and_give_names_or_none(
-            rules in "(DEFAULT|RULE:\\[[0-3]:[$0-3@a]{0,6}\\](\\([a-z.*]{0,5}\\))?(s/[a-z.*()]{0,5}/[$0-9a-z\\\\]{0,5}/g?)?(/L)?| |.){0,4}",
-            principal in "[a-zA-Z/@.]{0,20}",
-        ) {
-            if let Ok(rules) = Rules::parse(&rules)
-                && let Ok(name) = rules.short_name(&principal, REALM)
-                && principal.contains(['@', '/'])
-            {
-                prop_assert!(!name.is_empty() && !name.contains(['@', '/']));
-            }
-        }
+    #[test]
+    fn fuzz_configuration_auth_to_local() {
+        let rules = "RULE:[2:$1@$0]([nd]n@.*EXAMPLE.ORG)s/.*/root/ RULE:[1:$1](Al.*)s/l/L/g/L DEFAULT";
+        Decoder::new("rules of auth_to_local")
+            .sample(format!("{rules}\nnn/host@EXAMPLE.ORG"))
+            .sample("RULE:[1:$1@$0]s/(.)(.*)@.*/$2$1x/\nalice@R")
+            .words(&[
+                "RULE:[", "DEFAULT", "$0", "$2", "]", "(", ")", "s/", "/g", "/L", "\\", ".*", "{99}", "@",
+                "\n",
+            ])
+            .may_hold(4 << 20)
+            .text(|text| {
+                let (rules, principal) = text.rsplit_once('\n').unwrap_or((text, "a/b@C"));
+                if let Ok(rules) = Rules::parse(rules)
+                    && let Ok(name) = rules.short_name(principal, REALM)
+                    && principal.contains(['@', '/'])
+                {
+                    assert!(!name.is_empty() && !name.contains(['@', '/']), "{name}");
+                }
+            });
+    }
 
+    proptest! {
         #[test]
         fn the_default_gives_the_name_of_everybody_of_the_realm(user in "[a-z][a-z0-9_-]{0,15}", host in "[a-z]{0,8}") {
             let principal = if host.is_empty() { format!("{user}@{REALM}") } else { format!("{user}/{host}@{REALM}") };

@@ -157,6 +157,7 @@ pub(crate) fn foreign_server(length: u32) -> Option<&'static str> {
 mod tests {
     use super::*;
     use crate::proto::common::IpcConnectionContext;
+    use flott_fuzz::Decoder;
     use proptest::prelude::*;
 
     #[test]
@@ -211,12 +212,22 @@ mod tests {
         assert!(response(longer.into()).unwrap_err().contains("4 bytes that says it has 3"));
     }
 
-    proptest! {
-        #[test]
-        fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
-            let _ = response(bytes.into());
-        }
+    #[test]
+    fn fuzz_frames_of_responses() {
+        let success = RpcResponseHeader { call_id: 7, client_id: Some(vec![7; 16]), ..Default::default() };
+        let failure = RpcResponseHeader {
+            status: RpcStatus::Error.into(),
+            exception_class_name: Some("a.B".into()),
+            error_msg: Some("a.B: no\n\tat c".into()),
+            ..Default::default()
+        };
+        Decoder::new("responses of Hadoop's RPC")
+            .sample(encode(&success, Some(b"an answer")))
+            .sample(encode(&failure, None))
+            .bytes(|bytes| drop(response(Bytes::copy_from_slice(bytes))));
+    }
 
+    proptest! {
         #[test]
         fn what_a_server_says_is_what_is_read(call_id in any::<i32>(), answer in prop::collection::vec(any::<u8>(), 0..100)) {
             let header = RpcResponseHeader { call_id: call_id as u32, ..Default::default() };

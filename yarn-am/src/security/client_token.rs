@@ -90,7 +90,7 @@ impl TokenKeys for ClientTokens {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
+    use flott_fuzz::Decoder;
 
     use super::*;
 
@@ -139,10 +139,14 @@ mod tests {
         assert!(tokens.key_of(&identifier("alice@R")).is_none());
     }
 
-    proptest! {
-        #[test]
-        fn any_identifier_is_taken_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
-            let _ = tokens("").key_of(&bytes);
-        }
+    #[test]
+    fn fuzz_credentials_of_clients() {
+        let tokens = tokens("bob");
+        Decoder::new("identifiers of clients' tokens")
+            .sample(identifier("alice@R"))
+            .sample(identifier("bob/host@R"))
+            .bytes(|bytes| {
+                let _ = tokens.key_of(bytes);
+            });
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use proptest::prelude::*;
+use flott_fuzz::Decoder;
 
 use super::*;
 
@@ -132,15 +132,41 @@ fn the_default_file_sets_nothing_and_shows_the_defaults() {
     }
 }
 
-proptest! {
-    /// Whatever stands in a file or behind `-D`, the answer is a configuration or an error.
-    #[test]
-    fn any_setting_is_taken_or_refused(row in 0_usize..60, value in ".{0,30}", text in ".{0,60}") {
-        let key = rows().nth(row).map_or("user.x", |row| row.key);
-        let mut configuration = Configuration::new();
-        let taken = configuration.set(key, &value).is_ok();
-        prop_assert_eq!(configuration.entries().contains_key(key), taken);
-        let _ = Configuration::from_yaml(&text, "f");
-        let _ = Configuration::from_yaml(&format!("{key}: {value}"), "f");
-    }
+/// Whatever stands in a file or behind `-D`, the answer is a configuration or an error.
+#[test]
+fn fuzz_configuration_of_flott() {
+    let decoder = Decoder::new("Flott's configuration")
+        .sample("a.b: 1\na:\n  c: x # y\n  'd e':\n    f: [1, two, true]\nb: {g: 2}\nc:\n")
+        .sample("execution.checkpointing.interval: 10 s\ntaskmanager.memory.process.size: 1 gb\nrest.bind-port: 8081-8090,9000");
+    let decoder = rows().fold(decoder, |decoder, row| decoder.word(row.key));
+    decoder
+        .words(&[
+            ": ",
+            "\n",
+            "&a ",
+            "*a",
+            "[",
+            "]",
+            "{",
+            "}",
+            "- ",
+            "!tag ",
+            "|",
+            "'",
+            "-1",
+            "1e99",
+            "99999999999999999999 gb",
+        ])
+        .may_hold(4 << 20)
+        .text(|text| {
+            let _ = Configuration::from_yaml(text, "f");
+            let mut configuration = Configuration::new();
+            for line in text.lines() {
+                if let Some((key, value)) = line.split_once(": ") {
+                    let taken = configuration.set(key, value).is_ok();
+                    assert!(!taken || configuration.entries().contains_key(key), "{key}");
+                }
+            }
+            let _ = configuration.set_override(text);
+        });
 }

@@ -190,6 +190,7 @@ impl Frame {
 
 #[cfg(test)]
 mod tests {
+    use flott_fuzz::Decoder;
     use proptest::prelude::*;
 
     use super::*;
@@ -264,15 +265,35 @@ mod tests {
             let read: Vec<_> = frames.into_iter().map(|f| (f.stream, f.reply().unwrap())).collect();
             prop_assert_eq!(format!("{read:?}"), format!("{replies:?}"));
         }
+    }
 
-        #[test]
-        fn garbage_is_refused_or_waits(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-            let (frames, _) = frames(&bytes, 7);
-            for frame in frames {
+    #[test]
+    fn fuzz_frames_of_data_connections() {
+        let channel = ChannelId {
+            edge: EdgeId(1),
+            producer: 2,
+            producer_attempt: Attempt(3),
+            consumer: 4,
+            consumer_attempt: Attempt(5),
+        };
+        let (mut asked, mut replied) = (Vec::new(), Vec::new());
+        for request in [Request::Open { channel, credit: 9 }, Request::Credit(1 << 40), Request::Close] {
+            put_request(&mut asked, 7, &request);
+        }
+        let batch = Element::Encoded(Bytes::from_static(b"some records"));
+        let barrier = Element::Barrier(Barrier { checkpoint: CheckpointId(3) });
+        for element in [batch, Element::Watermark(-1), Element::Idle, barrier, Element::End] {
+            put_reply(&mut replied, 7, &Reply::Element(element));
+        }
+        put_reply(&mut replied, 8, &Reply::Failed("it broke".to_owned()));
+        let decoder = Decoder::new("frames of data connections").sample(asked).sample(replied);
+        // Room is made for 64 KiB of a long frame before they come.
+        decoder.may_hold(256 << 10).bytes(|bytes| {
+            for frame in frames(bytes, 7).0 {
                 let copy = Frame { kind: frame.kind, stream: frame.stream, body: frame.body.clone() };
                 let _ = (frame.request(), copy.reply());
             }
-        }
+        });
     }
 
     #[test]

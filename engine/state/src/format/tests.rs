@@ -1,6 +1,6 @@
 //! Whatever stands in the bytes, reading them neither panics nor allocates more than they are long.
 
-use proptest::prelude::*;
+use flott_fuzz::Decoder;
 
 use super::*;
 
@@ -177,14 +177,22 @@ fn numbers_that_promise_too_much_are_refused() {
     assert!(read_all(forged(&more, &[], 0, None)).is_err());
 }
 
-proptest! {
-    #[test]
-    fn garbage_is_refused(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-        prop_assert!(read_all(bytes.clone()).is_err());
-        let like = [&b"FLOTTST\x01"[..], &bytes].concat();
-        prop_assert!(read_all(like).is_err());
-        // With right checksums, and still.
-        let _ = read_all(forged(&bytes, &[], 0, None));
-        let _ = read_all(forged(&[&body()[..28], &bytes].concat(), &[], 0, None));
-    }
+#[test]
+fn fuzz_state_snapshots() {
+    let chunk = ChunkHeader { state: 1, groups: NO_GROUPS, namespace: 0, rows: 1, length: 4 };
+    // Files are read by 64 KiB.
+    Decoder::new("snapshots")
+        .may_hold(128 << 10)
+        .sample(snapshot(3, 1))
+        .sample(snapshot(50, 100))
+        .sample(body())
+        .word(MAGIC)
+        .word(END_MAGIC)
+        .bytes(|bytes| {
+            let _ = read_all(bytes.to_vec());
+            // With right checksums, and still.
+            let _ = read_all(forged(bytes, &[], 0, None));
+            let _ = read_all(forged(&[&body()[..28], bytes].concat(), &[], 0, None));
+            let _ = read_all(forged(&body(), &[(chunk, bytes.to_vec())], 1, None));
+        });
 }

@@ -2,7 +2,7 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 use prost::Message;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
 use crate::frame::{self, Outcome};
@@ -81,7 +81,7 @@ pub(super) fn protect(
     (reader, writer)
 }
 
-async fn read_frame(socket: &mut OwnedReadHalf, max: usize) -> Result<Bytes, StreamError> {
+async fn read_frame(socket: &mut (impl AsyncRead + Unpin), max: usize) -> Result<Bytes, StreamError> {
     let length = socket.read_u32().await?;
     let length = check_length(length, max)?;
     // The buffer grows with what comes, not with what is announced.
@@ -166,7 +166,8 @@ impl FrameWriter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
+    use crate::proto::common::RpcResponseHeader;
+    use flott_fuzz::Decoder;
 
     #[test]
     fn a_frame_is_taken_once_it_is_whole() {
@@ -190,14 +191,52 @@ mod tests {
         assert_eq!(reason(&[0, 0, 3, 0xE9]), larger);
     }
 
-    proptest! {
-        #[test]
-        fn any_bytes_are_frames_or_errors(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
-            let mut plain = BytesMut::from(&bytes[..]);
-            while let Ok(Some(frame)) = take_frame(&mut plain, 1 << 20) {
-                let _ = unwrap(frame);
-            }
-            let _ = unwrap(bytes.into());
-        }
+    /// A frame that wraps something.
+    fn wrapping(token: &[u8]) -> Vec<u8> {
+        let header = RpcResponseHeader { call_id: frame::SASL_CALL as u32, ..Default::default() };
+        let message =
+            RpcSasl { state: SaslState::Wrap.into(), token: Some(token.to_vec()), ..Default::default() };
+        let body =
+            [header.encode_length_delimited_to_vec(), message.encode_length_delimited_to_vec()].concat();
+        [&u32::try_from(body.len()).unwrap().to_be_bytes()[..], &body].concat()
+    }
+
+    #[test]
+    fn what_is_wrapped_is_unwrapped() {
+        let mut plain = BytesMut::from(&wrapping(b"token")[..]);
+        let frame = take_frame(&mut plain, 100).ok().flatten().unwrap();
+        assert!(unwrap(frame).is_ok_and(|token| token == b"token"));
+    }
+
+    #[test]
+    fn fuzz_frames_that_wrap_frames() {
+        let several = [wrapping(b"one"), wrapping(&[0; 40]), vec![0, 0, 0, 1, 0]].concat();
+        Decoder::new("frames of Hadoop's RPC that wrap others")
+            .sample(wrapping(b"token"))
+            .sample(several)
+            .bytes(|bytes| {
+                let mut plain = BytesMut::from(bytes);
+                while let Ok(Some(frame)) = take_frame(&mut plain, 1 << 20) {
+                    let _ = unwrap(frame);
+                }
+                let _ = unwrap(Bytes::copy_from_slice(bytes));
+            });
+    }
+
+    #[test]
+    fn fuzz_frames_read_from_a_socket() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        Decoder::new("frames of Hadoop's RPC on a socket")
+            .sample(wrapping(b"token"))
+            .sample([0, 0, 0, 1, 7])
+            .bytes(|bytes| {
+                let (near, mut far) = std::os::unix::net::UnixStream::pair().unwrap();
+                near.set_nonblocking(true).unwrap();
+                std::io::Write::write_all(&mut far, bytes).unwrap();
+                drop(far);
+                let _entered = runtime.enter();
+                let mut near = tokio::net::UnixStream::from_std(near).unwrap();
+                runtime.block_on(async { while read_frame(&mut near, 64 << 20).await.is_ok() {} });
+            });
     }
 }

@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
+use flott_fuzz::Decoder;
 use proptest::prelude::*;
 
 use super::*;
@@ -112,15 +113,28 @@ proptest! {
         }
         prop_assert_eq!(Credentials::read(&credentials.write()).unwrap(), credentials);
     }
+}
 
-    #[test]
-    fn garbage_is_an_error_or_something(version in 0_u8..2, garbage: Vec<u8>, at in 0_usize..400, byte: u8) {
-        let _ = Credentials::read(&garbage);
-        let _ = Credentials::read(&[MAGIC, &[version], &garbage].concat());
-        for golden in [JAVA_WRITABLE, JAVA_PROTOBUF] {
-            let mut damaged = golden.to_vec();
-            damaged[at] = byte;
-            let _ = Credentials::read(&damaged);
-        }
-    }
+#[test]
+fn fuzz_credentials_of_both_formats() {
+    Decoder::new("credentials")
+        .sample(JAVA_WRITABLE)
+        .sample(JAVA_PROTOBUF)
+        .sample(Credentials::default().write())
+        .word(MAGIC)
+        .bytes(|bytes| {
+            if let Ok(credentials) = Credentials::read(bytes) {
+                assert_eq!(Credentials::read(&credentials.write()).unwrap(), credentials);
+            }
+        });
+}
+
+#[test]
+fn fuzz_credentials_identifiers() {
+    let sample = b"\x00\x05alice\x04yarn\x00\x8a\x01\x8f\x3d\x2c\x1b\x0a\x8a\x01\x8f\x61\x2c\x1b\x0a\x07\x02";
+    Decoder::new("identifiers of delegation tokens").sample(*sample).bytes(|bytes| {
+        let kind = HDFS_DELEGATION_TOKEN.to_owned();
+        let token = Token { kind, identifier: bytes.to_vec(), ..Token::default() };
+        let _ = DelegationToken::of(&token);
+    });
 }

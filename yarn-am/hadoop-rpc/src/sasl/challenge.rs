@@ -115,6 +115,7 @@ fn value(text: &str) -> Result<(String, &str), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use flott_fuzz::Decoder;
     use proptest::prelude::*;
 
     #[test]
@@ -141,18 +142,17 @@ mod tests {
         assert!(error(&"a".repeat(3000)).contains("3000 bytes"));
     }
 
+    #[test]
+    fn fuzz_sasl_challenges() {
+        let text = r#"realm="default",nonce="a\"b",qop="auth-conf, auth",charset=utf-8,cipher="3des,rc4",algorithm=md5-sess,maxbuf=65536"#;
+        Decoder::new("challenges and proofs of DIGEST-MD5")
+            .sample(text)
+            .sample("rspauth=687adca9361698eaf1cd58a90498bc93")
+            .words(&["\"", "\\", "=", ",", "nonce", "realm=", "maxbuf=", "99999999999999999999", " "])
+            .bytes(|bytes| drop((Challenge::parse(bytes), response_auth(bytes))));
+    }
+
     proptest! {
-        #[test]
-        fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-            let _ = Challenge::parse(&bytes);
-            let _ = response_auth(&bytes);
-        }
-
-        #[test]
-        fn any_text_of_the_alphabet_is_read_or_refused(text in r#"[a-z=",\\ ]{0,60}"#) {
-            let _ = Challenge::parse(text.as_bytes());
-        }
-
         #[test]
         fn a_quoted_value_comes_back(value in "\\PC{0,40}") {
             let text = format!("rspauth={}", quoted(&value));

@@ -43,14 +43,18 @@ pub(super) fn open<M: Message + Default>(bytes: &[u8], what: &str) -> Result<M, 
 
 #[cfg(test)]
 mod tests {
+    use flott_core::ids::JobId;
+    use flott_fuzz::Decoder;
     use proptest::prelude::*;
 
     use super::*;
-    use crate::rpc::ha::{CheckpointPointer, JobPointer};
+    use crate::rpc::control::{JobOutcome, JobSpec, Submission, job_outcome};
+    use crate::rpc::ha::{CheckpointPointer, Commits, JobPointer};
+    use crate::rpc::read_outcome;
 
     proptest! {
         #[test]
-        fn damage_is_found_and_nothing_panics(cut in 0_usize..100, flip in 0_usize..100, garbage: Vec<u8>) {
+        fn damage_is_found_and_nothing_panics(cut in 0_usize..100, flip in 0_usize..100) {
             let pointer = JobPointer {
                 name: "a job".to_owned(),
                 checkpoints: vec![CheckpointPointer { id: 7, path: "/c/chk-7".to_owned() }],
@@ -65,8 +69,41 @@ mod tests {
             let at = flip % bytes.len();
             flipped[at] ^= 0x10;
             prop_assert!(open::<JobPointer>(&flipped, "it").is_err());
-            let _ = open::<JobPointer>(&garbage, "it");
         }
+    }
+
+    fn read_as_anything(bytes: &[u8]) {
+        let _ =
+            (open::<JobPointer>(bytes, "it"), open::<Submission>(bytes, "it"), open::<Commits>(bytes, "it"));
+        if let Ok(outcome) = open::<JobOutcome>(bytes, "it") {
+            let _ = read_outcome(outcome, JobId::from_bytes([7; 16]), "a job");
+        }
+    }
+
+    #[test]
+    fn fuzz_ha_files_and_pointers() {
+        let pointer = JobPointer {
+            name: "a job".to_owned(),
+            commits: "commits-1".to_owned(),
+            checkpoints: vec![CheckpointPointer { id: 7, path: "/c/chk-7".to_owned() }],
+            ..JobPointer::default()
+        };
+        let spec = JobSpec { folder: "/here".to_owned(), ..JobSpec::default() };
+        let submission = Submission { spec: Some(spec), ..Submission::default() };
+        let outcome = JobOutcome { kind: Some(job_outcome::Kind::NotStarted("no".to_owned())) };
+        let samples = [seal(&pointer), seal(&submission), seal(&outcome)];
+        let decoder = Decoder::new("what leaders keep").word(MAGIC);
+        let decoder =
+            samples.iter().fold(decoder, |decoder, sample| decoder.sample(&sample[..sample.len() - 4]));
+        decoder.bytes(|bytes| {
+            read_as_anything(bytes);
+            // With a right header and checksum, and still.
+            for header in [&b""[..], b"FLOTTHA\x01"] {
+                let mut sealed = [header, bytes].concat();
+                sealed.extend(crc32fast::hash(&sealed).to_le_bytes());
+                read_as_anything(&sealed);
+            }
+        });
     }
 
     #[test]

@@ -124,3 +124,30 @@ fn a_cancellation_that_was_acknowledged_stays_and_ids_are_never_used_twice() {
     assert!(recovered.record.first_attempt() > record.first_attempt());
     assert!(matches!(record.checkpoint_completed(below, String::new(), 1, 0), Err(StoreError::NotLeader(_))));
 }
+
+#[test]
+fn fuzz_ha_commits() {
+    let key = flott_plan::OperatorKey::variant(
+        flott_core::ids::OperatorId::from_uid("sink"),
+        flott_plan::Variant::Default,
+    );
+    let blobs = MemoryBlobs::default();
+    let store = || {
+        HighAvailabilityStore::new(Arc::new(MemoryPointers::default().next_writer()), Arc::new(blobs.clone()))
+    };
+    let subtask = flott_core::ids::SubtaskId { vertex: flott_core::ids::VertexId(1), index: 2 };
+    let handles = vec![(key, vec![b"part-1".to_vec(), Vec::new()])];
+    store()
+        .record(job(), JobPointer::default())
+        .commit(&std::collections::BTreeMap::from([(subtask, handles)]))
+        .unwrap();
+    let written = blobs.read(job(), "commits-0").unwrap();
+    let record =
+        store().record(job(), JobPointer { commits: "commits-0".to_owned(), ..JobPointer::default() });
+    assert_eq!(record.commits().unwrap().unwrap().len(), 1);
+    flott_fuzz::Decoder::new("commits of jobs").sample(&written[..written.len() - 4]).bytes(|bytes| {
+        let sealed = [bytes, &crc32fast::hash(bytes).to_le_bytes()].concat();
+        blobs.write(job(), "commits-0", &sealed).unwrap();
+        let _ = record.commits();
+    });
+}

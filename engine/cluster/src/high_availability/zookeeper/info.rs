@@ -39,13 +39,14 @@ pub(super) fn read_attempt(bytes: &[u8]) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use flott_fuzz::Decoder;
     use proptest::prelude::*;
 
     use super::*;
 
     proptest! {
         #[test]
-        fn what_is_written_is_read_and_garbage_is_none(garbage: Vec<u8>, rest: bool, attempt: u32) {
+        fn what_is_written_is_read(rest: bool, attempt: u32) {
             let rest_address = rest.then(|| "host:8081".to_owned());
             let candidate = Candidate { address: "host:6123".to_owned(), rest_address, attempt };
             let term = Term { session: LeaderSessionId::random(), epoch: Epoch(7), pointers: None };
@@ -53,7 +54,21 @@ mod tests {
             prop_assert_eq!((read.address, read.rest_address), (candidate.address.clone(), candidate.rest_address.clone()));
             prop_assert_eq!((read.session, read.epoch), (Some(term.session), term.epoch));
             prop_assert_eq!(read_attempt(write_candidate(&candidate).as_bytes()), attempt);
-            let _ = (read_leader(&garbage), read_attempt(&garbage));
         }
+    }
+
+    #[test]
+    fn fuzz_ha_nodes() {
+        let candidate = Candidate {
+            address: "host:6123".to_owned(),
+            rest_address: Some("host:8081".to_owned()),
+            attempt: 3,
+        };
+        let term = Term { session: LeaderSessionId::random(), epoch: Epoch(7), pointers: None };
+        Decoder::new("nodes of ZooKeeper")
+            .sample(write_leader(&candidate, &term))
+            .sample(write_candidate(&candidate))
+            .words(&["\n", " ", "epoch", "99999999999999999999"])
+            .bytes(|bytes| drop((read_leader(bytes), read_attempt(bytes))));
     }
 }

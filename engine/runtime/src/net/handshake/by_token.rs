@@ -116,6 +116,7 @@ pub(super) fn is_token(magic: [u8; MAGIC.len()]) -> bool {
 mod tests {
     use super::super::{Admitted, admit};
     use super::*;
+    use flott_fuzz::Decoder;
 
     fn secret(byte: u8) -> Secret {
         Secret([byte; 32])
@@ -169,5 +170,31 @@ mod tests {
         let (answer, ()) = tokio::join!(client, server);
         assert_eq!((answer[0], answer.len()), (ACCEPTED, 65));
         assert!(!answer.windows(4).any(|bytes| bytes == [9; 4]));
+    }
+
+    #[test]
+    fn fuzz_frames_of_handshakes() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let by_token = [&TOKEN_MAGIC[..], &[3; 32], &[0, 5], b"alice", &[0; 32]].concat();
+        let by_secret = [&super::super::MAGIC[..], &[3; 32], &[0; 32]].concat();
+        let answer = [&super::super::MAGIC[..], &[3; 32], &[ACCEPTED], &[0; 64]].concat();
+        let decoder = Decoder::new("handshakes").sample(by_token).sample(by_secret).sample(answer);
+        decoder.may_hold(1 << 20).bytes(|bytes| {
+            runtime.block_on(async {
+                let talk = async |keys: Option<&dyn TokenKeys>, as_client: bool| {
+                    let (mut near, mut far) = tokio::io::duplex(8192);
+                    far.write_all(bytes).await.unwrap();
+                    far.shutdown().await.unwrap();
+                    if as_client {
+                        secret_by_token(&mut near, b"alice", &secret(1), "control").await.is_ok()
+                    } else {
+                        admit(&mut near, &secret(9), keys, "control").await.is_ok()
+                    }
+                };
+                assert!(
+                    !talk(Some(&Alices), false).await && !talk(None, false).await && !talk(None, true).await
+                );
+            });
+        });
     }
 }
