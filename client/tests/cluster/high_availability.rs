@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::failures::{check_sums, start_sums, until_more};
 use crate::support::{Cluster, counted, kill, lines_in, pause, program, text, until};
-use crate::zookeeper::ZooKeeper;
+use crate::zookeeper::{Ensemble, ZooKeeper};
 
 fn log_of(cluster: &Cluster) -> String {
     let files = fs::read_dir(cluster.path("log")).unwrap().flatten();
@@ -79,6 +79,33 @@ fn a_pause_of_zookeeper_disturbs_nothing() {
     until_more(&output);
     assert_eq!(cluster.workers(), before);
     assert!(!log_of(&cluster).contains("leads no longer"));
+    fs::write(cluster.path("gate"), "").unwrap();
+    let ended = run.output();
+    assert!(ended.status.success(), "{}", text(&ended.stderr));
+    check_sums(&output);
+}
+
+#[test]
+fn the_loss_of_a_zookeeper_server_disturbs_nothing() {
+    let Some(mut ensemble) = Ensemble::start() else { return };
+    let cluster = Cluster::start_elected_by(&ensemble.quorum(), 2, 1, "restart-strategy.type: none\n");
+    let (_standby, _) = cluster.another_job_manager();
+    let (run, output) = start_sums(&cluster, "sums", &[]);
+    let before = two_workers(&cluster, &output);
+    for mode in ["follower", "leader"] {
+        let killed = ensemble.kill(mode);
+        let since = Instant::now();
+        until_more(&output);
+        eprintln!("more was committed {:?} after a {mode} was killed", since.elapsed());
+        ensemble.start_again(killed);
+        until_more(&output);
+    }
+    assert_eq!(cluster.workers(), before);
+    let log = log_of(&cluster);
+    assert!(
+        !log.contains("leads no longer") && log.matches("this JobManager leads term=").count() == 1,
+        "{log}"
+    );
     fs::write(cluster.path("gate"), "").unwrap();
     let ended = run.output();
     assert!(ended.status.success(), "{}", text(&ended.stderr));

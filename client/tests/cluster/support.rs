@@ -115,11 +115,15 @@ restart-strategy.exponential-delay.max-backoff: 200 ms
 impl Cluster {
     /// A cluster whose JobManagers are elected by ZooKeeper; one of them for now.
     pub fn start_elected(zookeeper: &ZooKeeper, task_managers: u32, slots: u32, settings: &str) -> Self {
+        Self::start_elected_by(&format!("localhost:{}", zookeeper.port), task_managers, slots, settings)
+    }
+
+    /// The same, by the servers of a list.
+    pub fn start_elected_by(servers: &str, task_managers: u32, slots: u32, settings: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let storage = folder.path().join("storage");
         let settings = format!(
-            "high-availability.type: zookeeper\nhigh-availability.zookeeper.quorum: localhost:{}/tests\nhigh-availability.storageDir: {}\nhigh-availability.zookeeper.client.session-timeout: {} s\njobmanager.adoption-timeout: 5 s\n{settings}",
-            zookeeper.port,
+            "high-availability.type: zookeeper\nhigh-availability.zookeeper.quorum: {servers}/tests\nhigh-availability.storageDir: {}\nhigh-availability.zookeeper.client.session-timeout: {} s\njobmanager.adoption-timeout: 5 s\n{settings}",
             storage.display(),
             ZooKeeper::SESSION_TIMEOUT.as_secs(),
         );
