@@ -11,7 +11,7 @@ use crate::arguments::{CancelOptions, ListOptions, LogLevelOptions};
 use crate::cluster::{block_on, reach_target};
 use crate::output::say;
 use crate::progress::{duration, id_of, instant};
-use crate::{CommandError, Ended};
+use crate::{CommandError, Ended, kerberos};
 
 fn reference(job: &str) -> Result<JobReference, CommandError> {
     let id: JobId = job.parse()?;
@@ -21,6 +21,7 @@ fn reference(job: &str) -> Result<JobReference, CommandError> {
 /// Lists jobs.
 pub(crate) fn list(options: &ListOptions) -> Result<Ended, CommandError> {
     let configuration = options.settings.configuration()?;
+    kerberos::use_keytab(&configuration)?;
     let target = options.master.target(&configuration)?;
     let list = block_on(async {
         let cluster = reach_target(&target, &configuration).await?;
@@ -106,6 +107,7 @@ async fn cancelled(cluster: &Cluster, reference: &JobReference) -> Result<Cancel
 /// Cancels a job, and waits until it is over.
 pub(crate) fn cancel(options: &CancelOptions) -> Result<Ended, CommandError> {
     let configuration = options.settings.configuration()?;
+    kerberos::use_keytab(&configuration)?;
     let target = options.master.target(&configuration)?;
     let reference = reference(&options.job)?;
     block_on(async {
@@ -132,6 +134,7 @@ pub(crate) fn cancel(options: &CancelOptions) -> Result<Ended, CommandError> {
 /// Changes what is logged.
 pub(crate) fn log_level(options: &LogLevelOptions) -> Result<Ended, CommandError> {
     let configuration = options.settings.configuration()?;
+    kerberos::use_keytab(&configuration)?;
     let target = options.master.target(&configuration)?;
     let job = options.job.as_deref().map(reference).transpose()?.map(|reference| reference.job);
     let levels = options.levels.clone();

@@ -6,6 +6,7 @@
 mod arguments;
 mod cluster;
 mod jobs;
+mod kerberos;
 mod output;
 mod pages;
 mod progress;

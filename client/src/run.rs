@@ -21,7 +21,7 @@ use crate::output::say;
 use crate::progress::Progress;
 use crate::report::Report;
 use crate::target::{Target, Wanted};
-use crate::{CommandError, Ended, arguments, yarn};
+use crate::{CommandError, Ended, arguments, kerberos, yarn};
 
 /// The program that the command line names. A name without a folder is a file here, not a command.
 fn program(line: &arguments::Program, configuration: Configuration) -> Result<Program, CommandError> {
@@ -78,6 +78,7 @@ fn run_and_note(
     report: &mut Report,
 ) -> Result<Ended, CommandError> {
     let configuration = options.configuration()?;
+    kerberos::use_keytab(&configuration)?;
     let target = Target::of(&Wanted { master: options.master.as_deref(), target }, &configuration)?;
     let program = program(&options.program, configuration)?;
     report.target = target.name();

@@ -11,7 +11,7 @@ use flott_yarn::application_master::{run_application_master, run_container_task_
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::arguments::ServiceOptions;
-use crate::{CommandError, Ended};
+use crate::{CommandError, Ended, kerberos};
 
 /// Until somebody asks the process to end.
 fn terminated() -> io::Result<impl Future<Output = ()> + Send> {
@@ -27,6 +27,7 @@ fn terminated() -> io::Result<impl Future<Output = ()> + Send> {
 /// Runs a JobManager; a line on standard output tells where it listens.
 pub(crate) fn job_manager(options: &ServiceOptions) -> Result<Ended, CommandError> {
     let configuration = options.settings.configuration()?;
+    kerberos::use_keytab(&configuration)?;
     logging::start(&configuration, "jobmanager.log")?;
     let secret = read_or_write_secret(&configuration)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
@@ -47,6 +48,7 @@ pub(crate) fn job_manager(options: &ServiceOptions) -> Result<Ended, CommandErro
 /// Runs a TaskManager.
 pub(crate) fn task_manager(options: &ServiceOptions) -> Result<Ended, CommandError> {
     let configuration = options.settings.configuration()?;
+    kerberos::use_keytab(&configuration)?;
     logging::start(&configuration, &format!("taskmanager-{}.log", std::process::id()))?;
     let secret = read_secret(&configuration)?;
     run_task_manager(configuration, secret, &[], until_terminated())?;

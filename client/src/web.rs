@@ -6,11 +6,12 @@ use flott_cluster::rpc::control::{WebReply, WebRequest};
 use crate::arguments::WebOptions;
 use crate::cluster::{block_on, reach_target};
 use crate::output::say;
-use crate::{CommandError, Ended};
+use crate::{CommandError, Ended, kerberos};
 
 /// Prints the address.
 pub(crate) fn web(options: &WebOptions) -> Result<Ended, CommandError> {
     let configuration = options.settings.configuration()?;
+    kerberos::use_keytab(&configuration)?;
     let target = options.master.target(&configuration)?;
     let WebReply { address, read_token, change_token } = block_on(async {
         let cluster = reach_target(&target, &configuration).await?;

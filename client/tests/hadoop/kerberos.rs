@@ -205,7 +205,30 @@ fn assert_exact(cluster: &Hadoop, output: &str, events: u64, keys: u64) {
     assert!(found == expected, "{} lines instead of {}", found.len(), expected.len());
 }
 
-/// What is started when the tokens of the submission have ended begins with new ones: a TaskManager, and another ApplicationMaster.
+/// The nodes of an application in ZooKeeper are its user's: nobody else can look at them, or change them.
+fn assert_private_nodes(cluster: &Hadoop, id: &str) {
+    let info = format!("/flott/{id}/leader/info");
+    let acl = text(&cluster.script(&["--as", "alice", "zk", "getAcl", &info]).stdout);
+    assert!(acl.contains("'sasl,'alice\n: cdrwa") && acl.contains("'digest,'flott:"), "{acl}");
+    let seen = text(&cluster.script(&["--as", "alice", "zk", "get", &info]).stdout);
+    assert!(seen.contains("epoch"), "{seen}");
+    let nobody = |arguments: &[&str]| {
+        let mut command = cluster.script_command(arguments);
+        command.env("KRB5CCNAME", "/nonexistent/cache").output().unwrap()
+    };
+    let as_bob = |arguments: &[&str]| cluster.script(&[&["--as", "bob"], arguments].concat());
+    for command in
+        [&["zk", "get", &info][..], &["zk", "set", &info, "x"], &["zk", "ls", &format!("/flott/{id}")]]
+    {
+        for said in [nobody(command), as_bob(command)] {
+            let said = text(&said.stderr) + &text(&said.stdout);
+            assert!(said.contains("Insufficient permission"), "{command:?}: {said}");
+        }
+    }
+}
+
+/// What is started when the tokens of the submission have ended begins with new ones: a TaskManager, and another ApplicationMaster. So does
+/// a session with a ZooKeeper that comes back.
 #[test]
 fn what_is_replaced_later_begins_with_new_tokens() {
     let Some(cluster) = secure() else { return };
@@ -220,19 +243,22 @@ fn what_is_replaced_later_begins_with_new_tokens() {
         "high-availability.type=zookeeper".to_owned(),
         format!("high-availability.zookeeper.quorum={}", cluster.variable("ZOOKEEPER")),
         format!("high-availability.storageDir={}", alices(cluster, "ha")),
+        "high-availability.zookeeper.client.acl=creator".to_owned(),
+        "zookeeper.sasl.disable=false".to_owned(),
         format!("execution.checkpointing.dir={checkpoints}"),
         format!("execution.checkpointing.interval={} ms", INTERVAL.as_millis()),
     ];
     let settings: Vec<&str> = settings.iter().flat_map(|setting| ["-D", setting]).collect();
-    let (events, keys) = (600_000, 10);
+    let (events, keys) = (1_200_000, 10);
     let (events_text, keys_text) = (events.to_string(), keys.to_string());
     let own = [&program(), "sums", &events_text, &keys_text, gate.to_str().unwrap(), &output];
     let run = ["run-application", "-d", "-p", "2", "-ys", "2", "-ytm", "512"];
     let id = application_in(&as_alice(cluster, &run, &[&settings, &own]));
     let task_manager = process_of(&id, "yarn-taskmanager", None);
     let master = process_of(&id, "application-master", None);
-    // For longer than the tokens of the submission live.
-    pass(Duration::from_secs(100));
+    // For longer than the tokens of the submission live, and the ticket that the session with ZooKeeper began with.
+    pass(Duration::from_secs(130));
+    assert_private_nodes(cluster, &id);
     let committed = || {
         let tree = cluster.tree(&format!("{output}/sums"));
         tree.iter().filter(|path| path.rsplit('/').next().unwrap().starts_with("part-")).count()
@@ -241,6 +267,11 @@ fn what_is_replaced_later_begins_with_new_tokens() {
         let before = committed();
         until(what, || (committed() > before + 2).then_some(()));
     };
+    for command in ["kill", "start"] {
+        assert!(cluster.script(&[command, "zookeeper"]).status.success());
+    }
+    until_more_is_committed("files are committed when ZooKeeper is back");
+    assert_eq!(process_of(&id, "application-master", None), master);
     kill(task_manager);
     process_of(&id, "yarn-taskmanager", Some(task_manager));
     until_more_is_committed("the new TaskManager's files are committed");

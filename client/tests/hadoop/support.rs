@@ -136,14 +136,15 @@ impl Hadoop {
     }
 
     /// The script with these arguments.
+    pub fn script_command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(script());
+        command.arg("--dir").arg(&self.folder).args(arguments).stdin(Stdio::null());
+        command
+    }
+
+    /// What the script says to these arguments.
     pub fn script(&self, arguments: &[&str]) -> Output {
-        Command::new(script())
-            .arg("--dir")
-            .arg(&self.folder)
-            .args(arguments)
-            .stdin(Stdio::null())
-            .output()
-            .unwrap()
+        self.script_command(arguments).output().unwrap()
     }
 
     /// A flott command in the cluster's environment, with files of its own.

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
+use flott_core::config::{self, Configuration};
 use hadoop_rpc::proto::common::Token as WireToken;
 use hadoop_rpc::proto::yarn::{
     ContainerLaunchContext, LocalResource, LocalResourceType, LocalResourceVisibility,
@@ -10,6 +11,7 @@ use hadoop_rpc::proto::yarn::{
 };
 
 use super::environment::HADOOP_CONF;
+use super::lifetime::KEYTAB;
 use crate::application::Resource;
 
 /// The name of the runtime in a container's folder.
@@ -22,8 +24,6 @@ pub(crate) fn launch_context(
     command: &str,
     log_name: &str,
 ) -> ContainerLaunchContext {
-    let variable =
-        |key: &str, value: &str| StringStringMap { key: Some(key.into()), value: Some(value.into()) };
     ContainerLaunchContext {
         local_resources: resources.iter().map(local_resource).collect(),
         tokens: Some(tokens),
@@ -37,6 +37,19 @@ pub(crate) fn launch_context(
         )],
         ..ContainerLaunchContext::default()
     }
+}
+
+fn variable(key: &str, value: &str) -> StringStringMap {
+    StringStringMap { key: Some(key.into()), value: Some(value.into()) }
+}
+
+/// Has Kerberos log in by the ApplicationMaster's keytab where nobody says how, as ZooKeeper's SASL does.
+pub(crate) fn login_by_keytab(configuration: &Configuration) -> [StringStringMap; 2] {
+    let keytab = match configuration.get_optional(&config::YARN_LOCALIZED_KEYTAB) {
+        Some(path) if !configuration.get(&config::YARN_SHIP_KEYTAB) => path.display().to_string(),
+        _ => format!("$PWD/{KEYTAB}"),
+    };
+    [variable("KRB5_CLIENT_KTNAME", &format!("FILE:{keytab}")), variable("KRB5CCNAME", "MEMORY:flott")]
 }
 
 fn local_resource(resource: &Resource) -> StringLocalResourceMap {

@@ -42,6 +42,8 @@ impl Launching {
         let mut configuration = container.application.configuration()?;
         configuration.set(config::JOB_MANAGER_ADDRESS.key, host)?;
         configuration.set(config::JOB_MANAGER_PORT.key, port)?;
+        // It has no key of Kerberos; the cluster's secret is enough to look for the leader.
+        configuration.set(config::ZOOKEEPER_SASL_DISABLE.key, "true")?;
         let task_manager = Application {
             configuration: configuration.entries().clone(),
             hadoop: container.application.hadoop.clone(),

@@ -17,7 +17,7 @@ use crate::application::Resource;
 use crate::security::{self, Renewal, RenewedTokens, schedule};
 
 /// The keytab in the container's folder.
-const KEYTAB: &str = "krb5.keytab";
+pub(crate) const KEYTAB: &str = "krb5.keytab";
 
 /// What is copied at a time.
 const PIECE_BYTES: usize = 1 << 20;

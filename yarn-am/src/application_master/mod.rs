@@ -21,7 +21,7 @@ mod work;
 pub use conversation::{ContainerProfile, ConversationError, FinalStatus};
 pub use environment::{ContainerEnvironment, EnvironmentError};
 pub use launcher::RUNTIME;
-pub(crate) use launcher::launch_context;
+pub(crate) use launcher::{launch_context, login_by_keytab};
 
 use std::future::Future;
 use std::path::PathBuf;

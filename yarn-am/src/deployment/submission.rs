@@ -19,7 +19,7 @@ use hadoop_rpc::{RemoteException, RpcError};
 use super::checks::{CheckError, check_queue, check_restart, check_sizes};
 use super::{DeployError, Yarn, YarnApplication};
 use crate::application::{Application, ApplicationProgram, Lifespan, Resource};
-use crate::application_master::{ContainerProfile, RUNTIME, launch_context};
+use crate::application_master::{ContainerProfile, RUNTIME, launch_context, login_by_keytab};
 use crate::ids::application_text;
 use crate::security::{
     SecurityError, file_systems, is_public, longest_life, obtain, of_file_systems, renewer, runtime_of,
@@ -330,6 +330,7 @@ impl Yarn {
         for key in [config::KERBEROS_KEYTAB.key, config::KERBEROS_PRINCIPAL.key] {
             entries.remove(key);
         }
+        let has_keytab = security.principal.is_some();
         let application = Application {
             configuration: entries,
             hadoop: self.hadoop.entries().into_iter().collect(),
@@ -349,6 +350,9 @@ impl Yarn {
         let resources: Vec<Resource> = files.resources.iter().filter(localized).cloned().collect();
         let mut launch = launch_context(&resources, credentials.write(), "application-master", "jobmanager");
         launch.application_acls = acls(configuration);
+        if has_keytab {
+            launch.environment.extend(login_by_keytab(configuration));
+        }
         let master = ContainerProfile::of_application_master(configuration);
         let tags = configuration.get_optional(&config::YARN_TAGS).unwrap_or_default();
         let interval = configuration.get(&config::YARN_ATTEMPTS_INTERVAL).as_millis();

@@ -128,7 +128,7 @@ impl Cluster {
     /// # Errors
     /// [`ClusterError`] that says what was looked for where.
     pub async fn of_leader(configuration: &Configuration, secret: &Secret) -> Result<Self, ClusterError> {
-        let retrieval = high_availability::for_follower(configuration).await?;
+        let retrieval = high_availability::for_follower(configuration, secret).await?;
         let patience = configuration.get(&config::ABSENCE_TIMEOUT);
         let leaders = Leaders { retrieval, secret: secret.clone(), patience };
         let is_available = high_availability::is_highly_available(configuration);

@@ -183,7 +183,7 @@ pub async fn for_job_manager(
     let storage = tokio::task::spawn_blocking(move || storage(&for_files));
     let storage = storage.await.map_err(|error| HighAvailabilityError::Thread(error.to_string()))??;
     let election = ZooKeeperElection::new(configuration, secret).await?;
-    let retrieval = ZooKeeperRetrieval::new(configuration).await?;
+    let retrieval = ZooKeeperRetrieval::new(configuration, secret).await?;
     Ok(JobManagerServices {
         election: Arc::new(election),
         retrieval: Arc::new(retrieval),
@@ -191,15 +191,16 @@ pub async fn for_job_manager(
     })
 }
 
-/// Tells TaskManagers and clients who leads.
+/// Tells TaskManagers and clients, who have the cluster's secret, who leads.
 ///
 /// # Errors
 /// [`HighAvailabilityError`] that says what cannot be reached, or is not configured.
 pub async fn for_follower(
     configuration: &Configuration,
+    secret: &Secret,
 ) -> Result<Arc<dyn LeaderRetrieval>, HighAvailabilityError> {
     if is_highly_available(configuration) {
-        Ok(Arc::new(ZooKeeperRetrieval::new(configuration).await?))
+        Ok(Arc::new(ZooKeeperRetrieval::new(configuration, secret).await?))
     } else {
         Ok(Arc::new(StandaloneRetrieval::of(configuration)))
     }

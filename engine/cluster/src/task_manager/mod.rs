@@ -101,7 +101,7 @@ pub fn run_task_manager(
     let data_address = format!("{}:{port}", configuration.get(&config::TASK_MANAGER_HOST));
     let (starts, to_start) = sync_channel(QUEUED_STARTS);
     let (news, heard) = mpsc::channel(QUEUED_NEWS);
-    let leaders = runtime.block_on(high_availability::for_follower(&configuration))?;
+    let leaders = runtime.block_on(high_availability::for_follower(&configuration, &secret))?;
     let outlives = high_availability::is_highly_available(&configuration);
     let store = ProgramStore::create(temp_dir.path().join("programs"))?;
     for program in programs {

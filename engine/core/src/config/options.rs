@@ -201,9 +201,9 @@ options! {
     HA_ZOOKEEPER_ROOT: String = "high-availability.zookeeper.path.root", "/flott".to_owned();
     /// After this time without a sign of life ZooKeeper takes a JobManager for dead. Long enough that a pause of ZooKeeper, such as its own election, disturbs nothing; as short as a job can wait for its next leader.
     HA_ZOOKEEPER_SESSION_TIMEOUT: Duration [SECOND..=10 * MINUTE] = "high-availability.zookeeper.client.session-timeout", 15 * SECOND;
-    /// Who may change Flott's nodes. open: everybody. creator: who made them, which needs SASL.
+    /// Who may use Flott's nodes. open: everybody. creator: who knows the cluster's secret, and with SASL the Kerberos user who made them.
     HA_ZOOKEEPER_ACL: ZooKeeperAcl = "high-availability.zookeeper.client.acl", ZooKeeperAcl::Open;
-    /// Whether ZooKeeper is talked to without SASL; with it, the process needs a Kerberos ticket.
+    /// Whether ZooKeeper is talked to without SASL; with it, JobManagers and commands need a Kerberos ticket or security.kerberos.login.keytab.
     ZOOKEEPER_SASL_DISABLE: bool = "zookeeper.sasl.disable", true;
     /// The first part of the servers' Kerberos principal.
     ZOOKEEPER_SASL_SERVICE: String = "zookeeper.sasl.service-name", "zookeeper".to_owned();

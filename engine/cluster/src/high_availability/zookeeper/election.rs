@@ -60,7 +60,7 @@ impl ZooKeeperElection {
     /// # Errors
     /// [`HighAvailabilityError`].
     pub async fn new(configuration: &Configuration, secret: &Secret) -> Result<Self, HighAvailabilityError> {
-        let zookeeper = ZooKeeper::new(configuration)?;
+        let zookeeper = ZooKeeper::new(configuration, secret)?;
         let client = zookeeper.connect().await?;
         for folder in zookeeper.paths.folders() {
             let made = client.mkdir(&folder, &zookeeper.persistent()).await;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use flott_core::config::Configuration;
+use flott_runtime::net::handshake::Secret;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use zookeeper_client::{Client, Error};
@@ -25,8 +26,8 @@ impl ZooKeeperRetrieval {
     ///
     /// # Errors
     /// [`HighAvailabilityError`] if the configuration is wrong or no server answers.
-    pub async fn new(configuration: &Configuration) -> Result<Self, HighAvailabilityError> {
-        let zookeeper = ZooKeeper::new(configuration)?;
+    pub async fn new(configuration: &Configuration, secret: &Secret) -> Result<Self, HighAvailabilityError> {
+        let zookeeper = ZooKeeper::new(configuration, secret)?;
         let mut client = zookeeper.connect().await?;
         let (sender, leader) = watch::channel(None);
         let mut watching = JoinSet::new();
