@@ -2,7 +2,9 @@
 
 use std::process::Command;
 
-use crate::support::{application_in, hadoop, program, text, until};
+use serde_json::Value;
+
+use crate::support::{Hadoop, application_in, get_json, hadoop, program, text, until};
 
 /// All containers that an application has ever had, by the folders of their logs.
 fn containers_of(id: &str) -> Vec<String> {
@@ -42,21 +44,28 @@ fn five_task_managers_are_six_containers_and_never_seven() {
     assert_eq!(containers_of(&id).len(), 6, "{:?}", containers_of(&id));
 }
 
+/// The processes of an application that run a command of the runtime.
+pub fn processes_of(id: &str, command: &str) -> Vec<u32> {
+    let pattern = format!("^./flott {command}$");
+    let found = Command::new("pgrep").args(["-f", &pattern]).output().unwrap();
+    let pids = text(&found.stdout);
+    let pids = pids.lines().filter_map(|line| line.parse().ok());
+    let of_application = |pid: &u32| {
+        let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        text(&environment).contains(&id.replace("application", "container"))
+    };
+    pids.filter(of_application).collect()
+}
+
 /// The process of an application that runs a command of the runtime, as soon as there is one.
 pub fn process_of(id: &str, command: &str, but: Option<u32>) -> u32 {
-    let pattern = format!("^./flott {command}$");
     until(&format!("{command} of {id} runs"), || {
-        let found = Command::new("pgrep").args(["-f", &pattern]).output().unwrap();
-        let pids: Vec<u32> = text(&found.stdout).lines().filter_map(|line| line.parse().ok()).collect();
-        pids.into_iter().filter(|pid| Some(*pid) != but).find(|pid| {
-            let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-            text(&environment).contains(&id.replace("application", "container"))
-        })
+        processes_of(id, command).into_iter().find(|pid| Some(*pid) != but)
     })
 }
 
 /// The workers that a TaskManager has, as soon as there are any.
-fn workers_of(task_manager: u32) -> Vec<u32> {
+pub fn workers_of(task_manager: u32) -> Vec<u32> {
     until("a worker runs", || {
         let found = Command::new("pgrep").args(["-P", &task_manager.to_string()]).output().unwrap();
         let pids: Vec<u32> = text(&found.stdout).lines().filter_map(|line| line.parse().ok()).collect();
@@ -69,48 +78,79 @@ pub fn kill(pid: u32) {
 }
 
 /// A stream of sums with checkpoints on HDFS that ends when its gate is there.
-struct Sums {
+pub struct Sums {
+    cluster: &'static Hadoop,
     folder: tempfile::TempDir,
     output: String,
-    id: String,
+    events: u64,
+    pub id: String,
 }
 
-/// Enough for more than a minute while the gate is closed.
+/// Enough for more than a minute while the gate is closed, with two readers.
 const EVENTS: u64 = 400_000;
 const KEYS: u64 = 10;
 
+/// Two slots in one TaskManager.
+const ONE: [&str; 6] = ["-p", "2", "-ys", "2", "-ytm", "512"];
+
 impl Sums {
-    fn start(name: &str, settings: &[&str]) -> Self {
-        let cluster = hadoop();
+    /// Starts it with `layout`, the options that say on which containers.
+    pub fn start(
+        cluster: &'static Hadoop,
+        name: &str,
+        events: u64,
+        layout: &[&str],
+        settings: &[&str],
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let gate = folder.path().join("gate");
         let (output, checkpoints) = (cluster.fresh(name), cluster.fresh(&format!("{name}-checkpoints")));
         let directory = format!("execution.checkpointing.dir={checkpoints}");
-        let line = ["run-application", "-d", "-p", "2", "-ys", "2", "-ytm", "512", "-D", &directory];
+        let line = ["run-application", "-d", "-D", &directory];
         let interval = ["-D", "execution.checkpointing.interval=300 ms"];
-        let (events, keys) = (EVENTS.to_string(), KEYS.to_string());
-        let own = [&program(), "sums", &events, &keys, gate.to_str().unwrap(), &output];
-        let id = application_in(&cluster.flott_well(&[&line[..], &interval, settings, &own].concat()));
-        Self { folder, output, id }
+        let (count, keys) = (events.to_string(), KEYS.to_string());
+        let own = [&program(), "sums", &count, &keys, gate.to_str().unwrap(), &output];
+        let id =
+            application_in(&cluster.flott_well(&[&line[..], &interval, layout, settings, &own].concat()));
+        Self { cluster, folder, output, events, id }
+    }
+
+    /// How many files its sink has committed.
+    fn committed(&self) -> usize {
+        let tree = self.cluster.tree(&format!("{}/sums", self.output));
+        tree.iter().filter(|path| path.rsplit('/').next().unwrap().starts_with("part-")).count()
     }
 
     /// Waits until a checkpoint is complete: the sink has committed files.
-    fn until_committed(&self, files: usize) {
-        until("files are committed", || {
-            let tree = hadoop().tree(&format!("{}/sums", self.output));
-            let committed = tree.iter().filter(|path| path.rsplit('/').next().unwrap().starts_with("part-"));
-            (committed.count() >= files).then_some(())
-        });
+    pub fn until_committed(&self, files: usize) {
+        until("files are committed", || (self.committed() >= files).then_some(()));
+    }
+
+    /// Waits until more is committed than is now.
+    pub fn until_committed_again(&self) {
+        self.until_committed(self.committed() + 1);
+    }
+
+    /// What its JobManager's REST API, which has to be open, says; `JOB` is the job's id.
+    pub fn rest(&self, path: &str) -> Value {
+        until(&format!("the JobManager says {path}"), || {
+            let web =
+                self.cluster.application(&self.id)["trackingUrl"].as_str()?.trim_end_matches('/').to_owned();
+            let jobs = get_json(&["-L", &format!("{web}/jobs/overview")])?;
+            let job = jobs["jobs"][0]["jid"].as_str()?.to_owned();
+            get_json(&["-L", &format!("{web}/{}", path.replace("JOB", &job))])
+        })
     }
 
     /// Lets it end, and compares what it wrote with what it had to write.
-    fn end(self) {
+    pub fn end(self) {
+        let Self { cluster, events, .. } = self;
         std::fs::write(self.folder.path().join("gate"), "").unwrap();
-        let ended = hadoop().ended(&self.id);
+        let ended = cluster.ended(&self.id);
         assert_eq!(ended["finalStatus"], "SUCCEEDED", "{ended}");
-        let mut found = hadoop().lines_in(&format!("{}/sums", self.output));
+        let mut found = cluster.lines_in(&format!("{}/sums", self.output));
         let mut expected: Vec<String> =
-            (0..EVENTS).map(|n| format!("{} {}", n % KEYS, n / KEYS + 1)).collect();
+            (0..events).map(|n| format!("{} {}", n % KEYS, n / KEYS + 1)).collect();
         found.sort();
         expected.sort();
         assert!(found == expected, "{} lines instead of {}", found.len(), expected.len());
@@ -119,7 +159,7 @@ impl Sums {
 
 #[test]
 fn a_task_manager_that_is_killed_is_replaced_by_one() {
-    let sums = Sums::start("replaced", &[]);
+    let sums = Sums::start(hadoop(), "replaced", EVENTS, &ONE, &[]);
     let id = sums.id.clone();
     let task_manager = process_of(&id, "yarn-taskmanager", None);
     sums.until_committed(1);
@@ -134,8 +174,13 @@ fn tasks_go_on_while_the_application_master_is_replaced() {
     let cluster = hadoop();
     let quorum = format!("high-availability.zookeeper.quorum={}", cluster.variable("ZOOKEEPER"));
     let storage = format!("high-availability.storageDir={}", cluster.fresh("ha"));
-    let sums =
-        Sums::start("adopted", &["-D", "high-availability.type=zookeeper", "-D", &quorum, "-D", &storage]);
+    let sums = Sums::start(
+        cluster,
+        "adopted",
+        EVENTS,
+        &ONE,
+        &["-D", "high-availability.type=zookeeper", "-D", &quorum, "-D", &storage],
+    );
     let id = sums.id.clone();
     let master = process_of(&id, "application-master", None);
     let task_manager = process_of(&id, "yarn-taskmanager", None);

@@ -7,6 +7,7 @@
 mod chaos;
 mod commands;
 mod containers;
+mod decommission;
 mod failovers;
 #[cfg(feature = "kerberos")]
 mod kerberos;
@@ -14,6 +15,7 @@ mod modes;
 mod outages;
 mod recovery;
 mod refusals;
+mod restart_storm;
 mod restarts;
 mod stream;
 mod support;

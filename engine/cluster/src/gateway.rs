@@ -40,6 +40,9 @@ pub trait TaskGateway: Send {
     /// The attempts are over: what they left behind may go.
     fn release(&mut self, executions: &[ExecutionId]);
 
+    /// Nothing runs any more where tasks had to move away from.
+    fn vacate(&mut self) {}
+
     /// A subtask did not stop in time: its worker is given up, with all that runs in it.
     fn give_up_worker_of(&mut self, execution: ExecutionId);
 }

@@ -119,7 +119,11 @@ impl TaskGateway for LocalGateway {
             let execution = deployment.execution;
             if let Err(error) = self.worker.deploy(deployment) {
                 let reason = format!("cannot start a thread for its slot: {error}");
-                self.events.put(JobEvent::Lost { executions: vec![execution], reason });
+                self.events.put(JobEvent::Lost {
+                    executions: vec![execution],
+                    reason,
+                    explained_later: false,
+                });
             }
         }
     }
@@ -135,6 +139,6 @@ impl TaskGateway for LocalGateway {
     fn give_up_worker_of(&mut self, execution: ExecutionId) {
         // There is no other process to give the slot to: the thread stays held, and the job goes without it.
         let reason = "the task did not stop within task.cancellation.timeout".to_owned();
-        self.events.put(JobEvent::Lost { executions: vec![execution], reason });
+        self.events.put(JobEvent::Lost { executions: vec![execution], reason, explained_later: false });
     }
 }

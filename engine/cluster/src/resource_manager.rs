@@ -12,6 +12,27 @@ pub struct Demand {
     pub registered: BTreeSet<String>,
 }
 
+/// What a system that starts TaskManagers has to say of one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ResourceEvent {
+    /// It is no more.
+    Ended {
+        /// Which.
+        resource_id: String,
+        /// Why, in words.
+        reason: String,
+    },
+    /// It is about to be taken away.
+    Leaving {
+        /// Which.
+        resource_id: String,
+        /// Why, in words.
+        reason: String,
+        /// For how long its jobs may wait for slots elsewhere before they leave it.
+        within: std::time::Duration,
+    },
+}
+
 /// Gets TaskManagers from a system that can start some. Nothing here blocks.
 pub trait ResourceManagerDriver: Send + Sync {
     /// So many are wanted from now on. What was asked for and is not wanted any more is taken back.

@@ -7,21 +7,23 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use flott_core::config::{self, Configuration};
+use flott_cluster::resource_manager::ResourceEvent;
 use hadoop_rpc::proto::yarn::{
     AllocateRequest, AllocateResponse, AmCommand, Container, ContainerId, FinalApplicationStatus,
-    FinishApplicationMasterRequest, NodeState, Priority, RegisterApplicationMasterRequest,
-    RegisterApplicationMasterResponse, Resource, ResourceBlacklistRequest, ResourceRequest,
+    FinishApplicationMasterRequest, RegisterApplicationMasterRequest, RegisterApplicationMasterResponse,
+    ResourceBlacklistRequest,
 };
 use hadoop_rpc::{ApplicationMasterClient, RemoteException, RpcError};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
-use super::container_pool::{Ask, ContainerPool, PoolSettings};
+use super::container_pool::{Ask, ContainerPool, Leave, PoolSettings};
+use super::container_profile::{ContainerProfile, LogPages};
 use super::driver::{Wishes, YarnDriver};
 use super::exit_status;
 use super::launcher::NodeTokens;
+use super::notices::{Notice, What, notices};
 use crate::ids::{container_text, node_text};
 use crate::security::ClientTokens;
 
@@ -57,67 +59,6 @@ pub struct FinalStatus {
     pub diagnostics: String,
 }
 
-/// What the containers of an application are like.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ContainerProfile {
-    /// MiB.
-    pub memory: i64,
-    /// Virtual cores.
-    pub vcores: i32,
-    /// The label of their nodes.
-    pub label: Option<String>,
-}
-
-impl ContainerProfile {
-    /// A TaskManager's.
-    pub fn of_task_manager(configuration: &Configuration) -> Self {
-        let vcores = configuration
-            .get_optional(&config::YARN_VCORES)
-            .unwrap_or_else(|| configuration.get(&config::TASK_SLOTS));
-        let label = configuration
-            .get_optional(&config::YARN_TASK_MANAGER_NODE_LABEL)
-            .or_else(|| configuration.get_optional(&config::YARN_NODE_LABEL));
-        Self {
-            memory: mebibytes(configuration.get(&config::TASK_MANAGER_MEMORY).bytes()),
-            vcores: i32::try_from(vcores).unwrap_or(i32::MAX),
-            label,
-        }
-    }
-
-    /// The ApplicationMaster's.
-    pub fn of_application_master(configuration: &Configuration) -> Self {
-        let vcores = configuration.get(&config::YARN_MASTER_VCORES);
-        Self {
-            memory: mebibytes(configuration.get(&config::JOB_MANAGER_MEMORY).bytes()),
-            vcores: i32::try_from(vcores).unwrap_or(i32::MAX),
-            label: configuration.get_optional(&config::YARN_NODE_LABEL),
-        }
-    }
-
-    /// In YARN's terms.
-    pub fn resource(&self) -> Resource {
-        Resource { memory: Some(self.memory), virtual_cores: Some(self.vcores), ..Resource::default() }
-    }
-
-    /// A request for so many of them, anywhere.
-    pub fn request(&self, containers: u32, priority: i32) -> ResourceRequest {
-        ResourceRequest {
-            priority: Some(Priority { priority: Some(priority) }),
-            resource_name: Some("*".to_owned()),
-            capability: Some(self.resource()),
-            num_containers: Some(i32::try_from(containers).unwrap_or(i32::MAX)),
-            relax_locality: Some(true),
-            node_label_expression: self.label.clone(),
-            ..ResourceRequest::default()
-        }
-    }
-}
-
-/// Bytes in MiB, rounded up: what YARN counts.
-fn mebibytes(bytes: u64) -> i64 {
-    i64::try_from(bytes.div_ceil(1 << 20)).unwrap_or(i64::MAX)
-}
-
 /// A container that is to be launched.
 #[derive(Debug)]
 pub(crate) struct Launch {
@@ -140,8 +81,19 @@ pub(crate) struct Setup {
     /// How far the application is, from 0 to 1.
     pub(crate) progress: watch::Receiver<f32>,
     pub(crate) pool: PoolSettings,
+    /// Hears what becomes of TaskManagers.
+    pub(crate) events: mpsc::Sender<ResourceEvent>,
+    pub(crate) logs: LogPages,
     /// The pause between heartbeats, and while something is waited for.
     pub(crate) intervals: (Duration, Duration),
+}
+
+/// What is kept of a container besides the pool's own.
+#[derive(Debug)]
+struct Known {
+    id: ContainerId,
+    /// Where its node's web pages are: `HOST:PORT`; empty: nobody knows.
+    web: String,
 }
 
 /// The time as the pool has it.
@@ -159,7 +111,7 @@ pub(crate) struct Conversation {
     setup: Setup,
     pool: ContainerPool,
     /// Containers by name, as YARN gave them.
-    ids: BTreeMap<String, ContainerId>,
+    known: BTreeMap<String, Known>,
     response_id: i32,
     launches: mpsc::Sender<Launch>,
     not_launched: mpsc::Receiver<NotLaunched>,
@@ -177,8 +129,15 @@ impl Conversation {
         let (launches, to_launch) = mpsc::channel(QUEUED_LAUNCHES);
         let (failed, not_launched) = mpsc::channel(QUEUED_LAUNCHES);
         let pool = ContainerPool::new(setup.pool.clone(), now());
-        let mut conversation =
-            Self { setup, pool, ids: BTreeMap::new(), response_id: 0, launches, not_launched, unsaid: None };
+        let mut conversation = Self {
+            setup,
+            pool,
+            known: BTreeMap::new(),
+            response_id: 0,
+            launches,
+            not_launched,
+            unsaid: None,
+        };
         conversation.registered(answer);
         Ok((conversation, (to_launch, failed)))
     }
@@ -204,7 +163,8 @@ impl Conversation {
             node = node_text(&node),
             "a container of an earlier attempt is there"
         );
-        self.ids.insert(name.clone(), id);
+        let known = Known { id, web: container.node_http_address.unwrap_or_default() };
+        self.known.insert(name.clone(), known);
         self.pool.recovered(name, node_text(&node), now());
     }
 
@@ -307,7 +267,7 @@ impl Conversation {
         if let Some(containers) = ask.containers {
             tracing::info!(containers, "containers are asked for");
         }
-        let release = ask.release.iter().filter_map(|name| self.ids.get(name).copied());
+        let release = ask.release.iter().filter_map(|name| self.known.get(name).map(|known| known.id));
         let has_changed = !ask.avoid.is_empty() || !ask.forgive.is_empty();
         if has_changed {
             tracing::warn!(avoid = ?ask.avoid, again = ?ask.forgive, "other hosts are avoided");
@@ -365,6 +325,7 @@ impl Conversation {
             _ => {}
         }
         self.response_id = answer.response_id();
+        let notices = notices(&answer);
         if let Some(nodes) = answer.num_cluster_nodes.and_then(|nodes| usize::try_from(nodes).ok()) {
             self.pool.cluster_has(nodes);
         }
@@ -378,31 +339,29 @@ impl Conversation {
         for status in answer.completed_container_statuses {
             let Some(id) = status.container_id else { continue };
             let name = container_text(&id);
-            self.ids.remove(&name);
+            let known = self.known.remove(&name);
             let reason = exit_status::in_words(status.exit_status(), status.diagnostics());
             if self.pool.completed(&name, &reason, now()) {
                 tracing::info!(container = name, reason, "a container has gone");
             } else {
                 tracing::warn!(container = name, reason, "a container has ended");
+                let logs = known.and_then(|known| self.setup.logs.of(&name, &known.web));
+                let logs = logs.map(|logs| format!(" (its logs: {logs})")).unwrap_or_default();
+                self.tell(ResourceEvent::Ended { resource_id: name, reason: reason + &logs });
             }
         }
         for container in answer.allocated_containers {
             self.allocated(container);
         }
-        for node in answer.updated_nodes {
-            let state = node.node_state();
-            if let (Some(id), false) = (&node.node_id, state == NodeState::Running) {
-                let affected = self.pool.on_node(&node_text(id));
-                tracing::warn!(node = node_text(id), ?state, ?affected, "a node changes its state");
-            }
-        }
+        notices.into_iter().for_each(|notice| self.leave(notice));
         Ok(())
     }
 
     fn allocated(&mut self, container: Container) {
         let (Some(id), Some(node)) = (container.id, &container.node_id) else { return };
         let (name, node) = (container_text(&id), node_text(node));
-        self.ids.insert(name.clone(), id);
+        let known = Known { id, web: container.node_http_address.clone().unwrap_or_default() };
+        self.known.insert(name.clone(), known);
         if !self.pool.allocated(name.clone(), node.clone(), now()) {
             tracing::info!(container = name, node, "a container that nobody needs any more goes back");
             return;
@@ -411,6 +370,33 @@ impl Conversation {
         if let Err(error) = self.launches.try_send(Launch { name, container }) {
             let (TrySendError::Full(launch) | TrySendError::Closed(launch)) = error;
             self.pool.not_launched(&launch.name, "too many containers are being launched", now());
+        }
+    }
+
+    /// Containers are about to be taken away: TaskManagers leave them, and what is not one yet is given back.
+    fn leave(&mut self, Notice { what, reason, within }: Notice) {
+        let names = match what {
+            What::Container(name) => vec![name],
+            What::Node(node) => self.pool.on_node(&node),
+        };
+        for name in names {
+            match self.pool.leave(&name) {
+                Leave::GivenBack => {
+                    tracing::info!(container = name, reason, "a container is given back before it is used")
+                }
+                Leave::InUse => {
+                    let reason = reason.clone();
+                    self.tell(ResourceEvent::Leaving { resource_id: name, reason, within });
+                }
+                Leave::Gone => {}
+            }
+        }
+    }
+
+    /// Tells the JobManager, which takes what is said at once: that nobody listens means that it ends.
+    fn tell(&self, event: ResourceEvent) {
+        if let Err(error) = self.setup.events.try_send(event) {
+            tracing::debug!(%error, "the JobManager does not hear what became of a TaskManager");
         }
     }
 

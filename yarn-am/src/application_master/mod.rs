@@ -9,6 +9,7 @@
 //! ```
 
 pub mod container_pool;
+mod container_profile;
 mod conversation;
 mod driver;
 mod environment;
@@ -16,9 +17,11 @@ mod exit_status;
 mod launcher;
 mod launching;
 mod lifetime;
+mod notices;
 mod work;
 
-pub use conversation::{ContainerProfile, ConversationError, FinalStatus};
+pub use container_profile::ContainerProfile;
+pub use conversation::{ConversationError, FinalStatus};
 pub use environment::{ContainerEnvironment, EnvironmentError};
 pub use launcher::RUNTIME;
 pub(crate) use launcher::{launch_context, login_by_keytab};
@@ -31,6 +34,7 @@ use std::time::{Duration, Instant};
 use flott_cluster::client::ClusterError;
 use flott_cluster::job_manager::{JobManagerError, JobManagerSetup, Listening, StopRequest, run_job_manager};
 use flott_cluster::logging;
+use flott_cluster::resource_manager::ResourceEvent;
 use flott_cluster::task_manager::{TaskManagerError, run_task_manager};
 use flott_core::config::{self, ConfigError, Configuration};
 use hadoop_rpc::auth_to_local::Rules;
@@ -44,6 +48,7 @@ use crate::application::{Application, ApplicationError};
 use crate::ids::application_text;
 use crate::security::{ClientTokens, SecurityError, for_containers};
 use container_pool::PoolSettings;
+use container_profile::LogPages;
 use conversation::{Conversation, Setup};
 use driver::YarnDriver;
 use launcher::NodeTokens;
@@ -59,6 +64,9 @@ const GOODBYE: Duration = Duration::from_secs(16 * 60);
 
 /// Wishes to end that may wait: the first one counts.
 const QUEUED_STOPS: usize = 1;
+
+/// What YARN has said of TaskManagers and the JobManager has yet to hear.
+const QUEUED_EVENTS: usize = 4096;
 
 /// Why an ApplicationMaster, or a TaskManager in a container, cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -197,10 +205,11 @@ async fn serve(
     let driver = Arc::new(YarnDriver::default());
     let (stop, stopped) = mpsc::channel(QUEUED_STOPS);
     let (hear, heard) = watch::channel(Instant::now());
+    let (events, resource_events) = mpsc::channel(QUEUED_EVENTS);
     let mut job_manager = JoinSet::new();
     let Listening { rpc, web_address, .. } = start_job_manager(
         &container,
-        &driver,
+        (&driver, resource_events),
         (stop, hear),
         (lifetime.tokens.files.clone(), client_tokens.clone()),
         &mut job_manager,
@@ -212,7 +221,8 @@ async fn serve(
     let (finish, finished) = oneshot::channel();
     let mut conversation = JoinSet::new();
     let tokens = (lifetime.tokens.launch.clone(), client_tokens);
-    converse(&container, (port, web_address), driver, tokens, seen, finished, &mut conversation).await?;
+    converse(&container, (port, web_address), (driver, events), tokens, seen, finished, &mut conversation)
+        .await?;
     tracing::info!(address, container = container.environment.name, "the ApplicationMaster is registered");
     let work = Work {
         name: application_text(&container.environment.attempt().application_id.unwrap_or_default()),
@@ -252,7 +262,7 @@ async fn serve(
 /// Starts the JobManager as a task of `tasks`, and says where it listens.
 async fn start_job_manager(
     container: &Container,
-    driver: &Arc<YarnDriver>,
+    (driver, resource_events): (&Arc<YarnDriver>, mpsc::Receiver<ResourceEvent>),
     (stop, heard): (mpsc::Sender<StopRequest>, watch::Sender<Instant>),
     (tokens, client_tokens): (watch::Receiver<Vec<u8>>, Option<Arc<ClientTokens>>),
     tasks: &mut JoinSet<Result<(), JobManagerError>>,
@@ -262,6 +272,7 @@ async fn start_job_manager(
         secret: container.application.secret()?,
         ports: container.configuration.get(&config::YARN_MASTER_PORT),
         driver: Some(Arc::clone(driver) as Arc<_>),
+        resource_events: Some(resource_events),
         programs: container.programs(),
         stop: Some(stop),
         heard: Some(heard),
@@ -285,7 +296,7 @@ async fn start_job_manager(
 async fn converse(
     container: &Container,
     (port, web_address): (u16, String),
-    driver: Arc<YarnDriver>,
+    (driver, events): (Arc<YarnDriver>, mpsc::Sender<ResourceEvent>),
     (newest, client_tokens): (watch::Receiver<Credentials>, Option<Arc<ClientTokens>>),
     progress: watch::Receiver<f32>,
     finished: oneshot::Receiver<FinalStatus>,
@@ -307,6 +318,14 @@ async fn converse(
         client_tokens,
         progress,
         pool: PoolSettings::of(configuration),
+        events,
+        logs: LogPages {
+            scheme: match hadoop.get("yarn.http.policy").as_deref() {
+                Some("HTTPS_ONLY") => "https",
+                _ => "http",
+            },
+            user: std::env::var("USER").unwrap_or_default(),
+        },
         intervals: (
             configuration.get(&config::YARN_HEARTBEAT),
             configuration.get(&config::YARN_HEARTBEAT_WAITING),

@@ -1,5 +1,7 @@
 //! The workers of one job: gets them slots, has them started, tells them what the JobMaster decides.
 
+mod leaving;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -17,6 +19,8 @@ use crate::gateway::{Deployment, TaskGateway};
 use crate::job_master::{EventQueue, ExecutionReport, JobEvent};
 use crate::rpc::control::{HeldWorker, JobSpec, Release, SetLevels, StartWorker, WorkerOrder, worker_order};
 use crate::rpc::{WireId, write_deploy, write_message};
+
+use leaving::Leaving;
 
 /// Orders to a worker, on their way.
 pub(super) type Orders = mpsc::Sender<Result<WorkerOrder, Status>>;
@@ -49,6 +53,8 @@ struct State {
     spec: Option<JobSpec>,
     /// Workers of an earlier leader may still come, and this is what they have said; none: they may not.
     adopting: Option<Vec<(WorkerId, Vec<ExecutionReport>)>>,
+    /// The TaskManagers that are to go, from which the job has yet to move.
+    leaving: BTreeMap<TaskManagerId, Leaving>,
     /// The number of the next worker.
     sequence: u64,
 }
@@ -291,10 +297,11 @@ impl JobWorkers {
         let spec = {
             let mut state = self.state();
             state.requested = false;
-            let mut missing: Vec<SlotNumber> = (0..self.graph.slots_needed().max(1))
+            let truly_missing = (0..self.graph.slots_needed().max(1))
                 .map(SlotNumber)
-                .filter(|slot| !state.slots.contains_key(slot))
-                .collect();
+                .filter(|slot| !state.slots.contains_key(slot));
+            // Those that somebody still holds who is to go come last.
+            let mut missing: Vec<SlotNumber> = truly_missing.chain(state.leaving_slots()).collect();
             missing.reverse();
             for grant in &grants {
                 let Grant { worker, task_manager, address, slots, .. } = grant;
@@ -331,6 +338,7 @@ impl JobWorkers {
             let job = Arc::clone(self);
             self.task_managers.after(self.slot_timeout, move || job.check_registered(grant.worker));
         }
+        self.replace_leaving();
     }
 
     /// A worker has had time enough to register.
@@ -350,8 +358,13 @@ impl JobWorkers {
     pub(super) fn no_slots(&self, reason: &str) {
         let mut state = self.state();
         state.requested = false;
+        let leaving = !state.leaving.is_empty();
         let executions = state.waiting.drain(..).map(|deployment| deployment.execution).collect();
-        self.events.put(JobEvent::Lost { executions, reason: reason.to_owned() });
+        drop(state);
+        self.events.put(JobEvent::Lost { executions, reason: reason.to_owned(), explained_later: false });
+        if leaving {
+            self.give_up_leaving();
+        }
     }
 
     /// A worker has connected, told what it runs, and takes orders. False: it is none of this job's.
@@ -375,6 +388,7 @@ impl JobWorkers {
             }
         }
         self.advance();
+        self.tell_move();
         true
     }
 
@@ -391,6 +405,11 @@ impl JobWorkers {
 
     /// A worker is gone, and everything in it.
     pub(super) fn worker_lost(&self, worker: WorkerId, reason: &str) {
+        self.task_manager_lost(worker, reason, false);
+    }
+
+    /// The same with its TaskManager. `explained_later`: the true reason may follow.
+    pub(super) fn task_manager_lost(&self, worker: WorkerId, reason: &str, explained_later: bool) {
         let mut state = self.state();
         let Some(member) = state.workers.remove(&worker) else { return };
         if state.spec.is_none() {
@@ -418,7 +437,7 @@ impl JobWorkers {
             }
             *other != worker
         });
-        self.events.put(JobEvent::Lost { executions, reason: reason.to_owned() });
+        self.events.put(JobEvent::Lost { executions, reason: reason.to_owned(), explained_later });
     }
 
     /// The job is over: its workers go.
@@ -459,6 +478,10 @@ impl RemoteGateway {
 }
 
 impl TaskGateway for RemoteGateway {
+    fn vacate(&mut self) {
+        self.0.vacate();
+    }
+
     fn deploy(&mut self, deployments: Vec<Deployment>) {
         self.0.state().waiting.extend(deployments);
         self.0.advance();

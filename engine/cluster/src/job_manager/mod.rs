@@ -9,6 +9,7 @@
 //! ```
 
 mod counters;
+mod departures;
 mod job_workers;
 mod jobs;
 mod leader;
@@ -31,7 +32,7 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use crate::high_availability::{self, Candidate, HighAvailabilityError};
 use crate::program_store::{ProgramStore, StoreError};
-use crate::resource_manager::ResourceManagerDriver;
+use crate::resource_manager::{ResourceEvent, ResourceManagerDriver};
 use crate::rest::{RestServer, RestSetup, WebTokens, public_address};
 use crate::rpc::MAX_MESSAGE_BYTES;
 use crate::rpc::control::WebReply;
@@ -80,6 +81,8 @@ pub struct JobManagerSetup {
     pub ports: PortRange,
     /// Asked for the TaskManagers that are missing; none: the cluster has those that come.
     pub driver: Option<Arc<dyn ResourceManagerDriver>>,
+    /// What it says of TaskManagers; none: nothing.
+    pub resource_events: Option<mpsc::Receiver<ResourceEvent>>,
     /// Programs that are on this machine already, each called by its hash.
     pub programs: Vec<PathBuf>,
     /// Hears of clients who want the cluster to end; none: clients cannot end it.
@@ -104,6 +107,7 @@ impl JobManagerSetup {
             secret,
             ports,
             driver: None,
+            resource_events: None,
             programs: Vec::new(),
             stop: None,
             heard: None,
@@ -148,6 +152,21 @@ async fn hand_on(tokens: Option<watch::Receiver<Vec<u8>>>, task_managers: Arc<Ta
     std::future::pending().await
 }
 
+/// Hears what becomes of TaskManagers, for ever.
+async fn hear(events: Option<mpsc::Receiver<ResourceEvent>>, task_managers: Arc<TaskManagers>) {
+    if let Some(mut events) = events {
+        while let Some(event) = events.recv().await {
+            match event {
+                ResourceEvent::Ended { resource_id, reason } => task_managers.ended(&resource_id, &reason),
+                ResourceEvent::Leaving { resource_id, reason, within } => {
+                    task_managers.leave(&resource_id, &reason, within);
+                }
+            }
+        }
+    }
+    std::future::pending().await
+}
+
 /// Runs a JobManager until `shutdown`; `listening` is told where it listens. Jobs that run then are lost with it, unless there is high
 /// availability: then another one goes on with them.
 ///
@@ -163,6 +182,7 @@ pub async fn run_job_manager(
         secret,
         ports,
         driver,
+        resource_events,
         programs,
         stop,
         heard,
@@ -185,6 +205,7 @@ pub async fn run_job_manager(
     let jobs = Arc::new(jobs);
     let (leading, led) = watch::channel(None);
     let renewed = hand_on(tokens, Arc::clone(&task_managers));
+    let following = hear(resource_events, Arc::clone(&task_managers));
     let heartbeat_timeout = configuration.get(&config::HEARTBEAT_TIMEOUT);
     let inherited = configuration.clone();
     let view = View { configuration, jobs: Arc::clone(&jobs), task_managers: Arc::clone(&task_managers) };
@@ -237,6 +258,7 @@ pub async fn run_job_manager(
     let ended = tokio::select! {
         served = serve => served.map_err(Into::into),
         () = renewed => Ok(()),
+        () = following => Ok(()),
         () = shutdown => Ok(()),
         failed = leader.follow(leadership) => failed,
     };

@@ -1,6 +1,8 @@
 //! The TaskManagers that have registered, their slots, and the jobs that wait for some. Where TaskManagers can be had on demand, a
 //! [`ResourceManagerDriver`] is told how many are missing, and which have been idle for long.
 
+mod leaving;
+
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -12,7 +14,9 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tonic::Status;
 
+use super::departures::{Departures, Explanation, in_words};
 use super::job_workers::JobWorkers;
+use crate::job_master::JobEvent;
 use crate::resource_manager::{Demand, ResourceManagerDriver};
 use crate::rest::{ProcessView, TaskManagerView};
 use crate::rpc::WireId;
@@ -88,6 +92,8 @@ struct State {
     registrations: u64,
     /// What the driver was told last; none: nothing, under this leader.
     declared: Option<Demand>,
+    /// Those that are gone while nobody has said why.
+    departures: Departures,
     /// The newest tokens for file systems; empty: those that TaskManagers begin with.
     tokens: Vec<u8>,
 }
@@ -106,6 +112,8 @@ struct Member {
     workers: HashMap<WorkerId, (u32, Option<Arc<JobWorkers>>)>,
     /// Those that were told to end: what they hold is as good as free.
     stopping: HashSet<WorkerId>,
+    /// It is about to be taken away: it gets no more work.
+    leaving: bool,
 }
 
 /// A worker that a TaskManager has brought along, the slots it holds, and the job that takes it over; none: it is to be stopped.
@@ -113,12 +121,23 @@ pub(super) type Brought = (WorkerId, u32, Option<Arc<JobWorkers>>);
 
 impl Member {
     fn free_slots(&self) -> u32 {
+        if self.leaving {
+            return 0;
+        }
         let taken: u32 = self.workers.values().map(|(slots, _)| slots).sum();
         self.registration.slots.saturating_sub(taken)
     }
 
+    /// Whether it is to go, and has nothing left to do.
+    fn may_leave(&self) -> bool {
+        self.leaving && self.workers.is_empty()
+    }
+
     /// The slots that are free, or are about to be.
     fn slots_to_come(&self) -> u32 {
+        if self.leaving {
+            return 0;
+        }
         let stopping = self.workers.iter().filter(|(worker, _)| self.stopping.contains(worker));
         self.free_slots() + stopping.map(|(_, (slots, _))| slots).sum::<u32>()
     }
@@ -200,13 +219,14 @@ impl TaskManagers {
         let Some(driver) = &self.driver else { return };
         let released = {
             let mut state = self.state();
-            if !state.requests.is_empty() {
+            let is_leaving = state.members.get(&id).is_some_and(Member::may_leave);
+            if !state.requests.is_empty() && !is_leaving {
                 drop(state);
                 return self.watch_idle(id);
             }
             let is_idle = |member: &Member| {
-                member.idle_since.is_some_and(|since| since.elapsed() >= self.idle_timeout)
-                    && !member.registration.resource_id.is_empty()
+                let long = member.idle_since.is_some_and(|since| since.elapsed() >= self.idle_timeout);
+                (long || is_leaving) && !member.registration.resource_id.is_empty()
             };
             if !state.members.get(&id).is_some_and(is_idle) {
                 return;
@@ -223,10 +243,14 @@ impl TaskManagers {
 
     /// Looks again when one that is idle now has been so for long.
     fn watch_idle(self: &Arc<Self>, id: TaskManagerId) {
-        if self.driver.is_some() {
-            let pool = Arc::clone(self);
-            self.after(self.idle_timeout, move || pool.release_if_idle(id));
+        if self.driver.is_none() {
+            return;
         }
+        if self.state().members.get(&id).is_some_and(Member::may_leave) {
+            return self.release_if_idle(id);
+        }
+        let pool = Arc::clone(self);
+        self.after(self.idle_timeout, move || pool.release_if_idle(id));
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -327,8 +351,17 @@ impl TaskManagers {
             let number = state.registrations;
             let (heard_millis, process) = (wall_clock_millis(), ProcessView::default());
             let stopping = HashSet::new();
-            let member =
-                Member { registration, number, orders, idle_since, heard_millis, process, workers, stopping };
+            let member = Member {
+                registration,
+                number,
+                orders,
+                idle_since,
+                heard_millis,
+                process,
+                workers,
+                stopping,
+                leaving: false,
+            };
             // It may have been started long ago, with older ones.
             if !state.tokens.is_empty() {
                 give(&member.orders, set_tokens(&state.tokens));
@@ -366,13 +399,42 @@ impl TaskManagers {
             is_same.then(|| state.members.remove(&id)).flatten()
         };
         let Some(member) = member else { return };
-        let address = member.registration.data_address;
-        tracing::warn!(task_manager = %id, address, reason, "a TaskManager is lost");
+        let Registration { data_address: address, resource_id, .. } = &member.registration;
+        let told = format!("TaskManager {id} at {address} is lost: {reason}");
+        tracing::warn!(task_manager = %id, resource_id, address, reason, "a TaskManager is lost");
+        let jobs: Vec<Arc<JobWorkers>> = member.workers.values().filter_map(|(_, job)| job.clone()).collect();
+        self.state().departures.note(resource_id, address, &told, &jobs);
+        let explained_later = self.driver.is_some() && !resource_id.is_empty();
+        self.lose_workers(member, &told, explained_later);
+    }
+
+    fn lose_workers(&self, member: Member, reason: &str, explained_later: bool) {
         for (worker, (_, job)) in member.workers {
             let Some(job) = job else { continue };
-            job.worker_lost(worker, &format!("TaskManager {id} at {address} is lost: {reason}"));
+            job.task_manager_lost(worker, reason, explained_later);
         }
         self.declare();
+    }
+
+    /// The system that ran a TaskManager says how it ended. Who was told that it is lost hears why.
+    pub(super) fn ended(&self, resource_id: &str, reason: &str) {
+        let (member, explanation) = {
+            let mut state = self.state();
+            let here =
+                state.members.iter().find(|(_, member)| member.registration.resource_id == resource_id);
+            let here = here.map(|(id, _)| *id);
+            (here.and_then(|id| state.members.remove(&id)), state.departures.explain(resource_id, reason))
+        };
+        if let Some(member) = member {
+            let reason = in_words(resource_id, &member.registration.data_address, reason);
+            tracing::warn!(reason, "a TaskManager is lost");
+            self.lose_workers(member, &reason, false);
+        }
+        if let Some(Explanation { told, reason, jobs }) = explanation {
+            for job in jobs {
+                job.events().put(JobEvent::Explained { told: told.clone(), reason: reason.clone() });
+            }
+        }
     }
 
     /// A worker's process has ended; its slots are free.

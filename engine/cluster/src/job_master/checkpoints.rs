@@ -104,6 +104,12 @@ impl CheckpointCoordinator {
         self.reserving = false;
     }
 
+    /// The next checkpoint begins at once, or after the one that is being taken. Tells which that will be.
+    pub(super) fn begin_now(&mut self, now: Instant) -> CheckpointId {
+        self.next_begin = now;
+        self.next_id
+    }
+
     /// The last id that may have been used.
     pub(super) fn last_id(&self) -> CheckpointId {
         CheckpointId(self.next_id.0 - 1)
@@ -371,6 +377,7 @@ impl JobMaster {
             }
         }
         self.tell_complete(checkpoint);
+        self.move_on(checkpoint);
     }
 
     /// Tells all subtasks that a checkpoint is complete, so that they commit what belongs to it.

@@ -40,6 +40,22 @@ pub enum JobEvent {
         executions: Vec<ExecutionId>,
         /// What is known of it.
         reason: String,
+        /// The true reason may follow.
+        explained_later: bool,
+    },
+    /// Why attempts are gone has become known.
+    Explained {
+        /// What was said of it before.
+        told: String,
+        /// What it was.
+        reason: String,
+    },
+    /// Attempts have to move elsewhere, where workers are ready.
+    Move {
+        /// Which.
+        executions: Vec<ExecutionId>,
+        /// Why.
+        reason: String,
     },
     /// No worker can run the job, and trying again would not help.
     CannotRun {

@@ -24,7 +24,7 @@ impl JobMaster {
     }
 
     pub(super) fn lost(&mut self, executions: &[ExecutionId], reason: &str) {
-        let mut lost = Vec::new();
+        let (mut lost, mut stopping) = (Vec::new(), Vec::new());
         for id in executions {
             let is_needed = self.is_still_needed(id.subtask);
             let Some(execution) = self.executions.get_mut(&id.subtask) else { continue };
@@ -36,23 +36,42 @@ impl JobMaster {
                 let canceling = execution.state == ExecutionState::Canceling;
                 execution.enter(if canceling { ExecutionState::Canceled } else { ExecutionState::Failed });
                 execution.canceling_since = None;
-                if !canceling {
-                    lost.push(id.subtask);
-                }
+                if canceling { &mut stopping } else { &mut lost }.push(id.subtask);
             } else if execution.has_ended() && is_needed {
                 // It has ended, but what it gave is gone and has to be given again.
                 lost.push(id.subtask);
             }
         }
+        let failure = |first: &SubtaskId| TaskFailure {
+            operator: self.graph.vertex(first.vertex).name.clone(),
+            subtask: first.index,
+            fault: flott_runtime::error::Fault::Environment,
+            message: reason.to_owned(),
+            backtrace: None,
+        };
         if let Some(first) = lost.first() {
-            let failure = TaskFailure {
-                operator: self.graph.vertex(first.vertex).name.clone(),
-                subtask: first.index,
-                fault: flott_runtime::error::Fault::Environment,
-                message: reason.to_owned(),
-                backtrace: None,
-            };
+            let failure = failure(first);
             self.failed(&lost, failure);
+        } else if let Some(first) = stopping.first().filter(|_| self.status != JobStatus::Cancelling) {
+            // What failed first was who talked with it.
+            let failure = failure(first);
+            self.report.failed(Some(*first), &failure);
+        }
+    }
+
+    /// What restarts with these.
+    pub(super) fn to_restart(&self, subtasks: &[SubtaskId]) -> BTreeSet<SubtaskId> {
+        if self.committing {
+            subtasks.iter().copied().collect()
+        } else if self.configuration.get(&config::FAILOVER_STRATEGY) == FailoverStrategy::Full {
+            self.graph.subtasks().collect()
+        } else {
+            let available = |partition: ResultPartition| {
+                let subtask =
+                    SubtaskId { vertex: self.graph.edge(partition.edge).source, index: partition.producer };
+                self.executions[&subtask].has_ended() && !self.executions[&subtask].partitions_lost
+            };
+            restart_set(&self.graph, &self.regions, subtasks, available).into_iter().collect()
         }
     }
 
@@ -63,19 +82,7 @@ impl JobMaster {
         if matches!(self.status, JobStatus::Failing | JobStatus::Cancelling) {
             return;
         }
-        let full = self.configuration.get(&config::FAILOVER_STRATEGY) == FailoverStrategy::Full;
-        let set: BTreeSet<SubtaskId> = if self.committing {
-            subtasks.iter().copied().collect()
-        } else if full {
-            self.graph.subtasks().collect()
-        } else {
-            let available = |partition: ResultPartition| {
-                let subtask =
-                    SubtaskId { vertex: self.graph.edge(partition.edge).source, index: partition.producer };
-                self.executions[&subtask].has_ended() && !self.executions[&subtask].partitions_lost
-            };
-            restart_set(&self.graph, &self.regions, subtasks, available).into_iter().collect()
-        };
+        let set = self.to_restart(subtasks);
         let now = self.environment.now();
         let elapsed = now.saturating_duration_since(self.started);
         let chance = f64::from(elapsed.subsec_nanos() % 1000) / 1000.0;
@@ -153,6 +160,7 @@ impl JobMaster {
             }
         }
         self.become_status(JobStatus::Running);
+        self.vacate_if_moved();
         self.schedule();
     }
 

@@ -10,7 +10,11 @@ mod checkpoints;
 mod commit;
 mod environment;
 mod events;
+mod explanations;
 mod failover;
+#[cfg(test)]
+mod harness;
+mod moving;
 mod rates;
 mod report;
 mod restore;
@@ -48,6 +52,8 @@ use crate::result::{JobError, JobResult};
 use alignment::AlignedSources;
 use checkpoints::CheckpointCoordinator;
 use commit::Commits;
+use explanations::Unexplained;
+use moving::Moving;
 use report::Publisher;
 
 /// A subtask and its latest attempt.
@@ -125,6 +131,8 @@ pub struct JobMaster {
     restarts: u64,
     committing: bool,
     commits: Commits,
+    unexplained: Unexplained,
+    moving: Option<Moving>,
     report: Publisher,
 }
 
@@ -210,6 +218,8 @@ impl JobMaster {
             started,
             committing: false,
             commits: Commits::default(),
+            unexplained: Unexplained::default(),
+            moving: None,
             graph,
         })
     }
@@ -245,7 +255,14 @@ impl JobMaster {
             Some(JobEvent::MetadataWritten { checkpoint, error }) => self.metadata_written(checkpoint, error),
             Some(JobEvent::CheckpointsReserved { below }) => self.checkpoints.reserved(below),
             Some(JobEvent::CommitsKept { error }) => self.commits_kept(error),
-            Some(JobEvent::Lost { executions, reason }) => self.lost(&executions, &reason),
+            Some(JobEvent::Lost { executions, reason, explained_later }) => {
+                if explained_later {
+                    self.unexplained.expect(&reason, self.environment.now());
+                }
+                self.lost(&executions, &reason);
+            }
+            Some(JobEvent::Explained { told, reason }) => self.explained(&told, &reason),
+            Some(JobEvent::Move { executions, reason }) => self.move_away(executions, reason),
             Some(JobEvent::CannotRun { reason }) => self.cannot_run(reason),
             Some(JobEvent::Cancel) => self.cancel(),
             Some(JobEvent::Suspend) => return Some(self.suspended()),
@@ -443,7 +460,13 @@ impl JobMaster {
         let checkpoint =
             if self.status == JobStatus::Running { self.checkpoints.next_deadline() } else { None };
         let aligning = if self.status == JobStatus::Running { self.aligned.next_deadline() } else { None };
-        let all = stopping.chain(restart).chain(checkpoint).chain(aligning).chain([self.report.next()]);
+        let explained = self.doom.as_ref().and_then(|_| self.unexplained.until(now));
+        let all = stopping
+            .chain(explained)
+            .chain(restart)
+            .chain(checkpoint)
+            .chain(aligning)
+            .chain([self.report.next()]);
         all.min().unwrap_or_else(|| self.environment.now() + Duration::from_secs(60))
     }
 
@@ -472,6 +495,7 @@ impl JobMaster {
             return None;
         }
         let (status, outcome) = match self.status {
+            JobStatus::Failing if self.unexplained.until(self.environment.now()).is_some() => return None,
             JobStatus::Failing => {
                 let Doom { cause, backtrace, reason } = self.doom.take()?;
                 (JobStatus::Failed, Err(JobError::Failed { job, name, cause, reason, backtrace }))

@@ -245,6 +245,15 @@ impl Publisher {
         });
     }
 
+    /// What was told of a failure is replaced by the reason.
+    pub(super) fn explain(&mut self, told: &str, reason: &str) {
+        for text in self.failures.iter_mut().map(|failure| &mut failure.message).chain(&mut self.failure) {
+            if text.contains(told) {
+                *text = text.replace(told, reason);
+            }
+        }
+    }
+
     fn note(&mut self, failure: FailureReport) {
         self.failure_count += 1;
         self.failures.push_front(failure);

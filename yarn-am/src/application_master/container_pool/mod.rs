@@ -112,6 +112,17 @@ struct Container {
     phase: Phase,
 }
 
+/// What becomes of a container that YARN is about to take away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Leave {
+    /// Nothing runs there yet: it goes back, and another one is asked for.
+    GivenBack,
+    /// Its TaskManager has to leave it.
+    InUse,
+    /// It is none of the pool's, or is about to go.
+    Gone,
+}
+
 /// What has to be said to YARN next.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Ask {
@@ -268,6 +279,18 @@ impl ContainerPool {
         let Some(container) = self.containers.get_mut(id) else { return false };
         container.phase = Phase::Going;
         self.release.insert(id.to_owned())
+    }
+
+    /// YARN is about to take a container away.
+    pub fn leave(&mut self, id: &str) -> Leave {
+        match self.containers.get(id).map(|container| container.phase) {
+            Some(Phase::Starting { .. }) => {
+                self.let_go(id);
+                Leave::GivenBack
+            }
+            Some(Phase::Registered | Phase::Recovered { .. }) => Leave::InUse,
+            Some(Phase::Lost { .. } | Phase::Going) | None => Leave::Gone,
+        }
     }
 
     /// YARN does not want what it was asked for. It is asked again when something else is needed.

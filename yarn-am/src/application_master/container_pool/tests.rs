@@ -185,6 +185,23 @@ fn those_of_an_earlier_leader_have_time_from_when_there_is_a_next_one() {
     assert_eq!(pool.ask(led + 20 * MINUTE), Ask::default());
 }
 
+#[test]
+fn what_yarn_takes_away_is_left_or_given_back() {
+    let (mut pool, now) = pool();
+    pool.declare(demand(2, &[]), now);
+    pool.ask(now);
+    assert!(pool.allocated(name(1), "a:1".into(), now) && pool.allocated(name(2), "b:1".into(), now));
+    pool.declare(demand(1, &["container_01"]), now);
+    assert_eq!(
+        [1, 2, 3].map(|number| pool.leave(&name(number))),
+        [Leave::InUse, Leave::GivenBack, Leave::Gone]
+    );
+    // Every notice comes again and again.
+    assert_eq!([1, 2].map(|number| pool.leave(&name(number))), [Leave::InUse, Leave::Gone]);
+    let both = Ask { containers: Some(1), release: vec![name(2)], ..Ask::default() };
+    assert_eq!(pool.ask(now), both);
+}
+
 /// What may happen between two heartbeats.
 #[derive(Debug, Clone)]
 enum Step {

@@ -6,7 +6,7 @@
 //! left over is deleted. After the last fault the job comes to its end.
 
 mod files;
-mod plan;
+pub(super) mod plan;
 mod process;
 mod world;
 
@@ -334,7 +334,11 @@ impl Simulation {
         for leader in self.current.iter().chain(&self.zombie) {
             if Some(leader.number) == follows {
                 let reason = "its worker was killed".to_owned();
-                leader.events.put(JobEvent::Lost { executions: executions.clone(), reason });
+                leader.events.put(JobEvent::Lost {
+                    executions: executions.clone(),
+                    reason,
+                    explained_later: false,
+                });
             }
         }
     }

@@ -1,0 +1,98 @@
+//! What containers are like: what is asked of YARN for each, and where their logs can be read.
+
+use flott_core::config::{self, Configuration};
+use hadoop_rpc::proto::yarn::{Priority, Resource, ResourceRequest};
+
+/// What the containers of an application are like.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContainerProfile {
+    /// MiB.
+    pub memory: i64,
+    /// Virtual cores.
+    pub vcores: i32,
+    /// The label of their nodes.
+    pub label: Option<String>,
+}
+
+impl ContainerProfile {
+    /// A TaskManager's.
+    pub fn of_task_manager(configuration: &Configuration) -> Self {
+        let vcores = configuration
+            .get_optional(&config::YARN_VCORES)
+            .unwrap_or_else(|| configuration.get(&config::TASK_SLOTS));
+        let label = configuration
+            .get_optional(&config::YARN_TASK_MANAGER_NODE_LABEL)
+            .or_else(|| configuration.get_optional(&config::YARN_NODE_LABEL));
+        Self {
+            memory: mebibytes(configuration.get(&config::TASK_MANAGER_MEMORY).bytes()),
+            vcores: i32::try_from(vcores).unwrap_or(i32::MAX),
+            label,
+        }
+    }
+
+    /// The ApplicationMaster's.
+    pub fn of_application_master(configuration: &Configuration) -> Self {
+        let vcores = configuration.get(&config::YARN_MASTER_VCORES);
+        Self {
+            memory: mebibytes(configuration.get(&config::JOB_MANAGER_MEMORY).bytes()),
+            vcores: i32::try_from(vcores).unwrap_or(i32::MAX),
+            label: configuration.get_optional(&config::YARN_NODE_LABEL),
+        }
+    }
+
+    /// In YARN's terms.
+    pub fn resource(&self) -> Resource {
+        Resource { memory: Some(self.memory), virtual_cores: Some(self.vcores), ..Resource::default() }
+    }
+
+    /// A request for so many of them, anywhere.
+    pub fn request(&self, containers: u32, priority: i32) -> ResourceRequest {
+        ResourceRequest {
+            priority: Some(Priority { priority: Some(priority) }),
+            resource_name: Some("*".to_owned()),
+            capability: Some(self.resource()),
+            num_containers: Some(i32::try_from(containers).unwrap_or(i32::MAX)),
+            relax_locality: Some(true),
+            node_label_expression: self.label.clone(),
+            ..ResourceRequest::default()
+        }
+    }
+}
+
+/// Bytes in MiB, rounded up: what YARN counts.
+fn mebibytes(bytes: u64) -> i64 {
+    i64::try_from(bytes.div_ceil(1 << 20)).unwrap_or(i64::MAX)
+}
+
+/// Where the logs of containers are on the pages of their nodes.
+#[derive(Debug, Clone)]
+pub(crate) struct LogPages {
+    /// `http` or `https`.
+    pub(crate) scheme: &'static str,
+    /// Whose containers they are.
+    pub(crate) user: String,
+}
+
+impl LogPages {
+    /// Those of a container on the node whose pages are at `web`, `HOST:PORT`; none: nobody knows.
+    pub(crate) fn of(&self, container: &str, web: &str) -> Option<String> {
+        let Self { scheme, user } = self;
+        (!web.is_empty()).then(|| format!("{scheme}://{web}/node/containerlogs/{container}/{user}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn logs_are_on_the_node() {
+        let logs = LogPages { scheme: "https", user: "alice".into() };
+        let page = logs.of("container_1_0001_01_000002", "node7:8044");
+        assert_eq!(
+            page.as_deref(),
+            Some("https://node7:8044/node/containerlogs/container_1_0001_01_000002/alice")
+        );
+        assert_eq!(logs.of("container_1_0001_01_000002", ""), None);
+    }
+}
