@@ -11,5 +11,6 @@ pub mod application;
 pub mod application_master;
 pub mod deployment;
 pub mod ids;
+mod leftovers;
 pub mod security;
 pub mod staging;

@@ -5,6 +5,8 @@
 //!
 //! ```text
 //! .flott/cache/SHA-256        a runtime or a program
+//! .flott/cache/SHA-256.used   says by its time when that was last used
+//! .flott/APPLICATION/application  what is to be known of it when it is gone, while it is not over
 //! .flott/APPLICATION/secret   what a session's clients prove, while it lives
 //! .flott/APPLICATION/report   what an ApplicationMaster leaves for the command that waits for it
 //! ```
@@ -20,6 +22,7 @@ use flott_fs::{FsError, FsErrorKind, FsPath, for_path};
 use flott_runtime::net::handshake::Secret;
 
 use crate::application::Resource;
+use crate::leftovers::mark;
 
 /// The name of what an ApplicationMaster leaves for its command.
 const REPORT: &str = "report";
@@ -64,6 +67,11 @@ impl Staging {
         Self { root: folder.join(".flott") }
     }
 
+    /// The folder of what is kept by its hash.
+    pub(crate) fn cache(&self) -> FsPath {
+        self.root.join("cache")
+    }
+
     /// The folder of an application.
     pub fn folder_of(&self, application: &str) -> FsPath {
         self.root.join(application)
@@ -77,13 +85,19 @@ impl Staging {
     pub fn provide(&self, local: &Path, name: Option<&str>) -> Result<(Resource, ContentHash), StagingError> {
         let unreadable = |source| StagingError::Local { path: local.to_owned(), source };
         let hash = ContentHash::of_file(local).map_err(unreadable)?;
-        let cache = self.root.join("cache");
+        let cache = self.cache();
         let path = cache.join(&hash.to_string());
         let fs = for_path(&path)?;
-        let status = match fs.status(&path) {
+        let mut found = fs.status(&path);
+        if found.is_ok() && mark(&path) {
+            // Before that it may have been removed as one that nobody uses.
+            found = fs.status(&path);
+        }
+        let status = match found {
             Err(error) if error.kind() == FsErrorKind::NotFound => {
                 fs.create_dirs(&cache)?;
                 self.upload(local, &path)?;
+                mark(&path);
                 fs.status(&path)?
             }
             found => found?,
@@ -228,7 +242,9 @@ mod tests {
         std::fs::write(&local, b"another").unwrap();
         staging.provide(&local, None).unwrap();
         let cache = folder.path().join("home/.flott/cache");
-        assert_eq!(std::fs::read_dir(cache).unwrap().count(), 2);
+        let entries = std::fs::read_dir(cache).unwrap().map(|entry| entry.unwrap().file_name());
+        let programs = entries.filter(|name| name.len() == hash.to_string().len());
+        assert_eq!(programs.count(), 2);
     }
 
     #[test]

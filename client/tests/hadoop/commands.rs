@@ -113,7 +113,8 @@ fn what_is_interrupted_while_it_starts_is_killed() {
 fn a_session_is_ended_under_its_next_leader() {
     let cluster = hadoop();
     let quorum = format!("high-availability.zookeeper.quorum={}", cluster.variable("ZOOKEEPER"));
-    let storage = format!("high-availability.storageDir={}", cluster.fresh("ha-session"));
+    let kept = cluster.fresh("ha-session");
+    let storage = format!("high-availability.storageDir={kept}");
     let said = tempfile::NamedTempFile::new().unwrap();
     let settings = ["high-availability.type=zookeeper", &quorum, &storage];
     let settings = settings.iter().flat_map(|setting| ["-D", setting]);
@@ -122,12 +123,21 @@ fn a_session_is_ended_under_its_next_leader() {
     let command = command.stdin(Stdio::piped()).stderr(said.reopen().unwrap());
     let mut command = command.spawn().unwrap();
     let said = || fs::read_to_string(said.path()).unwrap();
-    until("the session runs", || said().contains("runs; flott run").then_some(()));
+    until("the session runs", || {
+        assert_eq!(command.try_wait().unwrap(), None, "{}", said());
+        said().contains("runs; flott run").then_some(())
+    });
     let id = application_in(&said());
     let master = process_of(&id, "application-master", None);
+    assert!(cluster.tree(&kept).iter().any(|path| path.ends_with(&format!("{id}/programs"))));
     kill(master);
     process_of(&id, "application-master", Some(master));
     std::io::Write::write_all(&mut command.stdin.take().unwrap(), b"stop\n").unwrap();
     assert_eq!(command.wait().unwrap().code(), Some(0), "{}", said());
     assert_eq!(cluster.ended(&id)["finalStatus"], "SUCCEEDED");
+    // Nobody goes on with it: what was kept for the next leader is gone, and before that its nodes.
+    until("what was kept is gone", || {
+        (!cluster.tree(&kept).iter().any(|path| path.contains(&id))).then_some(())
+    });
+    cluster.until_nothing_is_staged(&id);
 }

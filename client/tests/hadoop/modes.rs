@@ -45,11 +45,9 @@ fn words_are_counted_in_an_application_of_their_own() {
                 .map(|key| application[key].clone());
             assert_eq!(shown, ["SUCCEEDED", "root.nightly", "Flott", "a,b", "wordcount"]);
             assert_eq!(application["progress"], 100.0);
+            cluster.until_nothing_is_staged(application["id"].as_str().unwrap());
         }
     }
-    let left: Vec<String> =
-        cluster.tree("/user/root/.flott").into_iter().filter(|path| path.contains("application_")).collect();
-    assert_eq!(left, Vec::<String>::new());
     fs::remove_file(local).unwrap();
 }
 

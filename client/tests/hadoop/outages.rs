@@ -24,12 +24,6 @@ fn script(cluster: &Hadoop, arguments: &[&str]) {
     assert!(output.status.success(), "{arguments:?}: {}", text(&output.stderr));
 }
 
-/// Folders of applications.
-fn staged(cluster: &Hadoop) -> Vec<String> {
-    let tree = cluster.tree("/user/root/.flott");
-    tree.into_iter().filter(|path| path.contains("application_")).collect()
-}
-
 #[test]
 fn what_is_away_or_full_is_waited_for_or_told() {
     let cluster = Hadoop::start(&["--nodemanagers", "1"]);
@@ -47,7 +41,7 @@ fn what_is_away_or_full_is_waited_for_or_told() {
     script(&cluster, &["start", "resourcemanager"]);
     let status = waiting.wait_with_output().unwrap().status;
     assert_eq!(status.code(), Some(0), "{}", fs::read_to_string(&said).unwrap());
-    assert_eq!(staged(&cluster), Vec::<String>::new());
+    cluster.until_nothing_is_staged("");
 
     // One that stays away.
     script(&cluster, &["kill", "resourcemanager"]);
@@ -57,7 +51,7 @@ fn what_is_away_or_full_is_waited_for_or_told() {
         let said = text(&ran.stderr);
         assert_eq!(ran.status.code(), Some(1), "{line:?}: {said}");
         assert!(said.contains("flott: YARN's ResourceManager does not answer: "), "{said}");
-        assert_eq!(staged(&cluster), Vec::<String>::new());
+        cluster.until_nothing_is_staged("");
     }
     script(&cluster, &["start", "resourcemanager"]);
 
@@ -80,6 +74,6 @@ fn full(cluster: &Hadoop, folder: &Path) {
         let said = text(&ran.stderr);
         assert_eq!(ran.status.code(), Some(1), "{said}");
         assert!(said.contains("quota") && said.contains(&counts), "{said}");
-        assert_eq!(staged(cluster), Vec::<String>::new());
+        cluster.until_nothing_is_staged("");
     }
 }

@@ -206,6 +206,14 @@ impl Hadoop {
         text(&output.stdout).lines().map(str::to_owned).collect()
     }
 
+    /// Waits until the folder of an application is gone, or of all applications if that is empty: YARN shows their end a moment before.
+    pub fn until_nothing_is_staged(&self, application: &str) {
+        let name = format!("application_{}", application.trim_start_matches("application_"));
+        until(&format!("nothing of {name} is staged"), || {
+            (!self.tree("/user/root/.flott").iter().any(|path| path.contains(&name))).then_some(())
+        });
+    }
+
     /// An answer of the ResourceManager's REST API: of the active one, as soon as there is one.
     pub fn resource_manager(&self, path: &str) -> Value {
         until(&format!("a ResourceManager says {path}"), || {

@@ -32,6 +32,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use flott_cluster::client::ClusterError;
+use flott_cluster::high_availability::{clean_up, is_highly_available};
 use flott_cluster::job_manager::{JobManagerError, JobManagerSetup, Listening, StopRequest, run_job_manager};
 use flott_cluster::logging;
 use flott_cluster::resource_manager::ResourceEvent;
@@ -61,6 +62,9 @@ const MASTER_TOKEN: &str = "YARN_AM_RM_TOKEN";
 
 /// How long unregistering may take: an application that has done its work must not be run again because YARN is being restarted.
 const GOODBYE: Duration = Duration::from_secs(16 * 60);
+
+/// How long removing may take what was kept for the next leader.
+const FORGET: Duration = Duration::from_secs(30);
 
 /// Wishes to end that may wait: the first one counts.
 const QUEUED_STOPS: usize = 1;
@@ -207,10 +211,12 @@ async fn serve(
     let (hear, heard) = watch::channel(Instant::now());
     let (events, resource_events) = mpsc::channel(QUEUED_EVENTS);
     let mut job_manager = JoinSet::new();
+    let (end, ended) = oneshot::channel::<()>();
     let Listening { rpc, web_address, .. } = start_job_manager(
         &container,
         (&driver, resource_events),
         (stop, hear),
+        ended,
         (lifetime.tokens.files.clone(), client_tokens.clone()),
         &mut job_manager,
     )
@@ -246,10 +252,19 @@ async fn serve(
     };
     tracing::info!(?status, "the application is over");
     let _ = finish.send(status.clone());
+    let mut is_over = false;
     match tokio::time::timeout(GOODBYE, conversation.join_next()).await {
-        Ok(Some(Ok(Ok(())))) => {}
+        Ok(Some(Ok(Ok(())))) => is_over = true,
         Ok(Some(Ok(Err(error)))) => tracing::warn!(%error, "the application could not be unregistered"),
         _ => tracing::warn!("the application could not be unregistered in time"),
+    }
+    // Another attempt would go on from what is kept; none comes after this.
+    if is_over && is_highly_available(&container.configuration) {
+        drop(end);
+        if !forget(&container, &mut job_manager).await {
+            // The next commands find by what is staged what is left.
+            return Ok(status);
+        }
     }
     // Who waits for a report reads it first.
     let report = container.application.report;
@@ -259,11 +274,36 @@ async fn serve(
     Ok(status)
 }
 
+/// Removes what was kept for the next leader, once this one leads no more.
+async fn forget(container: &Container, job_manager: &mut JoinSet<Result<(), JobManagerError>>) -> bool {
+    let Ok(secret) = container.application.secret() else { return false };
+    let forgotten = async {
+        while job_manager.join_next().await.is_some() {}
+        clean_up(&container.configuration, &secret).await
+    };
+    match tokio::time::timeout(FORGET, forgotten).await {
+        Ok(Ok(true)) => true,
+        Ok(Ok(false)) => {
+            tracing::warn!("another JobManager contends, so that what was kept for it stays");
+            true
+        }
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "what was kept for the next leader stays");
+            false
+        }
+        Err(_) => {
+            tracing::warn!("what was kept for the next leader was not removed in {} s", FORGET.as_secs());
+            false
+        }
+    }
+}
+
 /// Starts the JobManager as a task of `tasks`, and says where it listens.
 async fn start_job_manager(
     container: &Container,
     (driver, resource_events): (&Arc<YarnDriver>, mpsc::Receiver<ResourceEvent>),
     (stop, heard): (mpsc::Sender<StopRequest>, watch::Sender<Instant>),
+    ended: oneshot::Receiver<()>,
     (tokens, client_tokens): (watch::Receiver<Vec<u8>>, Option<Arc<ClientTokens>>),
     tasks: &mut JoinSet<Result<(), JobManagerError>>,
 ) -> Result<Listening, ContainerError> {
@@ -284,7 +324,7 @@ async fn start_job_manager(
     let tell = |listening| {
         let _ = told.send(listening);
     };
-    tasks.spawn(run_job_manager(setup, tell, std::future::pending()));
+    tasks.spawn(run_job_manager(setup, tell, async move { drop(ended.await) }));
     match listening.await {
         Ok(listening) => Ok(listening),
         // It has said why.

@@ -6,12 +6,13 @@ mod submission;
 use submission::cluster_of;
 pub use submission::{DeployRequest, ProgramToRun};
 
+use std::collections::BTreeMap;
 use std::future::Future;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use flott_cluster::client::report::JobSummaries;
 use flott_cluster::client::{Cluster, ClusterError};
-use flott_cluster::high_availability::is_highly_available;
+use flott_cluster::high_availability::{HighAvailabilityError, clean_up, is_highly_available};
 use flott_cluster::rpc::connect::secret_of;
 use flott_cluster::task_manager::MemoryBudgetError;
 use flott_core::config::{self, ConfigError, Configuration};
@@ -26,7 +27,8 @@ use hadoop_rpc::{ApplicationClient, RemoteException, RetryPolicy, RpcError};
 use tokio::time::Instant;
 
 use crate::application::ApplicationError;
-use crate::ids::application_text;
+use crate::ids::{application_text, parse_application};
+use crate::leftovers::{self, Known};
 use crate::security::{ClientLogin, SecurityError, key_of_password, log_in};
 use crate::staging::{Staging, StagingError};
 use checks::CheckError;
@@ -42,6 +44,9 @@ const ON_ITS_WAY: Duration = Duration::from_secs(2);
 
 /// After this time without an answer whoever waits is told what for.
 const SILENCE: Duration = Duration::from_secs(4);
+
+/// For how long after a ResourceManager's start its NodeManagers may still be on their way to it.
+const NODES_COME: Duration = Duration::from_secs(60);
 
 /// After this time the folder of an application that is over is nobody's.
 const SWEEP_AGE: Duration = Duration::from_secs(60 * 60);
@@ -82,6 +87,9 @@ pub enum DeployError {
     /// Flott's configuration.
     #[error(transparent)]
     Configuration(#[from] ConfigError),
+    /// What high availability keeps.
+    #[error(transparent)]
+    HighAvailability(#[from] HighAvailabilityError),
     /// Its description.
     #[error(transparent)]
     Application(#[from] ApplicationError),
@@ -158,6 +166,13 @@ pub struct ApplicationEnd {
 fn is_over(report: &ApplicationReport) -> bool {
     use YarnApplicationState::{Failed, Finished, Killed};
     matches!(report.yarn_application_state(), Failed | Finished | Killed)
+}
+
+/// Whether the ResourceManager that gave an id has just started: the id tells when.
+fn is_young(id: &ApplicationId) -> bool {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let started = Duration::from_millis(u64::try_from(id.cluster_timestamp()).unwrap_or_default());
+    now.saturating_sub(started) < NODES_COME
 }
 
 /// Whether a failure says only that nobody has answered.
@@ -338,8 +353,11 @@ impl Yarn {
         };
         let late = |_| DeployError::Unusable(format!("it does not end in {} s", KILL_DEADLINE.as_secs()));
         tokio::time::timeout(KILL_DEADLINE, killed).await.map_err(late)??;
-        let staging = self.staging.folder_of(&application_text(id));
-        crate::staging::remove(&staging.to_string()).await;
+        // What high availability keeps is found by what stands there, once the ApplicationMaster is certainly gone.
+        if !is_highly_available(&self.configuration) {
+            let staging = self.staging.folder_of(&application_text(id));
+            crate::staging::remove(&staging.to_string()).await;
+        }
         Ok(())
     }
 
@@ -356,25 +374,71 @@ impl Yarn {
         Ok(report?)
     }
 
-    /// Removes the folders of applications that are over and whose ApplicationMaster had no time to. What goes wrong is left for
-    /// the next time.
+    /// Removes what applications have left that are over and whose ApplicationMaster had no time to: folders, what high availability kept
+    /// for them alone, files that nobody has used for long. What goes wrong is left for the next time.
     pub async fn sweep(&self) {
         let staging = self.staging.clone();
         let old = tokio::task::spawn_blocking(move || staging.older_than(SWEEP_AGE)).await;
-        let Ok(Ok(old)) = old else { return };
-        for name in old.into_iter().take(SWEEP_MOST) {
-            let Ok(id) = crate::ids::parse_application(&name) else { continue };
-            let over = match self.report(&id).await {
-                Ok(report) => is_over(&report),
-                Err(DeployError::Yarn(error)) => {
-                    error.exception() == Some(RemoteException::ApplicationNotFound)
-                }
-                Err(_) => false,
-            };
-            if over {
-                crate::staging::remove(&self.staging.folder_of(&name).to_string()).await;
+        if let Ok(Ok(mut old)) = old {
+            // The newest first: what cannot be removed does not keep the rest for ever.
+            old.sort_unstable_by(|one, other| other.cmp(one));
+            for name in old.into_iter().take(SWEEP_MOST) {
+                self.sweep_application(&name).await;
             }
         }
+        let (staging, unused) = (self.staging.clone(), self.configuration.get(&config::YARN_CACHE_RETENTION));
+        let swept = tokio::task::spawn_blocking(move || staging.sweep_cache(unused)).await;
+        if let Ok(Err(error)) = swept {
+            tracing::debug!(%error, "what nobody uses stays in the cache");
+        }
+    }
+
+    /// Removes what an application has left, if it is over.
+    async fn sweep_application(&self, name: &str) {
+        let Ok(id) = parse_application(name) else { return };
+        let (staging, of) = (self.staging.clone(), name.to_owned());
+        let Ok(Ok(note)) = tokio::task::spawn_blocking(move || staging.note_of(&of)).await else { return };
+        let known = match self.report(&id).await {
+            Ok(report) if is_over(&report) => Known::Over,
+            Err(DeployError::Yarn(error))
+                if error.exception() == Some(RemoteException::ApplicationNotFound) =>
+            {
+                Known::Unknown
+            }
+            Ok(_) | Err(_) => Known::Lives,
+        };
+        if !leftovers::is_over(note.as_ref(), &self.cluster_name(), known) {
+            return;
+        }
+        let kept = note.unwrap_or_default().high_availability;
+        if !kept.is_empty()
+            && let Err(error) = self.clean_up(name, &kept).await
+        {
+            tracing::debug!(name, %error, "what high availability kept for an application stays");
+            return;
+        }
+        crate::staging::remove(&self.staging.folder_of(name).to_string()).await;
+    }
+
+    /// Removes what high availability has kept for an application, as its note says.
+    async fn clean_up(&self, name: &str, kept: &BTreeMap<String, String>) -> Result<(), DeployError> {
+        let (staging, of) = (self.staging.clone(), name.to_owned());
+        let read = tokio::task::spawn_blocking(move || staging.secret_of(&of)).await;
+        let secret = read.map_err(|error| StagingError::Given(error.to_string()))??;
+        let mut configuration = self.configuration.clone();
+        for (key, value) in kept {
+            // An option that this version does not know says nothing to it.
+            let _ = configuration.set(key, value);
+        }
+        clean_up(&configuration, &secret).await.map(drop).map_err(DeployError::from)
+    }
+
+    /// What tells this YARN from others: where its ResourceManagers are, and the name that their group has.
+    pub(crate) fn cluster_name(&self) -> String {
+        let mut name = self.client.rpc().servers().addresses.clone();
+        name.sort_unstable();
+        name.extend(self.hadoop.get("yarn.resourcemanager.cluster-id"));
+        name.join(",")
     }
 
     /// A session that runs, by its application's id.

@@ -2,11 +2,12 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use flott_cluster::high_availability::is_highly_available;
 use flott_cluster::task_manager::MemoryBudget;
 use flott_core::config::{self, ConfigError, Configuration};
+use flott_fs::FsPath;
 use flott_runtime::net::handshake::Secret;
 use hadoop_rpc::credentials::Credentials;
 use hadoop_rpc::proto::yarn::{
@@ -17,10 +18,11 @@ use hadoop_rpc::proto::yarn::{
 use hadoop_rpc::{RemoteException, RpcError};
 
 use super::checks::{CheckError, check_queue, check_restart, check_sizes};
-use super::{DeployError, Yarn, YarnApplication};
+use super::{DeployError, Yarn, YarnApplication, is_young};
 use crate::application::{Application, ApplicationProgram, Lifespan, Resource};
 use crate::application_master::{ContainerProfile, RUNTIME, launch_context, login_by_keytab};
 use crate::ids::application_text;
+use crate::leftovers::{Note, kept_by};
 use crate::security::{
     SecurityError, file_systems, is_public, longest_life, obtain, of_file_systems, renewer, runtime_of,
 };
@@ -29,8 +31,7 @@ use crate::staging::{Staging, StagingError};
 /// The priority of the request for the ApplicationMaster's container.
 const MASTER_PRIORITY: i32 = 0;
 
-/// For how long after a ResourceManager's start its NodeManagers may still be on their way to it, and how often they are looked for.
-const NODES_COME: Duration = Duration::from_secs(60);
+/// How often NodeManagers are looked for that are on their way to a ResourceManager.
 const NODES_LOOK: Duration = Duration::from_secs(1);
 
 /// How often it is looked whether YARN has kept an application: that takes it milliseconds.
@@ -86,7 +87,7 @@ struct Parts {
     files: Files,
     tokens: Credentials,
     security: Security,
-    staging: Option<String>,
+    staging: String,
 }
 
 /// What was brought to the cluster's file system.
@@ -134,21 +135,34 @@ impl Yarn {
         let _ = begun.set(id);
         let life = longest_life(&tokens).filter(|_| security.principal.is_none());
         let name = application_text(&id);
-        let staging = if request.shared {
-            let (staging, name, secret) = (self.staging.clone(), name.clone(), secret.clone());
-            let left = blocking(move || staging.leave_secret(&name, &secret)).await?;
-            Some(left.to_string())
-        } else {
-            request.report.then(|| self.staging.folder_of(&name).to_string())
+        let note = Note {
+            cluster: self.cluster_name(),
+            uses: files.resources.iter().filter_map(|resource| self.cached(resource)).collect(),
+            high_availability: kept_by(&cluster_of(&request.configuration, &name)?, &name),
         };
+        let left = blocking({
+            let (staging, name) = (self.staging.clone(), name.clone());
+            // Nodes in ZooKeeper may be for those only who know it.
+            let kept = request.shared || !note.high_availability.is_empty();
+            let secret = kept.then(|| secret.clone());
+            move || {
+                let folder = staging.leave_note(&name, &note)?;
+                secret.map_or(Ok(folder), |secret| staging.leave_secret(&name, &secret))
+            }
+        });
+        let staging = left.await?.to_string();
         let parts = Parts { files, tokens, security, staging: staging.clone() };
         let submitted = self.submit(request, id, &secret, parts).await;
-        if submitted.is_err()
-            && let Some(staging) = &staging
-        {
-            crate::staging::remove(staging).await;
+        if submitted.is_err() {
+            crate::staging::remove(&staging).await;
         }
         submitted.map(|()| YarnApplication { id, secret, token_life: life })
+    }
+
+    /// The name of a file in the cache, if it is one of those.
+    fn cached(&self, resource: &Resource) -> Option<String> {
+        let path: FsPath = resource.url.parse().ok()?;
+        (self.staging.cache().join(path.name()) == path).then(|| path.name().to_owned())
     }
 
     /// A new application's id, if YARN can run one like this.
@@ -338,7 +352,7 @@ impl Yarn {
             resources: files.resources.clone(),
             program: files.program,
             lifespan: request.lifespan.into(),
-            staging,
+            staging: Some(staging),
             report: request.report,
             keytab: security.keytab,
             principal: security.principal,
@@ -412,13 +426,6 @@ impl Yarn {
             tokio::time::sleep(KEPT_LOOK).await;
         }
     }
-}
-
-/// Whether the ResourceManager that gave an id has just started: the id tells when.
-fn is_young(id: &ApplicationId) -> bool {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let started = Duration::from_millis(u64::try_from(id.cluster_timestamp()).unwrap_or_default());
-    now.saturating_sub(started) < NODES_COME
 }
 
 async fn blocking<T: Send + 'static>(

@@ -6,6 +6,7 @@
 //! The invariant: of all writes to pointers only those of the one leader take effect. A leader that does not know yet that it is
 //! none any more finds out when it writes, and does nothing irreversible before a write has said so.
 
+mod cleanup;
 mod embedded;
 mod error;
 mod standalone;
@@ -22,6 +23,7 @@ use flott_fs::FsPath;
 use flott_runtime::net::handshake::Secret;
 use tokio::sync::watch;
 
+pub use cleanup::clean_up;
 pub use embedded::EmbeddedElection;
 pub use error::{HighAvailabilityError, StoreError};
 pub use standalone::{StandaloneElection, StandaloneRetrieval};

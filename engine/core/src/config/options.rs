@@ -283,6 +283,8 @@ options! {
     YARN_MASTER_PORT: PortRange = "yarn.application-master.port", PortRange::any();
     /// The folder below which runtime, programs and sessions' secrets are kept; unset: the user's home folder.
     YARN_STAGING_DIR: String = "yarn.staging-directory";
+    /// After this time without a use what is kept there by its hash is removed, unless an application that is not over uses it.
+    YARN_CACHE_RETENTION: Duration [MINUTE..] = "yarn.staging-cache.retention", 30 * 24 * 60 * MINUTE;
     /// Folders that hold the runtime already, as flott; the first that has it is used, and nothing is uploaded.
     YARN_PROVIDED_DIRS: String = "yarn.provided.lib.dirs";
     /// Files and folders that every container gets, with ';' between.

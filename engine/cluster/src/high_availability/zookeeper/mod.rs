@@ -14,11 +14,13 @@ mod connection;
 mod election;
 mod info;
 mod pointers;
+mod remove;
 mod retrieval;
 
 use flott_core::config::{self, Configuration};
 
 pub use election::ZooKeeperElection;
+pub(super) use remove::remove_cluster;
 pub use retrieval::ZooKeeperRetrieval;
 
 use super::HighAvailabilityError;
