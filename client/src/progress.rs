@@ -118,6 +118,7 @@ mod tests {
             records_in,
             records_out,
             records_read: if name == "Source" { records_out } else { 0 },
+            ..VertexOverview::default()
         };
         JobOverview {
             job: vec![7; 16],

@@ -26,6 +26,8 @@ pub struct JobSummary {
     pub duration_ms: i64,
     /// Records that its sources gave.
     pub records_read: u64,
+    /// Bytes that its vertices gave to each other. What sources read and sinks write is not counted in bytes.
+    pub bytes_exchanged: u64,
     /// Restarts.
     pub restarts: u64,
     /// Checkpoints that were completed.
@@ -51,6 +53,10 @@ pub struct VertexSummary {
     pub records_in: u64,
     /// Records that its last operators gave.
     pub records_out: u64,
+    /// Bytes that it took from other vertices, as they lie in memory, or encoded if they came from another process.
+    pub bytes_in: u64,
+    /// Bytes that it gave to other vertices, by the same measure.
+    pub bytes_out: u64,
 }
 
 impl JobSummary {
@@ -71,6 +77,8 @@ impl JobSummary {
                 parallelism: vertex.parallelism,
                 records_in: vertex.records_in,
                 records_out: vertex.records_out,
+                bytes_in: vertex.bytes_in,
+                bytes_out: vertex.bytes_out,
             })
             .collect();
         Self {
@@ -87,6 +95,7 @@ impl JobSummary {
                 .filter(|vertex| vertex.records_in == 0)
                 .map(|v| v.records_out)
                 .sum(),
+            bytes_exchanged: vertices.iter().map(|vertex| vertex.bytes_out).sum(),
             restarts: job.restarts,
             completed_checkpoints: job.completed_checkpoints,
             late_records: result.map(|result| counts(&result.late_records)).unwrap_or_default(),
@@ -110,5 +119,29 @@ impl JobSummaries {
             Some(known) => *known = summary,
             None => self.0.push(summary),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rpc::control::VertexOverview;
+
+    #[test]
+    fn bytes_are_those_between_vertices() {
+        let vertex =
+            |bytes_in, bytes_out| VertexOverview { bytes_in, bytes_out, ..VertexOverview::default() };
+        let job = JobOverview {
+            vertices: vec![vertex(0, 100), vertex(100, 7), vertex(7, 0)],
+            ..Default::default()
+        };
+        let summary = JobSummary::of(&job, None);
+        assert_eq!(summary.bytes_exchanged, 107);
+        assert_eq!((summary.vertices[1].bytes_in, summary.vertices[1].bytes_out), (100, 7));
+        let written = serde_json::to_value(&summary).unwrap();
+        assert_eq!(
+            (&written["bytes_exchanged"], &written["vertices"][0]["bytes_out"]),
+            (&107.into(), &100.into())
+        );
     }
 }

@@ -91,6 +91,8 @@ impl Job {
             records_in: vertex.records_in,
             records_out: vertex.records_out,
             records_read: vertex.records_read,
+            bytes_in: vertex.bytes_in,
+            bytes_out: vertex.bytes_out,
         });
         let not_started = outcome.as_ref().and_then(|outcome| match &outcome.kind {
             Some(Kind::NotStarted(reason)) => Some(reason.clone()),

@@ -58,6 +58,10 @@ pub struct VertexReport {
     pub records_out: u64,
     /// Records that it has read from outside, if it is a source.
     pub records_read: u64,
+    /// Bytes taken from channels.
+    pub bytes_in: u64,
+    /// Bytes given to channels.
+    pub bytes_out: u64,
 }
 
 /// A job seen from near.
@@ -316,6 +320,8 @@ impl JobMaster {
         for (subtask, execution) in &self.executions {
             let report = &mut reports[subtask.vertex.0 as usize];
             *report.states.entry(execution.state).or_default() += 1;
+            report.bytes_in += execution.task.bytes_in.load(Ordering::Relaxed);
+            report.bytes_out += execution.task.bytes_out.load(Ordering::Relaxed);
             if let Some((_, first)) = execution.metrics.first() {
                 report.records_in += first.records_in.load(Ordering::Relaxed);
                 if self.reads(subtask.vertex) {
