@@ -61,7 +61,7 @@ pub fn until<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
 pub struct Hadoop {
     folder: PathBuf,
     variables: BTreeMap<String, String>,
-    /// Stops the cluster when its standard input closes, which the end of this process does.
+    /// Stops the cluster when its standard input closes, which the end of this process does, and not before.
     _guard: Child,
 }
 
@@ -80,7 +80,7 @@ impl Hadoop {
         let number = STARTED.fetch_add(1, Ordering::Relaxed);
         let folder = std::env::temp_dir().join(format!("flott-hadoop-{}-{number}", std::process::id()));
         let guard = Command::new("sh")
-            .args(["-c", "cat >/dev/null; \"$0\" --dir \"$1\" down --remove >/dev/null 2>&1; rm -rf \"$1\""])
+            .args(["-c", "trap '' INT TERM HUP; cat >/dev/null; \"$0\" --dir \"$1\" down --remove >/dev/null 2>&1; rm -rf \"$1\""])
             .arg(script())
             .arg(&folder)
             .stdin(Stdio::piped())
