@@ -106,6 +106,32 @@ fn is_refusal(error: &RpcError) -> bool {
     error.exception() == Some(RemoteException::InvalidResourceRequest)
 }
 
+/// For how long the token of an attempt may be refused: a ResourceManager that was just started may not know all attempts yet.
+const REFUSED_PATIENCE: Duration = Duration::from_secs(30);
+
+/// Since when YARN has not known this attempt any more.
+#[derive(Debug, Default)]
+struct Refused {
+    since: Option<Instant>,
+}
+
+impl Refused {
+    /// What came of a call. True: YARN has begun another attempt, or ended the application, as its refusals for so long say.
+    fn note(&mut self, error: Option<&RpcError>, now: Instant) -> bool {
+        match error.map(RpcError::root) {
+            Some(RpcError::Authentication { class: Some(_), .. }) => {
+                now.duration_since(*self.since.get_or_insert(now)) >= REFUSED_PATIENCE
+            }
+            // It was not reached: it may still refuse.
+            Some(error) if error.exception().is_none() => false,
+            _ => {
+                self.since = None;
+                false
+            }
+        }
+    }
+}
+
 /// The conversation.
 pub(crate) struct Conversation {
     setup: Setup,
@@ -117,6 +143,7 @@ pub(crate) struct Conversation {
     not_launched: mpsc::Receiver<NotLaunched>,
     /// What the next heartbeat says first.
     unsaid: Option<Ask>,
+    refused: Refused,
 }
 
 /// The other ends: what to launch, and where to say that it did not work.
@@ -137,6 +164,7 @@ impl Conversation {
             launches,
             not_launched,
             unsaid: None,
+            refused: Refused::default(),
         };
         conversation.registered(answer);
         Ok((conversation, (to_launch, failed)))
@@ -188,13 +216,7 @@ impl Conversation {
         loop {
             tokio::select! {
                 biased;
-                ended = &mut finish => {
-                    return match ended {
-                        Ok(status) => self.finish(status).await,
-                        // Who would have said is gone: so is this process, and YARN begins another attempt.
-                        Err(_) => Ok(()),
-                    };
-                }
+                ended = &mut finish => return self.over(ended.ok()).await,
                 Some((name, reason)) = self.not_launched.recv() => {
                     tracing::warn!(container = name, reason, "a container was not launched");
                     self.pool.not_launched(&name, &reason, now());
@@ -210,10 +232,24 @@ impl Conversation {
                 () = tokio::time::sleep_until(next) => {}
             }
             self.hear();
-            self.heartbeat().await?;
+            tokio::select! {
+                biased;
+                // A ResourceManager may be long in answering; what is waited for here is of no use then.
+                ended = &mut finish => return self.over(ended.ok()).await,
+                beat = self.heartbeat() => beat?,
+            }
             let (idle, waiting) = self.setup.intervals;
             next = Instant::now() + if self.pool.is_waiting() { waiting } else { idle };
             self.setup.driver.explain(self.pool.obstacle());
+        }
+    }
+
+    /// The application ends, if anybody has said how.
+    async fn over(self, status: Option<FinalStatus>) -> Result<(), ConversationError> {
+        match status {
+            Some(status) => self.finish(status).await,
+            // Who would have said is gone: so is this process, and YARN begins another attempt.
+            None => Ok(()),
         }
     }
 
@@ -239,7 +275,13 @@ impl Conversation {
             None => self.pool.ask(now()),
         };
         let request = self.request(&ask);
-        match self.setup.client.allocate(&request).await {
+        let answer = self.setup.client.allocate(&request).await;
+        if self.refused.note(answer.as_ref().err(), Instant::now())
+            && let Err(error) = &answer
+        {
+            return Err(ConversationError::ShutDown(error.to_string()));
+        }
+        match answer {
             Ok(answer) => self.answered(answer).await,
             Err(error) => match error.exception() {
                 Some(RemoteException::ApplicationMasterNotRegistered) => self.resync().await,
@@ -424,5 +466,31 @@ impl Conversation {
         }
         tracing::warn!("YARN has not said that the application is unregistered");
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_attempt_whose_token_is_refused_for_long_is_over() {
+        let refusal = |class: Option<&str>| RpcError::Authentication {
+            server: "rm:8030".to_owned(),
+            reason: "not found in AMRMTokenSecretManager".to_owned(),
+            class: class.map(str::to_owned),
+        };
+        let by_server = refusal(Some("org.apache.hadoop.security.token.SecretManager$InvalidToken"));
+        let away = RpcError::Connect { address: "rm:8030".to_owned(), reason: "refused".to_owned() };
+        let begin = Instant::now();
+        let mut refused = Refused::default();
+        assert!(!refused.note(Some(&by_server), begin));
+        assert!(!refused.note(Some(&away), begin + REFUSED_PATIENCE), "nobody was there to refuse");
+        assert!(refused.note(Some(&by_server), begin + REFUSED_PATIENCE));
+        // A ResourceManager that had just been started knows it by now.
+        assert!(!refused.note(None, begin + REFUSED_PATIENCE));
+        assert!(!refused.note(Some(&by_server), begin + REFUSED_PATIENCE));
+        // What this side does not like is no refusal.
+        assert!(!refused.note(Some(&refusal(None)), begin + 3 * REFUSED_PATIENCE));
     }
 }
