@@ -32,7 +32,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use flott_cluster::client::ClusterError;
-use flott_cluster::high_availability::{clean_up, is_highly_available};
+use flott_cluster::high_availability::{ApplicationAttempt, clean_up, is_highly_available};
 use flott_cluster::job_manager::{JobManagerError, JobManagerSetup, Listening, StopRequest, run_job_manager};
 use flott_cluster::logging;
 use flott_cluster::resource_manager::ResourceEvent;
@@ -318,7 +318,7 @@ async fn start_job_manager(
         heard: Some(heard),
         tokens: Some(tokens),
         client_tokens: client_tokens.map(|tokens| tokens as Arc<_>),
-        attempt: u32::try_from(container.environment.attempt().attempt_id()).unwrap_or_default(),
+        attempt: attempt_of(container),
     };
     let (told, listening) = oneshot::channel();
     let tell = |listening| {
@@ -330,6 +330,14 @@ async fn start_job_manager(
         // It has said why.
         Err(_) => Err(tasks.join_next().await.map_or_else(over, why_ended)),
     }
+}
+
+/// Which attempt of the application this process is.
+fn attempt_of(container: &Container) -> Option<ApplicationAttempt> {
+    let attempt = container.environment.attempt();
+    let application = application_text(&attempt.application_id.unwrap_or_default());
+    let number = u32::try_from(attempt.attempt_id()).ok().filter(|number| *number > 0)?;
+    Some(ApplicationAttempt { application, number })
 }
 
 /// Registers with YARN, and goes on talking with it as a task of `tasks`.

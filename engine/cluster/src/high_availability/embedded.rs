@@ -87,14 +87,18 @@ impl LeaderElection for EmbeddedElection {
         let number = shared.next;
         *self.own.lock().unwrap_or_else(PoisonError::into_inner) = Some(number);
         // A later attempt takes the place of an earlier one.
-        let attempt = candidate.attempt;
+        let later = |one: &Candidate, other: &Candidate| matches!((&one.attempt, &other.attempt), (Some(one), Some(other)) if one.is_later_than(other));
         shared.candidates.retain(|(_, other, leadership)| {
-            let replaced = other.attempt > 0 && other.attempt < attempt;
+            let replaced = later(&candidate, other);
             if replaced {
-                leadership.send_replace(Leadership::Standby);
+                leadership.send_replace(Leadership::Superseded);
             }
             !replaced
         });
+        if shared.candidates.iter().any(|(_, other, _)| later(other, &candidate)) {
+            sender.send_replace(Leadership::Superseded);
+            return receiver;
+        }
         shared.candidates.push((number, candidate, sender));
         shared.grant();
         receiver
@@ -136,9 +140,15 @@ impl LeaderRetrieval for EmbeddedElection {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::high_availability::ApplicationAttempt;
 
-    fn candidate(name: &str, attempt: u32) -> Candidate {
-        Candidate { address: name.to_owned(), rest_address: None, attempt }
+    fn candidate(name: &str, number: u32) -> Candidate {
+        let attempt = ApplicationAttempt { application: "application_1".to_owned(), number };
+        Candidate {
+            address: name.to_owned(),
+            rest_address: None,
+            attempt: Some(attempt).filter(|_| number > 0),
+        }
     }
 
     #[tokio::test]
@@ -171,6 +181,10 @@ mod tests {
         let one = first.contend(candidate("one", 1));
         assert!(one.borrow().term().is_some());
         let two = second.contend(candidate("two", 2));
-        assert!(one.borrow().term().is_none() && two.borrow().term().is_some());
+        assert_eq!(*one.borrow(), Leadership::Superseded);
+        assert!(two.borrow().term().is_some());
+        // It contends again, being woken up, and nobody else does for the moment.
+        let again = first.another().contend(candidate("one", 1));
+        assert_eq!(*again.borrow(), Leadership::Superseded);
     }
 }

@@ -44,8 +44,24 @@ pub struct Candidate {
     pub address: String,
     /// Where it serves pages, if it does.
     pub rest_address: Option<String>,
-    /// The attempt of the application it is, from 1; 0: there are no attempts. A later attempt takes the place of an earlier one at once.
-    pub attempt: u32,
+    /// Which attempt of which application it is; none: there are no attempts. A later attempt takes the place of an earlier one at once.
+    pub attempt: Option<ApplicationAttempt>,
+}
+
+/// One of several attempts to run an application, of which only the latest counts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApplicationAttempt {
+    /// The application: one word.
+    pub application: String,
+    /// From 1.
+    pub number: u32,
+}
+
+impl ApplicationAttempt {
+    /// Whether it is of the same application, and later than that one.
+    pub fn is_later_than(&self, other: &Self) -> bool {
+        self.application == other.application && self.number > other.number
+    }
 }
 
 /// The leader, as others see it.
@@ -93,6 +109,8 @@ pub enum Leadership {
     Leader(Term),
     /// It leads as far as it knows, but what elects leaders cannot be reached. Writes wait.
     Suspended(Term),
+    /// A later attempt of its application has taken its place: it never leads again.
+    Superseded,
 }
 
 impl Leadership {
@@ -100,7 +118,7 @@ impl Leadership {
     pub fn term(&self) -> Option<&Term> {
         match self {
             Self::Leader(term) | Self::Suspended(term) => Some(term),
-            Self::Standby => None,
+            Self::Standby | Self::Superseded => None,
         }
     }
 }
@@ -141,7 +159,7 @@ pub struct JobManagerServices {
 #[derive(Clone)]
 pub struct Storage {
     /// Job graphs, commits and outcomes.
-    pub blobs: Arc<FileBlobs>,
+    pub blobs: Arc<dyn store::BlobStore>,
     /// Programs.
     pub programs: Arc<SharedPrograms>,
     /// Checkpoints of jobs that do not say where.

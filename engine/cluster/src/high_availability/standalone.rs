@@ -64,7 +64,7 @@ mod tests {
     #[tokio::test]
     async fn the_one_candidate_leads_at_once() {
         let election = StandaloneElection::default();
-        let candidate = Candidate { address: "a:1".to_owned(), rest_address: None, attempt: 0 };
+        let candidate = Candidate { address: "a:1".to_owned(), rest_address: None, attempt: None };
         let leadership = election.contend(candidate);
         let term = leadership.borrow().term().cloned().unwrap();
         election.confirm(&term).await.unwrap();

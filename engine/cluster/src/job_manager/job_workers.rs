@@ -57,6 +57,8 @@ struct State {
     leaving: BTreeMap<TaskManagerId, Leaving>,
     /// The number of the next worker.
     sequence: u64,
+    /// How often workers have registered.
+    registrations: u64,
 }
 
 struct Member {
@@ -64,6 +66,8 @@ struct Member {
     address: String,
     /// Set when it has registered.
     orders: Option<Orders>,
+    /// Which of its registrations that was: it may come again before the earlier connection is known to be gone.
+    registration: u64,
     /// Of two workers that hold the same slot the one with the higher number does.
     sequence: u64,
 }
@@ -153,7 +157,8 @@ impl JobWorkers {
                 state.slots.insert(slot, worker);
             }
             let address = address.to_owned();
-            let member = Member { task_manager, address, orders: None, sequence: held.sequence };
+            let member =
+                Member { task_manager, address, orders: None, registration: 0, sequence: held.sequence };
             state.workers.insert(worker, member);
             holders.into_iter().collect()
         };
@@ -313,7 +318,7 @@ impl JobWorkers {
                 let sequence = state.sequence;
                 orders.push((numbers, sequence));
                 let (task_manager, address) = (*task_manager, address.clone());
-                let member = Member { task_manager, address, orders: None, sequence };
+                let member = Member { task_manager, address, orders: None, registration: 0, sequence };
                 state.workers.insert(*worker, member);
             }
             state.spec.clone()
@@ -367,29 +372,39 @@ impl JobWorkers {
         }
     }
 
-    /// A worker has connected, told what it runs, and takes orders. False: it is none of this job's.
+    /// A worker has connected, told what it runs, and takes orders. Tells which registration it is; none: it is none of this job's.
     pub(super) fn registered(
         self: &Arc<Self>,
         worker: WorkerId,
         orders: Orders,
         executions: Vec<ExecutionReport>,
-    ) -> bool {
-        {
+    ) -> Option<u64> {
+        let number = {
             let mut state = self.state();
-            let State { workers, adopting, .. } = &mut *state;
-            match workers.get_mut(&worker) {
-                Some(member) => member.orders = Some(orders),
-                None => return false,
-            }
+            let State { workers, adopting, registrations, .. } = &mut *state;
+            let member = workers.get_mut(&worker)?;
+            *registrations += 1;
+            member.registration = *registrations;
+            member.orders = Some(orders);
             if let Some(told) = adopting {
                 told.retain(|(other, _)| *other != worker);
                 told.push((worker, executions));
                 self.adopted.notify_all();
             }
-        }
+            *registrations
+        };
         self.advance();
         self.tell_move();
-        true
+        Some(number)
+    }
+
+    /// The connection of a registration is gone, and with it the worker, unless it has been adopted or has registered again since.
+    pub(super) fn connection_lost(&self, worker: WorkerId, number: u64, reason: &str) {
+        let is_same = self.state().workers.get(&worker).is_some_and(|member| member.registration == number);
+        if is_same {
+            self.worker_lost(worker, reason);
+            self.task_managers.stop(worker);
+        }
     }
 
     /// A worker's process has ended by itself.

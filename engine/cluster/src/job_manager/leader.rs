@@ -19,7 +19,8 @@ pub(super) struct Leader<'a> {
 }
 
 impl Leader<'_> {
-    /// Follows the election for ever, or until what the leader before has left cannot be read.
+    /// Follows the election for ever, until what the leader before has left cannot be read, or until a later attempt
+    /// has taken its place.
     pub(super) async fn follow(
         &self,
         mut leadership: watch::Receiver<Leadership>,
@@ -32,6 +33,10 @@ impl Leader<'_> {
                     tracing::warn!("what elects leaders is away; what is to be kept waits")
                 }
                 Leadership::Standby => tracing::info!("this JobManager stands by"),
+                Leadership::Superseded => {
+                    self.step_down();
+                    return Err(JobManagerError::Superseded);
+                }
                 Leadership::Leader(_) => {}
             }
             let term = now.term().cloned();

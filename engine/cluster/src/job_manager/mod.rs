@@ -10,12 +10,17 @@
 
 mod counters;
 mod departures;
+mod job;
 mod job_workers;
 mod jobs;
 mod leader;
+mod recovery;
 mod running_job;
 mod service;
+mod slot_choice;
 mod task_managers;
+#[cfg(test)]
+mod tests;
 mod view;
 
 use std::future::Future;
@@ -30,7 +35,7 @@ use flott_runtime::net::handshake::{Secret, TokenKeys};
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 
-use crate::high_availability::{self, Candidate, HighAvailabilityError};
+use crate::high_availability::{self, ApplicationAttempt, Candidate, HighAvailabilityError};
 use crate::program_store::{ProgramStore, StoreError};
 use crate::resource_manager::{ResourceEvent, ResourceManagerDriver};
 use crate::rest::{RestServer, RestSetup, WebTokens, public_address};
@@ -69,6 +74,9 @@ pub enum JobManagerError {
     /// What the leader before has left.
     #[error("the JobManager cannot take over what the leader before has left: {0}")]
     Recover(crate::high_availability::StoreError),
+    /// It is an earlier attempt.
+    #[error("a later attempt of the application has taken the place of this JobManager")]
+    Superseded,
 }
 
 /// What a JobManager is made of.
@@ -93,8 +101,8 @@ pub struct JobManagerSetup {
     pub tokens: Option<watch::Receiver<Vec<u8>>>,
     /// Knows the tokens by which clients may ask for the secret; none: there are no such tokens.
     pub client_tokens: Option<Arc<dyn TokenKeys>>,
-    /// The attempt of the application it is, from 1; 0: there are no attempts.
-    pub attempt: u32,
+    /// Which attempt of which application it is; none: there are no attempts.
+    pub attempt: Option<ApplicationAttempt>,
 }
 
 impl JobManagerSetup {
@@ -113,7 +121,7 @@ impl JobManagerSetup {
             heard: None,
             tokens: None,
             client_tokens: None,
-            attempt: 0,
+            attempt: None,
         }
     }
 }
@@ -208,7 +216,14 @@ pub async fn run_job_manager(
     let following = hear(resource_events, Arc::clone(&task_managers));
     let heartbeat_timeout = configuration.get(&config::HEARTBEAT_TIMEOUT);
     let inherited = configuration.clone();
-    let view = View { configuration, jobs: Arc::clone(&jobs), task_managers: Arc::clone(&task_managers) };
+    let view = View {
+        configuration,
+        jobs: Arc::clone(&jobs),
+        task_managers: Arc::clone(&task_managers),
+        is_elected: services.storage.is_some(),
+        leading: led.clone(),
+        leaders: services.retrieval.leader(),
+    };
     let rest = RestServer::start(RestSetup {
         configuration: &inherited,
         secret: &secret,

@@ -13,8 +13,9 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::StopRequest;
 use super::counters::Counters;
+use super::job::{Job, Standing};
 use super::job_workers::JobWorkers;
-use super::jobs::{Job, Jobs, SubmitError};
+use super::jobs::{Jobs, SubmitError};
 use super::task_managers::{Registration, TaskManagers};
 use crate::high_availability::{LeaderInfo, StoreError, Term};
 use crate::job_master::JobEvent;
@@ -22,10 +23,10 @@ use crate::program::{CONTROL_PROTOCOL, VERSION, Versions};
 use crate::program_store::{ContentHash, ProgramStore, SharedPrograms};
 use crate::rpc::control::job_manager_server::JobManager;
 use crate::rpc::control::{
-    HasProgramReply, JobList, JobOverview, JobReference, JobUpdate, KeepAliveReply, KeepAliveRequest,
-    ListJobsRequest, LogLevelReply, LogLevelRequest, ProgramChunk, ProgramRequest, Registered,
-    StopClusterReply, StopClusterRequest, Submission, TaskManagerMessage, TaskManagerOrder, WorkerMessage,
-    WorkerOrder, task_manager_message, task_manager_order, worker_message,
+    HasProgramReply, HeldWorker, JobList, JobOverview, JobReference, JobUpdate, KeepAliveReply,
+    KeepAliveRequest, ListJobsRequest, LogLevelReply, LogLevelRequest, ProgramChunk, ProgramRequest,
+    Registered, StopClusterReply, StopClusterRequest, Submission, TaskManagerMessage, TaskManagerOrder,
+    WorkerMessage, WorkerOrder, task_manager_message, task_manager_order, worker_message,
 };
 use crate::rpc::control::{WebReply, WebRequest};
 use crate::rpc::{CHUNK_BYTES, WireError, WireId, read_event};
@@ -123,10 +124,17 @@ impl Service {
         .await
     }
 
-    fn job(&self, reference: &JobReference) -> Result<Arc<Job>, Status> {
+    /// A job, whatever this leader makes of it.
+    fn known_job(&self, reference: &JobReference) -> Result<Arc<Job>, Status> {
         self.session()?;
         let id = JobId::read(&reference.job)?;
         self.jobs.get(id).ok_or_else(|| Status::not_found(format!("there is no job {id} in this cluster")))
+    }
+
+    /// A job that goes on, or is over.
+    fn job(&self, reference: &JobReference) -> Result<Arc<Job>, Status> {
+        let job = self.known_job(reference)?;
+        standing(&job).map(|()| job)
     }
 
     /// Talks with a TaskManager until it is lost, or another one leads.
@@ -171,7 +179,7 @@ impl Service {
     /// Hears a worker until it is lost, or another one leads.
     async fn hear(
         &self,
-        (worker, job): (WorkerId, Arc<JobWorkers>),
+        (worker, number, job): (WorkerId, u64, Arc<JobWorkers>),
         session: LeaderSessionId,
         mut counters: Counters,
         mut messages: Streaming<WorkerMessage>,
@@ -202,8 +210,18 @@ impl Service {
         };
         // Its TaskManager may know more; then the worker is forgotten by the time this goes on.
         tokio::time::sleep(LAST_WORD).await;
-        job.worker_lost(worker, &format!("worker {worker} is lost: {reason}"));
-        self.task_managers.stop(worker);
+        job.connection_lost(worker, number, &format!("worker {worker} is lost: {reason}"));
+    }
+}
+
+/// A job that cannot be gone on with here is not there for clients and workers: not yet, or for good.
+fn standing(job: &Job) -> Result<(), Status> {
+    match &*job.standing.borrow() {
+        Standing::Here => Ok(()),
+        Standing::Unread(reason) => {
+            Err(Status::unavailable(format!("job {} cannot be read yet: {reason}", job.id)))
+        }
+        Standing::Broken(reason) => Err(Status::failed_precondition(format!("job {}: {reason}", job.id))),
     }
 }
 
@@ -253,12 +271,16 @@ impl JobManager for Service {
         // What is needed is for the leader to say.
         self.session()?;
         let needed = self.jobs.needed_programs();
-        self.programs.retain(&needed);
+        if let Some(needed) = &needed {
+            self.programs.retain(needed);
+        }
         if let Some(shared) = self.shared.clone() {
             let hash = hash.clone();
             self.blocking(move || {
                 let put = shared.put(&hash, &path);
-                shared.retain(&needed);
+                if let Some(needed) = &needed {
+                    shared.retain(needed);
+                }
                 put.map_err(|error| Status::resource_exhausted(error.to_string()))
             })
             .await?;
@@ -286,6 +308,8 @@ impl JobManager for Service {
             .blocking(move || {
                 jobs.submit(submission).map_err(|error| match error {
                     SubmitError::Store(error) => not_kept(&error),
+                    SubmitError::Unread(reason) => Status::unavailable(reason),
+                    SubmitError::Broken(reason) => Status::failed_precondition(reason),
                     error => invalid(error),
                 })
             })
@@ -302,6 +326,7 @@ impl JobManager for Service {
             let led_by_another = service.led_by_another(session);
             tokio::pin!(led_by_another);
             let (mut report, mut outcome) = (job.report.clone(), job.outcome.clone());
+            let mut standings = job.standing.subscribe();
             loop {
                 let ended = outcome.borrow_and_update().clone();
                 let over = ended.is_some();
@@ -319,6 +344,12 @@ impl JobManager for Service {
                     // Without reports the job is about to be over, here or under another leader.
                     Ok(()) = report.changed() => {}
                     _ = outcome.changed() => {}
+                    Ok(()) = standings.changed() => {
+                        if let Err(status) = standing(&job) {
+                            let _ = updates.send(Err(status)).await;
+                            return;
+                        }
+                    }
                     () = updates.closed() => return,
                     () = &mut led_by_another => {
                         let _ = updates.send(Err(Status::unavailable("another JobManager leads"))).await;
@@ -342,9 +373,9 @@ impl JobManager for Service {
     }
 
     async fn cancel_job(&self, request: Request<JobReference>) -> Answer<JobOverview> {
-        let job = self.job(request.get_ref())?;
+        let (job, jobs) = (self.known_job(request.get_ref())?, Arc::clone(&self.jobs));
         self.blocking(move || {
-            job.cancel().map_err(|error| not_kept(&error))?;
+            jobs.cancel(&job).map_err(|error| not_kept(&error))?;
             Ok(Response::new(job.overview()))
         })
         .await
@@ -402,14 +433,13 @@ impl JobManager for Service {
             slots: register.slots,
             managed_bytes: register.managed_bytes,
         };
-        let mut brought = Vec::with_capacity(register.workers.len());
-        for held in register.workers {
-            let worker = WorkerId::read(&held.worker)?;
-            let job = self.jobs.get(JobId::read(&held.job)?).map(|job| Arc::clone(&job.workers));
-            let job = job.filter(|job| job.adopt(worker, &held, id, &registration.data_address));
-            brought.push((worker, held.slots, job));
-        }
-        let number = self.task_managers.register(registration, orders, brought);
+        let read = |held: HeldWorker| -> Result<_, WireError> {
+            Ok((WorkerId::read(&held.worker)?, JobId::read(&held.job)?, held))
+        };
+        let held = register.workers.into_iter().map(read).collect::<Result<Vec<_>, _>>()?;
+        let address = registration.data_address.clone();
+        let number =
+            self.task_managers.register(registration, orders, || self.jobs.take_over(id, &address, held));
         let service = self.clone();
         self.io.spawn(async move { service.attend((id, number), session, messages).await });
         Ok(Response::new(ReceiverStream::new(stream)))
@@ -467,11 +497,11 @@ impl JobManager for Service {
         let mut counters = Counters::default();
         let executions = register.executions.into_iter().map(|report| counters.read(report));
         let executions = executions.collect::<Result<_, WireError>>()?;
-        if !job.registered(worker, orders, executions) {
-            return Err(Status::permission_denied(format!("nobody waits for worker {worker}")));
-        }
+        let number = job
+            .registered(worker, orders, executions)
+            .ok_or_else(|| Status::permission_denied(format!("nobody waits for worker {worker}")))?;
         let service = self.clone();
-        self.io.spawn(async move { service.hear((worker, job), session, counters, messages).await });
+        self.io.spawn(async move { service.hear((worker, number, job), session, counters, messages).await });
         Ok(Response::new(ReceiverStream::new(stream)))
     }
 }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use flott_core::config::{self, Configuration};
-use flott_core::ids::{TaskManagerId, WorkerId};
+use flott_core::ids::{JobId, TaskManagerId, WorkerId};
 use flott_runtime::slot::wall_clock_millis;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
@@ -16,12 +16,13 @@ use tonic::Status;
 
 use super::departures::{Departures, Explanation, in_words};
 use super::job_workers::JobWorkers;
+use super::slot_choice::{choose, missing};
 use crate::job_master::JobEvent;
 use crate::resource_manager::{Demand, ResourceManagerDriver};
 use crate::rest::{ProcessView, TaskManagerView};
 use crate::rpc::WireId;
 use crate::rpc::control::{
-    Leave, LogsRead, ReadLogs, SetLevels, SetTokens, StartWorker, StopWorker, TaskManagerOrder,
+    HeldWorker, Leave, LogsRead, ReadLogs, SetLevels, SetTokens, StartWorker, StopWorker, TaskManagerOrder,
     task_manager_order,
 };
 
@@ -73,6 +74,8 @@ pub(super) struct TaskManagers {
     /// Of one that is started on demand.
     slots_each: u32,
     idle_timeout: Duration,
+    /// Held while a TaskManager registers with what it brings along, and while that is decided about: one follows the other.
+    registering: Mutex<()>,
     state: Mutex<State>,
     questions: Mutex<Questions>,
 }
@@ -108,16 +111,44 @@ struct Member {
     /// When it last gave a sign of life, in milliseconds since the epoch, and what it said of itself.
     heard_millis: i64,
     process: ProcessView,
-    /// How many slots each holds, and for which job; none: for none, it is being stopped.
-    workers: HashMap<WorkerId, (u32, Option<Arc<JobWorkers>>)>,
+    /// How many slots each holds, and for whom.
+    workers: HashMap<WorkerId, (u32, Owner)>,
     /// Those that were told to end: what they hold is as good as free.
     stopping: HashSet<WorkerId>,
     /// It is about to be taken away: it gets no more work.
     leaving: bool,
 }
 
-/// A worker that a TaskManager has brought along, the slots it holds, and the job that takes it over; none: it is to be stopped.
-pub(super) type Brought = (WorkerId, u32, Option<Arc<JobWorkers>>);
+/// A worker that a TaskManager has brought along, and the slots it holds.
+pub(super) type Brought = (WorkerId, u32, Owner);
+
+/// Whose a worker is.
+pub(super) enum Owner {
+    /// A job's.
+    Job(Arc<JobWorkers>),
+    /// A job's that this leader cannot go on with yet, or not at all: it is left alone.
+    Undecided(JobId, HeldWorker),
+    /// Nobody's: it is stopped.
+    Nobody,
+}
+
+impl Owner {
+    fn job(&self) -> Option<JobId> {
+        match self {
+            Self::Job(workers) => Some(workers.job()),
+            Self::Undecided(job, _) => Some(*job),
+            Self::Nobody => None,
+        }
+    }
+
+    /// The job that has it.
+    fn workers(&self) -> Option<Arc<JobWorkers>> {
+        match self {
+            Self::Job(workers) => Some(Arc::clone(workers)),
+            Self::Undecided(..) | Self::Nobody => None,
+        }
+    }
+}
 
 impl Member {
     fn free_slots(&self) -> u32 {
@@ -150,31 +181,6 @@ struct Request {
     job: Arc<JobWorkers>,
 }
 
-/// Which TaskManagers give how many slots: as few as can, the last of them the one that is left with the fewest. None: there
-/// are not enough.
-fn choose(free: &[(TaskManagerId, u32)], wanted: u32) -> Option<Vec<(TaskManagerId, u32)>> {
-    let mut free: Vec<(TaskManagerId, u32)> = free.iter().copied().filter(|(_, slots)| *slots > 0).collect();
-    free.sort_by_key(|(id, slots)| (*slots, *id));
-    let mut chosen = Vec::new();
-    let mut missing = wanted;
-    while missing > 0 {
-        let fits = free.iter().position(|(_, slots)| *slots >= missing);
-        let (id, slots) = match fits {
-            Some(smallest) => free.remove(smallest),
-            None => free.pop()?,
-        };
-        let taken = slots.min(missing);
-        chosen.push((id, taken));
-        missing -= taken;
-    }
-    Some(chosen)
-}
-
-/// How many TaskManagers of `slots_each` slots are missing, so that those who wait for slots get them.
-fn missing(wanted: u32, free: u32, slots_each: u32) -> u32 {
-    wanted.saturating_sub(free).div_ceil(slots_each.max(1))
-}
-
 impl State {
     fn demand(&self, slots_each: u32) -> Demand {
         let wanted = self.requests.iter().map(|request| request.slots).sum();
@@ -197,6 +203,7 @@ impl TaskManagers {
             driver,
             slots_each: configuration.get(&config::TASK_SLOTS),
             idle_timeout: configuration.get(&config::TASK_MANAGER_TIMEOUT),
+            registering: Mutex::default(),
             state: Mutex::default(),
             questions: Mutex::default(),
         }
@@ -310,7 +317,7 @@ impl TaskManagers {
             taken: member
                 .workers
                 .values()
-                .filter_map(|(slots, job)| Some((job.as_ref()?.job(), *slots)))
+                .filter_map(|(slots, owner)| Some((owner.job()?, *slots)))
                 .collect(),
             managed_bytes: member.registration.managed_bytes,
             heard_millis: member.heard_millis,
@@ -328,23 +335,28 @@ impl TaskManagers {
         }
     }
 
-    /// A TaskManager offers its slots. Tells which registration it is.
+    /// A TaskManager offers its slots, and brings along what jobs take over. Tells which registration it is.
+    ///
+    /// An earlier registration of the same TaskManager is lost first: what it held must not be taken from the job after that has taken
+    /// it over.
     pub(super) fn register(
         self: &Arc<Self>,
         registration: Registration,
         orders: Orders,
-        brought: Vec<Brought>,
+        take_over: impl FnOnce() -> Vec<Brought>,
     ) -> u64 {
         let id = registration.id;
+        let one = self.registering.lock().unwrap_or_else(PoisonError::into_inner);
         let earlier = self.state().members.get(&id).map(|member| member.number);
         if let Some(earlier) = earlier {
             self.lost(id, earlier, "it has registered again");
         }
+        let brought = take_over();
         tracing::info!(task_manager = %id, slots = registration.slots, address = registration.data_address, "a TaskManager has registered");
         let idle_since = brought.is_empty().then(Instant::now);
-        let unwanted: Vec<WorkerId> =
-            brought.iter().filter(|(_, _, job)| job.is_none()).map(|(worker, _, _)| *worker).collect();
-        let workers = brought.into_iter().map(|(worker, slots, job)| (worker, (slots, job))).collect();
+        let unwanted = brought.iter().filter(|(_, _, owner)| matches!(owner, Owner::Nobody));
+        let unwanted: Vec<WorkerId> = unwanted.map(|(worker, _, _)| *worker).collect();
+        let workers = brought.into_iter().map(|(worker, slots, owner)| (worker, (slots, owner))).collect();
         let number = {
             let mut state = self.state();
             state.registrations += 1;
@@ -369,10 +381,52 @@ impl TaskManagers {
             state.members.insert(id, member);
             number
         };
+        drop(one);
         unwanted.into_iter().for_each(|worker| self.stop(worker));
         self.satisfy();
         self.watch_idle(id);
         number
+    }
+
+    /// A job is known by now: it takes over which of its workers it wants, and the others are stopped.
+    pub(super) fn decide(&self, job: JobId, workers: &Arc<JobWorkers>) {
+        let one = self.registering.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = Vec::new();
+        for (id, member) in &mut self.state().members {
+            for (worker, (_, owner)) in &mut member.workers {
+                if let Owner::Undecided(of, held) = owner
+                    && *of == job
+                {
+                    let address = member.registration.data_address.clone();
+                    waiting.push((*id, *worker, std::mem::take(held), address));
+                    *owner = Owner::Job(Arc::clone(workers));
+                }
+            }
+        }
+        let unwanted: Vec<(TaskManagerId, WorkerId)> = waiting
+            .into_iter()
+            .filter(|(id, worker, held, address)| !workers.adopt(*worker, held, *id, address))
+            .map(|(id, worker, _, _)| (id, worker))
+            .collect();
+        for (id, worker) in &unwanted {
+            let mut state = self.state();
+            let held = state.members.get_mut(id).and_then(|member| member.workers.get_mut(worker));
+            if let Some((_, owner)) = held {
+                *owner = Owner::Nobody;
+            }
+        }
+        drop(one);
+        unwanted.into_iter().for_each(|(_, worker)| self.stop(worker));
+    }
+
+    /// Has all workers of a job killed.
+    pub(super) fn stop_job(&self, job: JobId) {
+        let of_job = |member: &Member| -> Vec<WorkerId> {
+            let workers = member.workers.iter().filter(|(_, (_, owner))| owner.job() == Some(job));
+            workers.map(|(worker, _)| *worker).collect()
+        };
+        let workers: Vec<WorkerId> = self.state().members.values().flat_map(of_job).collect();
+        workers.into_iter().for_each(|worker| self.stop(worker));
     }
 
     /// Forgets all: another leader has them.
@@ -402,15 +456,16 @@ impl TaskManagers {
         let Registration { data_address: address, resource_id, .. } = &member.registration;
         let told = format!("TaskManager {id} at {address} is lost: {reason}");
         tracing::warn!(task_manager = %id, resource_id, address, reason, "a TaskManager is lost");
-        let jobs: Vec<Arc<JobWorkers>> = member.workers.values().filter_map(|(_, job)| job.clone()).collect();
+        let jobs: Vec<Arc<JobWorkers>> =
+            member.workers.values().filter_map(|(_, owner)| owner.workers()).collect();
         self.state().departures.note(resource_id, address, &told, &jobs);
         let explained_later = self.driver.is_some() && !resource_id.is_empty();
         self.lose_workers(member, &told, explained_later);
     }
 
     fn lose_workers(&self, member: Member, reason: &str, explained_later: bool) {
-        for (worker, (_, job)) in member.workers {
-            let Some(job) = job else { continue };
+        for (worker, (_, owner)) in member.workers {
+            let Owner::Job(job) = owner else { continue };
             job.task_manager_lost(worker, reason, explained_later);
         }
         self.declare();
@@ -453,11 +508,11 @@ impl TaskManagers {
             }
             ended
         });
-        if let Some((_, job)) = ended {
-            match job {
-                Some(job) if exited => job.worker_exited(worker, reason),
-                Some(job) => job.worker_lost(worker, reason),
-                None => {}
+        if let Some((_, owner)) = ended {
+            match owner {
+                Owner::Job(job) if exited => job.worker_exited(worker, reason),
+                Owner::Job(job) => job.worker_lost(worker, reason),
+                Owner::Undecided(..) | Owner::Nobody => {}
             }
             self.satisfy();
             self.watch_idle(id);
@@ -526,7 +581,7 @@ impl TaskManagers {
                     let Some(member) = members.get_mut(&id) else { continue };
                     let worker = WorkerId::random();
                     member.idle_since = None;
-                    member.workers.insert(worker, (slots, Some(Arc::clone(&request.job))));
+                    member.workers.insert(worker, (slots, Owner::Job(Arc::clone(&request.job))));
                     let all = &member.registration;
                     grants.push(Grant {
                         worker,
@@ -587,56 +642,4 @@ fn set_tokens(tokens: &[u8]) -> task_manager_order::Kind {
 
 fn give(orders: &Orders, kind: task_manager_order::Kind) -> bool {
     orders.try_send(Ok(TaskManagerOrder { kind: Some(kind) })).is_ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn id(number: u8) -> TaskManagerId {
-        TaskManagerId::from_bytes([number; 16])
-    }
-
-    #[test]
-    fn as_few_task_managers_as_can() {
-        let free = [(id(1), 2), (id(2), 4), (id(3), 3)];
-        assert_eq!(choose(&free, 2), Some(vec![(id(1), 2)]));
-        assert_eq!(choose(&free, 3), Some(vec![(id(3), 3)]));
-        assert_eq!(choose(&free, 6), Some(vec![(id(2), 4), (id(1), 2)]));
-        assert_eq!(choose(&free, 9), Some(vec![(id(2), 4), (id(3), 3), (id(1), 2)]));
-        assert_eq!(choose(&free, 10), None);
-        assert_eq!(choose(&[], 0), Some(vec![]));
-    }
-
-    #[test]
-    fn just_what_is_missing_is_asked_for() {
-        assert_eq!(missing(0, 0, 2), 0);
-        assert_eq!(missing(5, 0, 2), 3);
-        assert_eq!(missing(5, 1, 2), 2);
-        assert_eq!(missing(5, 5, 2), 0);
-        assert_eq!(missing(3, 9, 0), 0);
-    }
-
-    proptest! {
-        #[test]
-        fn what_is_chosen_is_there_and_enough(slots in proptest::collection::vec(0_u32..9, 0..7), wanted in 0_u32..30) {
-            let free: Vec<_> = slots.iter().enumerate().map(|(n, slots)| (id(n as u8), *slots)).collect();
-            let Some(chosen) = choose(&free, wanted) else {
-                prop_assert!(slots.iter().sum::<u32>() < wanted);
-                return Ok(());
-            };
-            prop_assert_eq!(chosen.iter().map(|(_, taken)| taken).sum::<u32>(), wanted);
-            for (id, taken) in &chosen {
-                let there = free.iter().find(|(other, _)| other == id).map_or(0, |(_, slots)| *slots);
-                prop_assert!(*taken > 0 && *taken <= there);
-            }
-            // As few as can: the largest that many would be needed.
-            let mut sorted = slots.clone();
-            sorted.sort_by(|a, b| b.cmp(a));
-            let enough = |count: usize| sorted.iter().take(count).sum::<u32>() >= wanted;
-            prop_assert!(enough(chosen.len()) && (chosen.is_empty() || !enough(chosen.len() - 1)));
-        }
-    }
 }

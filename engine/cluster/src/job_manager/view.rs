@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use flott_core::config::Configuration;
 use flott_core::ids::{JobId, TaskManagerId};
+use tokio::sync::watch;
 
 use super::jobs::Jobs;
 use super::task_managers::TaskManagers;
+use crate::high_availability::{LeaderInfo, Term};
 use crate::log_files::LogFile;
-use crate::rest::{ClusterView, JobView, TaskManagerView};
+use crate::rest::{ClusterView, Elsewhere, JobView, TaskManagerView};
 use crate::rpc::control;
 
 /// Jobs and TaskManagers of this JobManager.
@@ -16,6 +18,12 @@ pub(super) struct View {
     pub(super) configuration: Configuration,
     pub(super) jobs: Arc<Jobs>,
     pub(super) task_managers: Arc<TaskManagers>,
+    /// Whether others may lead.
+    pub(super) is_elected: bool,
+    /// The term of this JobManager; none: it does not lead.
+    pub(super) leading: watch::Receiver<Option<Term>>,
+    /// Who leads instead.
+    pub(super) leaders: watch::Receiver<Option<LeaderInfo>>,
 }
 
 #[tonic::async_trait]
@@ -36,8 +44,22 @@ impl ClusterView for View {
         self.task_managers.views()
     }
 
-    fn cancel(&self, id: JobId) -> bool {
-        self.jobs.get(id).map(|job| job.cancel()).is_some()
+    async fn cancel(&self, id: JobId) -> Result<(), String> {
+        let jobs = Arc::clone(&self.jobs);
+        // It waits until that is written.
+        let done = tokio::task::spawn_blocking(move || match jobs.get(id) {
+            Some(job) => jobs.cancel(&job).map_err(|error| error.to_string()),
+            None => Err(format!("there is no job {id} in this cluster any more")),
+        });
+        done.await.map_err(|error| format!("a thread of the JobManager has failed: {error}"))?
+    }
+
+    fn elsewhere(&self) -> Option<Elsewhere> {
+        if !self.is_elected || self.leading.borrow().is_some() {
+            return None;
+        }
+        let web = self.leaders.borrow().as_ref().and_then(|leader| leader.rest_address.clone());
+        Some(Elsewhere { web })
     }
 
     async fn logs_of(&self, task_manager: TaskManagerId) -> Result<Vec<LogFile>, String> {

@@ -1,19 +1,23 @@
 //! The end of a job: what its subtasks want committed, and what came of it.
 //!
+//! Both are written for the next leader before anybody is told. What cannot be written now is written again later, while this leader
+//! leads; until then the job is not over.
+//!
 //! Nothing is committed before what all subtasks want committed is kept for the next leader: from then on no subtask has to run again, and
 //! an interrupted commit is repeated, which does no harm.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use flott_core::ids::SubtaskId;
 use flott_plan::execution_graph::{ExecutionState, JobStatus};
 use flott_runtime::slot::wall_clock_millis;
 use flott_runtime::task::{FinalHandles, TaskMessage};
 
-use super::{JobEvent, JobMaster};
+use super::{Execution, JobEvent, JobMaster};
 use crate::high_availability::StoreError;
-use crate::high_availability::store::{JobRecord, Outcome};
+use crate::high_availability::store::{Backoff, JobRecord, Outcome};
 use crate::result::{JobError, JobResult};
 use crate::rpc::write_outcome;
 
@@ -27,6 +31,34 @@ pub(super) enum Commits {
     Keeping,
     /// The next leader finds them, or there will be none.
     Kept,
+}
+
+/// When a write that failed is tried again.
+#[derive(Default)]
+pub(super) struct Again {
+    backoff: Backoff,
+    /// None: it has not failed, or is being tried.
+    pub(super) at: Option<Instant>,
+}
+
+impl Again {
+    fn failed(&mut self, now: Instant, chance: f64) {
+        self.at = Some(now + self.backoff.pause_by(chance));
+    }
+}
+
+/// The end of a job, which is told once it is kept.
+pub(super) struct Ending {
+    status: JobStatus,
+    outcome: Result<JobResult, JobError>,
+    pub(super) again: Again,
+}
+
+impl Ending {
+    /// It has yet to be kept.
+    pub(super) fn new(status: JobStatus, outcome: Result<JobResult, JobError>) -> Self {
+        Self { status, outcome, again: Again::default() }
+    }
 }
 
 impl JobMaster {
@@ -54,15 +86,35 @@ impl JobMaster {
     }
 
     pub(super) fn commits_kept(&mut self, error: Option<String>) {
-        self.commits = Commits::Kept;
         match error {
-            Some(error) => {
-                self.cannot_run(format!(
-                    "what the job has to commit cannot be kept for a next leader: {error}"
-                ));
+            Some(error) if self.status == JobStatus::Running => {
+                tracing::warn!(job = %self.job, error, "what the job has to commit cannot be kept yet; it is tried again");
+                self.commits = Commits::None;
+                let (now, chance) = (self.environment.now(), self.chance());
+                self.keep_again.failed(now, chance);
             }
-            None if self.status == JobStatus::Running => self.tell_commit(),
-            None => {}
+            Some(_) => self.commits = Commits::None,
+            None => {
+                self.commits = Commits::Kept;
+                if self.status == JobStatus::Running {
+                    self.tell_commit();
+                }
+            }
+        }
+    }
+
+    fn chance(&self) -> f64 {
+        let elapsed = self.environment.now().saturating_duration_since(self.started);
+        f64::from(elapsed.subsec_micros() % 1000) / 1000.0
+    }
+
+    /// Keeps the commits, if it is time to try that again.
+    pub(super) fn commit_again(&mut self, now: Instant) {
+        if self.keep_again.at.is_some_and(|at| at <= now) {
+            self.keep_again.at = None;
+            if self.status == JobStatus::Running && self.executions.values().all(Execution::has_ended) {
+                self.commit();
+            }
         }
     }
 
@@ -77,31 +129,37 @@ impl JobMaster {
         self.commits == Commits::Keeping
     }
 
-    /// Has it written down what came of the job.
-    pub(super) fn keep_outcome(
-        &self,
-        record: &JobRecord,
-        status: JobStatus,
-        outcome: &Result<JobResult, JobError>,
-    ) -> Result<(), StoreError> {
-        let failure = match outcome {
-            Err(error) => error.to_string(),
-            Ok(_) => String::new(),
-        };
-        let kept = record.over(Outcome {
-            status: status.name(),
+    /// Ends the job, once what came of it is kept, and nobody hears of it before.
+    pub(super) fn end(&mut self) -> Option<Result<JobResult, JobError>> {
+        let now = self.environment.now();
+        let mut ending = self.ending.take_if(|ending| ending.again.at.is_none_or(|at| at <= now))?;
+        // What nobody will go on from is deleted only when nobody will.
+        match self.record.clone().map(|record| self.keep_outcome(&record, &ending)) {
+            None | Some(Ok(())) => {}
+            Some(Err(error @ StoreError::NotLeader(_))) => {
+                tracing::warn!(job = %self.job, %error, "the end of the job is left to the next leader");
+                return Some(self.suspended());
+            }
+            Some(Err(error)) => {
+                tracing::warn!(job = %self.job, status = %ending.status, %error, "the end of the job cannot be kept yet; it is tried again");
+                ending.again.failed(now, self.chance());
+                self.ending = Some(ending);
+                return None;
+            }
+        }
+        self.become_status(ending.status);
+        self.checkpoints.job_over(ending.status, self.record.clone(), &*self.environment);
+        Some(ending.outcome)
+    }
+
+    fn keep_outcome(&self, record: &JobRecord, ending: &Ending) -> Result<(), StoreError> {
+        let failure = ending.outcome.as_ref().err().map(ToString::to_string).unwrap_or_default();
+        record.over(Outcome {
+            status: ending.status.name(),
             failure: &failure,
             ended: wall_clock_millis(),
-            outcome: &write_outcome(outcome.clone()),
-            garbage: self.checkpoints.garbage(status),
-        });
-        match kept {
-            Err(StoreError::NotLeader(reason)) => Err(StoreError::NotLeader(reason)),
-            Err(error) => {
-                tracing::error!(job = %self.job, %error, "a next leader would run the job again");
-                Ok(())
-            }
-            Ok(()) => Ok(()),
-        }
+            outcome: &write_outcome(ending.outcome.clone()),
+            garbage: self.checkpoints.garbage(ending.status),
+        })
     }
 }

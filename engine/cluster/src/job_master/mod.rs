@@ -20,6 +20,8 @@ mod report;
 mod restore;
 #[cfg(test)]
 mod simulation;
+#[cfg(test)]
+pub(crate) use simulation::graph as simulated_graph;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -51,7 +53,7 @@ use crate::high_availability::store::JobRecord;
 use crate::result::{JobError, JobResult};
 use alignment::AlignedSources;
 use checkpoints::CheckpointCoordinator;
-use commit::Commits;
+use commit::{Again, Commits, Ending};
 use explanations::Unexplained;
 use moving::Moving;
 use report::Publisher;
@@ -133,6 +135,10 @@ pub struct JobMaster {
     commits: Commits,
     unexplained: Unexplained,
     moving: Option<Moving>,
+    /// When it is tried again to keep the commits.
+    keep_again: Again,
+    /// How it ends, until that is kept.
+    ending: Option<Ending>,
     report: Publisher,
 }
 
@@ -220,6 +226,8 @@ impl JobMaster {
             commits: Commits::default(),
             unexplained: Unexplained::default(),
             moving: None,
+            keep_again: Again::default(),
+            ending: None,
             graph,
         })
     }
@@ -251,6 +259,13 @@ impl JobMaster {
     /// Acts on an event, if there is one, and on the time; with the outcome once there is one.
     fn step(&mut self, event: Option<JobEvent>) -> Option<Result<JobResult, JobError>> {
         match event {
+            Some(JobEvent::Suspend) => return Some(self.suspended()),
+            // Nothing changes that any more.
+            _ if self.ending.is_some() => {
+                let outcome = self.end();
+                self.publish();
+                return outcome;
+            }
             Some(JobEvent::Task { execution, event }) => self.task_event(execution, event),
             Some(JobEvent::MetadataWritten { checkpoint, error }) => self.metadata_written(checkpoint, error),
             Some(JobEvent::CheckpointsReserved { below }) => self.checkpoints.reserved(below),
@@ -265,7 +280,6 @@ impl JobMaster {
             Some(JobEvent::Move { executions, reason }) => self.move_away(executions, reason),
             Some(JobEvent::CannotRun { reason }) => self.cannot_run(reason),
             Some(JobEvent::Cancel) => self.cancel(),
-            Some(JobEvent::Suspend) => return Some(self.suspended()),
             None => {}
         }
         self.on_time();
@@ -461,7 +475,9 @@ impl JobMaster {
             if self.status == JobStatus::Running { self.checkpoints.next_deadline() } else { None };
         let aligning = if self.status == JobStatus::Running { self.aligned.next_deadline() } else { None };
         let explained = self.doom.as_ref().and_then(|_| self.unexplained.until(now));
+        let keep = self.ending.as_ref().map_or(self.keep_again.at, |ending| ending.again.at);
         let all = stopping
+            .chain(keep)
             .chain(explained)
             .chain(restart)
             .chain(checkpoint)
@@ -484,6 +500,7 @@ impl JobMaster {
         if self.status == JobStatus::Running {
             self.checkpoint_on_time(now);
             self.align_watermarks(now);
+            self.commit_again(now);
         }
     }
 
@@ -506,16 +523,8 @@ impl JobMaster {
             }
             _ => return None,
         };
-        // What nobody will go on from is deleted only when nobody will.
-        if let Some(record) = self.record.clone()
-            && let Err(error) = self.keep_outcome(&record, status, &outcome)
-        {
-            tracing::warn!(job = %self.job, %error, "the end of the job is left to the next leader");
-            return Some(self.suspended());
-        }
-        self.become_status(status);
-        self.checkpoints.job_over(status, self.record.clone(), &*self.environment);
-        Some(outcome)
+        self.ending = Some(Ending::new(status, outcome));
+        self.end()
     }
 
     fn result(&self) -> JobResult {

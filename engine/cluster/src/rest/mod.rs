@@ -24,6 +24,7 @@ mod prometheus;
 mod routes;
 mod server;
 mod settings;
+mod standby;
 mod task_managers;
 #[cfg(test)]
 mod tests;
@@ -39,7 +40,7 @@ use flott_runtime::net::handshake::Secret;
 use tokio::task::JoinSet;
 
 pub use access::WebTokens;
-pub(crate) use view::{ClusterView, JobView, ProcessView, TaskManagerView};
+pub(crate) use view::{ClusterView, Elsewhere, JobView, ProcessView, TaskManagerView};
 
 use access::Access;
 use programs::Programs;
@@ -76,7 +77,8 @@ impl RestServer {
         let address = listener.local_addr()?;
         let programs = Programs::new(configuration, temp_dir, rpc.to_string(), secret.clone())?;
         let access = Access::new(configuration, secret.clone());
-        let state = RestState { access, view, programs };
+        let own = public_address(configuration, address);
+        let state = RestState { access, view, programs, own };
         let mut serving = JoinSet::new();
         serving.spawn(server::serve(listener, routes::router(Arc::new(state))));
         Ok(Self { address, _serving: serving })

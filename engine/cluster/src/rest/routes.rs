@@ -23,7 +23,7 @@ use super::metrics::{self, Wanted};
 use super::programs::Programs;
 use super::view::{ClusterView, JobView, TaskManagerView};
 use super::{checkpoints, failures, flott, jobs, logs, overview, page, programs, prometheus, settings};
-use super::{task_managers, vertices};
+use super::{standby, task_managers, vertices};
 
 /// How long an answer may take. Programs that plan slowly are given up before, with words.
 const DEADLINE: Duration = Duration::from_secs(90);
@@ -39,6 +39,8 @@ pub(super) struct RestState {
     pub(super) access: Access,
     pub(super) view: Arc<dyn ClusterView>,
     pub(super) programs: Programs,
+    /// Where others find this server: `HOST:PORT`.
+    pub(super) own: String,
 }
 
 /// An answer.
@@ -70,17 +72,17 @@ impl RestState {
         Ok(content)
     }
 
-    fn cancel(&self, id: &str) -> Result<Response, RestError> {
+    async fn cancel(&self, id: &str) -> Result<Response, RestError> {
         let job = self.job(id)?;
         if !self.view.configuration().get(&config::WEB_CANCEL) {
             return Err(RestError::forbidden(
                 "jobs cannot be cancelled over the web: web.cancel.enable is false",
             ));
         }
-        if job.status.is_terminal() {
+        if job.status.is_globally_terminal() {
             return Err(RestError::conflict(format!("job {} is over already: {}", job.id, job.status)));
         }
-        self.view.cancel(job.id);
+        self.view.cancel(job.id).await.map_err(RestError::unavailable)?;
         tracing::info!(job = %job.id, "a job is cancelled over the web");
         Ok((StatusCode::ACCEPTED, Json(json!({}))).into_response())
     }
@@ -136,6 +138,7 @@ pub(super) fn router(state: Arc<RestState>) -> Router {
             error.status = StatusCode::METHOD_NOT_ALLOWED;
             error
         })
+        .layer(middleware::from_fn_with_state(Arc::clone(&state), standby::redirect))
         .layer(middleware::map_response(with_headers))
         .with_state(state)
 }
@@ -350,7 +353,7 @@ async fn patch_job(
 ) -> Result<Response, RestError> {
     rest.change(&headers, &body)?;
     match query.get("mode").map(String::as_str) {
-        None | Some("cancel") => rest.cancel(&id),
+        None | Some("cancel") => rest.cancel(&id).await,
         Some(other) => Err(RestError::bad_request(format!("mode is cancel, not {other}"))),
     }
 }
@@ -362,7 +365,7 @@ async fn cancel_job(
     body: Bytes,
 ) -> Result<Response, RestError> {
     rest.change(&headers, &body)?;
-    rest.cancel(&id)
+    rest.cancel(&id).await
 }
 
 /// For tools that know nothing else behind YARN's proxy. Whoever reaches the port can cancel with it, so the operator must want it.
@@ -372,7 +375,7 @@ async fn yarn_cancel(State(rest): Rest, Path(id): Path<String>) -> Result<Respon
             "cancelling by GET needs no proof, so it is off: set rest.yarn-cancel.enabled, or send PUT jobs/ID/cancel with {\"token\": …}",
         ));
     }
-    rest.cancel(&id)
+    rest.cancel(&id).await
 }
 
 async fn no_savepoints() -> RestError {

@@ -27,14 +27,24 @@ pub(crate) trait ClusterView: Send + Sync {
     /// The TaskManagers.
     fn task_managers(&self) -> Vec<TaskManagerView>;
 
-    /// Cancels a job; false: there is none.
-    fn cancel(&self, id: JobId) -> bool;
+    /// Cancels a job, for whoever leads from then on.
+    async fn cancel(&self, id: JobId) -> Result<(), String>;
+
+    /// Where the leader's page is, if this JobManager does not lead; none: it leads.
+    fn elsewhere(&self) -> Option<Elsewhere>;
 
     /// The logs of a TaskManager and its workers.
     async fn logs_of(&self, task_manager: TaskManagerId) -> Result<Vec<LogFile>, String>;
 
     /// The end of one of them.
     async fn log_of(&self, task_manager: TaskManagerId, name: String) -> Result<Vec<u8>, String>;
+}
+
+/// Another JobManager leads, or is about to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Elsewhere {
+    /// Where its page is, as far as is known: `HOST:PORT`.
+    pub(crate) web: Option<String>,
 }
 
 /// A TaskManager.

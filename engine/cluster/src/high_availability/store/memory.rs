@@ -1,6 +1,6 @@
 //! The HA store in memory, which a test can have fail between any two steps.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use flott_core::ids::JobId;
@@ -92,6 +92,11 @@ impl PointerStore for MemoryPointers {
     fn remove(&self, name: &str) -> Result<(), StoreError> {
         self.change("pointer", |values| drop(values.remove(name)))
     }
+
+    fn check(&self) -> Result<(), StoreError> {
+        let leads = self.shared().last_writer == self.writer;
+        leads.then_some(()).ok_or_else(|| StoreError::NotLeader("another one writes".to_owned()))
+    }
 }
 
 /// The content of files, by job and name.
@@ -102,6 +107,8 @@ type Files = BTreeMap<(JobId, String), Vec<u8>>;
 pub struct MemoryBlobs {
     files: Arc<Mutex<Files>>,
     fate: Option<Fate>,
+    /// Jobs whose files cannot be read now.
+    away: Arc<Mutex<BTreeSet<JobId>>>,
 }
 
 impl MemoryBlobs {
@@ -112,6 +119,16 @@ impl MemoryBlobs {
     /// The same, with a say in what becomes of writes.
     pub fn with_fate(&self, fate: Fate) -> Self {
         Self { fate: Some(fate), ..self.clone() }
+    }
+
+    /// A job's files cannot be read, as in a safe mode, or can again.
+    pub fn set_away(&self, job: JobId, away: bool) {
+        let mut jobs = self.away.lock().unwrap_or_else(PoisonError::into_inner);
+        if away {
+            jobs.insert(job);
+        } else {
+            jobs.remove(&job);
+        }
     }
 
     /// Which files there are.
@@ -136,6 +153,9 @@ impl BlobStore for MemoryBlobs {
     }
 
     fn read(&self, job: JobId, name: &str) -> Result<Vec<u8>, StoreError> {
+        if self.away.lock().unwrap_or_else(PoisonError::into_inner).contains(&job) {
+            return Err(StoreError::Failed("the files are away".to_owned()));
+        }
         let damaged = || StoreError::Damaged { path: name.to_owned(), reason: "it is not there".to_owned() };
         self.files().get(&(job, name.to_owned())).cloned().ok_or_else(damaged)
     }

@@ -2,7 +2,7 @@
 //!
 //! A file is written first and the pointer to it then: only what a pointer says counts. Nothing that a pointer says is deleted before a
 //! write has taken the pointer away. So a crash between any two steps leaves at most files to which nothing points, which the next
-//! leader deletes ([`HighAvailabilityStore::recover`]).
+//! leader deletes ([`HighAvailabilityStore::clear`]).
 //!
 //! ```text
 //! submit      file: submission        pointer: RUNNING
@@ -15,23 +15,25 @@
 mod blobs;
 mod envelope;
 mod memory;
+mod patience;
 mod record;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 use flott_core::ids::JobId;
 
 pub use blobs::{BlobStore, FileBlobs};
 pub use memory::{Fate, MemoryBlobs, MemoryPointers, Verdict};
+pub(crate) use patience::Backoff;
+pub use patience::Patience;
 pub use record::{JobRecord, Outcome};
 
 use super::StoreError;
-use crate::rpc::control::{JobOutcome, Submission, job_outcome};
-use crate::rpc::ha::{JobPointer, State};
+use crate::rpc::control::{JobOutcome, Submission};
+use crate::rpc::ha::JobPointer;
 
 /// How many jobs that are over are remembered.
 pub const HISTORY: usize = 100;
@@ -64,26 +66,12 @@ pub trait PointerStore: Send + Sync {
     /// # Errors
     /// [`StoreError::NotLeader`]: the write may have taken effect, nothing after it will.
     fn remove(&self, name: &str) -> Result<(), StoreError>;
-}
 
-/// The pauses between attempts to read what should be there, in milliseconds: files may be away for a while.
-const PAUSES: [u64; 5] = [500, 1000, 2000, 4000, 8000];
-
-/// Tries again what fails because of files or networks. Blocks.
-///
-/// # Errors
-/// The last [`StoreError`].
-pub fn patiently<T>(attempt: impl Fn() -> Result<T, StoreError>) -> Result<T, StoreError> {
-    for pause in PAUSES {
-        match attempt() {
-            Err(StoreError::Failed(reason)) => {
-                tracing::warn!(reason, "what an earlier leader has left cannot be read; trying again");
-                std::thread::park_timeout(Duration::from_millis(pause));
-            }
-            done => return done,
-        }
-    }
-    attempt()
+    /// Says whether whoever writes here leads now.
+    ///
+    /// # Errors
+    /// [`StoreError::NotLeader`]: it does not.
+    fn check(&self) -> Result<(), StoreError>;
 }
 
 /// The file with a job's submission.
@@ -95,18 +83,8 @@ pub struct HighAvailabilityStore {
     blobs: Arc<dyn BlobStore>,
 }
 
-/// A job that an earlier leader has left.
-pub struct RecoveredJob {
-    /// What is kept for it.
-    pub record: Arc<JobRecord>,
-    /// What the earlier leader knew last.
-    pub pointer: JobPointer,
-    /// The job, or what came of it.
-    pub content: RecoveredContent,
-}
-
-/// A job, and what there is of it, or why that cannot be used.
-pub type Recovered = (JobId, Result<RecoveredJob, StoreError>);
+/// A job that an earlier leader has left: its pointer in this leader's hands, or why that cannot be used.
+pub type Recovered = (JobId, Result<Arc<JobRecord>, StoreError>);
 
 /// The job, or what came of it.
 pub enum RecoveredContent {
@@ -142,15 +120,11 @@ impl HighAvailabilityStore {
         Arc::new(JobRecord::new(job, pointer, Arc::clone(&self.pointers), Arc::clone(&self.blobs)))
     }
 
-    /// All jobs that earlier leaders have left, the oldest first, and after that what nothing points to is deleted. What cannot be read
-    /// is told of, and stays.
+    /// All jobs that earlier leaders have left, the oldest first, as their pointers tell. No file is read: see [`JobRecord::content`].
     ///
     /// # Errors
-    /// [`StoreError`] if the pointers cannot be read at all.
+    /// [`StoreError`] if the pointers cannot be read.
     pub fn recover(&self) -> Result<Vec<Recovered>, StoreError> {
-        // Files first: one that is written meanwhile by a leader who is none any more is left to the next.
-        let files = self.blobs.jobs();
-        let mut known = BTreeSet::new();
         let mut jobs = Vec::new();
         for name in self.pointers.names()? {
             let Ok(job) = name.parse::<JobId>() else {
@@ -158,23 +132,30 @@ impl HighAvailabilityStore {
                 continue;
             };
             let Some(bytes) = self.pointers.read(&name)? else { continue };
-            known.insert(job);
-            jobs.push((job, patiently(|| self.recover_job(job, &name, &bytes))));
+            let pointer = envelope::open(&bytes, &format!("the HA pointer of job {name}"));
+            jobs.push((job, pointer.map(|pointer| self.record(job, pointer))));
         }
-        jobs.sort_by_key(|(job, recovered)| {
-            (recovered.as_ref().map_or(0, |recovered| recovered.pointer.submitted), *job)
+        jobs.sort_by_key(|(job, record)| {
+            (record.as_ref().map_or(0, |record| record.pointer().submitted), *job)
         });
-        match files {
-            Ok(files) => {
-                for job in files.into_iter().filter(|job| !known.contains(job)) {
-                    if let Err(error) = self.blobs.remove_all(job) {
-                        tracing::warn!(%job, %error, "the files of a job that was never acknowledged stay");
-                    }
-                }
-            }
-            Err(error) => tracing::warn!(%error, "files that nothing points to are not looked for"),
-        }
         Ok(jobs)
+    }
+
+    /// Deletes files that nothing points to. No job must be [submitted](Self::submit) meanwhile.
+    ///
+    /// # Errors
+    /// [`StoreError`]; then some stay.
+    pub fn clear(&self) -> Result<(), StoreError> {
+        let files = self.blobs.jobs()?;
+        // Whoever has written these had no right to a pointer any more, or has written that, too.
+        self.pointers.check()?;
+        let known: BTreeSet<String> = self.pointers.names()?.into_iter().collect();
+        for job in files.into_iter().filter(|job| !known.contains(&job.to_string())) {
+            if let Err(error) = self.blobs.remove_all(job) {
+                tracing::warn!(%job, %error, "the files of a job that was never acknowledged stay");
+            }
+        }
+        Ok(())
     }
 
     /// What is kept of a job.
@@ -182,43 +163,6 @@ impl HighAvailabilityStore {
     pub(crate) fn peek(&self, job: JobId) -> Result<Option<JobPointer>, StoreError> {
         let bytes = self.pointers.read(&job.to_string())?;
         bytes.map(|bytes| envelope::open(&bytes, "the pointer")).transpose()
-    }
-
-    fn recover_job(&self, job: JobId, name: &str, bytes: &[u8]) -> Result<RecoveredJob, StoreError> {
-        let pointer: JobPointer = envelope::open(bytes, &format!("the HA pointer of job {name}"))?;
-        let record = self.record(job, pointer.clone());
-        let content = if pointer.state() == State::Over {
-            record.delete_files_of_the_past();
-            RecoveredContent::Over(self.outcome(job, &pointer))
-        } else {
-            let bytes = self.blobs.read(job, SUBMISSION)?;
-            let path = format!("the submission of job {name}");
-            RecoveredContent::Active(Box::new(envelope::open(&bytes, &path)?))
-        };
-        Ok(RecoveredJob { record, pointer, content })
-    }
-
-    fn outcome(&self, job: JobId, pointer: &JobPointer) -> JobOutcome {
-        let read = || -> Result<JobOutcome, StoreError> {
-            if pointer.outcome.is_empty() {
-                return Err(StoreError::Failed("its results could not be kept".to_owned()));
-            }
-            envelope::open(&self.blobs.read(job, &pointer.outcome)?, "the outcome of the job")
-        };
-        read().unwrap_or_else(|error| {
-            let kind = match pointer.status.as_str() {
-                "CANCELED" => job_outcome::Kind::Canceled(true),
-                "FAILED" => job_outcome::Kind::Failed(crate::rpc::control::JobFailure {
-                    cause: pointer.failure.clone(),
-                    reason: "it ended under an earlier JobManager".to_owned(),
-                    backtrace: None,
-                }),
-                status => job_outcome::Kind::NotStarted(format!(
-                    "it is {status}, but its results are not there any more: {error}"
-                )),
-            };
-            JobOutcome { kind: Some(kind) }
-        })
     }
 
     /// Forgets a job that is over.

@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use flott_core::ids::{Attempt, CheckpointId, ExecutionId, JobId, SubtaskId};
 use flott_runtime::task::FinalHandles;
 
-use super::{BlobStore, PointerStore, envelope};
+use super::{BlobStore, PointerStore, RecoveredContent, SUBMISSION, envelope};
 use crate::high_availability::StoreError;
-use crate::rpc::control::JobOutcome;
+use crate::rpc::control::{JobFailure, JobOutcome, job_outcome};
 use crate::rpc::ha::{CheckpointPointer, Commits, JobPointer, State, SubtaskCommits};
 use crate::rpc::{WireError, read_final_handles, required, write_final_handles};
 
@@ -35,6 +35,8 @@ pub struct Outcome<'a> {
 /// What is kept for one job, in the hands of the leader that runs it. Calls block.
 pub struct JobRecord {
     job: JobId,
+    /// Held while a change is written: changes follow each other. Who only looks does not wait for that.
+    writing: Mutex<()>,
     pointer: Mutex<JobPointer>,
     pointers: Arc<dyn PointerStore>,
     blobs: Arc<dyn BlobStore>,
@@ -47,11 +49,15 @@ impl JobRecord {
         pointers: Arc<dyn PointerStore>,
         blobs: Arc<dyn BlobStore>,
     ) -> Self {
-        Self { job, pointer: Mutex::new(pointer), pointers, blobs }
+        Self { job, writing: Mutex::default(), pointer: Mutex::new(pointer), pointers, blobs }
     }
 
-    fn pointer(&self) -> MutexGuard<'_, JobPointer> {
-        // Held while a change is written: changes follow each other.
+    /// What is kept, as far as this leader knows.
+    pub fn pointer(&self) -> JobPointer {
+        self.locked().clone()
+    }
+
+    fn locked(&self) -> MutexGuard<'_, JobPointer> {
         self.pointer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -62,13 +68,56 @@ impl JobRecord {
 
     /// Changes the pointer, unless `change` says that there is nothing to change.
     fn change(&self, change: impl FnOnce(&mut JobPointer) -> bool) -> Result<(), StoreError> {
-        let mut pointer = self.pointer();
-        let mut changed = pointer.clone();
+        let _one = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut changed = self.pointer();
         if change(&mut changed) {
             self.pointers.write(&self.job.to_string(), &envelope::seal(&changed))?;
-            *pointer = changed;
+            *self.locked() = changed;
         }
         Ok(())
+    }
+
+    /// The job, or what came of it.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] if what is there cannot be used, [`StoreError::Failed`] if it cannot be read now.
+    pub fn content(&self) -> Result<RecoveredContent, StoreError> {
+        let pointer = self.pointer();
+        if pointer.state() == State::Over {
+            let outcome = self.outcome(&pointer)?;
+            self.delete_files_of_the_past();
+            return Ok(RecoveredContent::Over(outcome));
+        }
+        let bytes = self.blobs.read(self.job, SUBMISSION)?;
+        let path = format!("the submission of job {}", self.job);
+        Ok(RecoveredContent::Active(Box::new(envelope::open(&bytes, &path)?)))
+    }
+
+    /// What came of a job that is over; its summary, if the file is not there any more.
+    fn outcome(&self, pointer: &JobPointer) -> Result<JobOutcome, StoreError> {
+        let read = || -> Result<JobOutcome, StoreError> {
+            if pointer.outcome.is_empty() {
+                let reason = "its results are not kept any more".to_owned();
+                return Err(StoreError::Damaged { path: format!("the outcome of job {}", self.job), reason });
+            }
+            envelope::open(&self.blobs.read(self.job, &pointer.outcome)?, "the outcome of the job")
+        };
+        let error = match read() {
+            Err(StoreError::Damaged { path, reason }) => format!("{path}: {reason}"),
+            read => return read,
+        };
+        let kind = match pointer.status.as_str() {
+            "CANCELED" => job_outcome::Kind::Canceled(true),
+            "FAILED" => job_outcome::Kind::Failed(JobFailure {
+                cause: pointer.failure.clone(),
+                reason: "it ended under an earlier JobManager".to_owned(),
+                backtrace: None,
+            }),
+            status => job_outcome::Kind::NotStarted(format!(
+                "it is {status}, but its results are not there any more: {error}"
+            )),
+        };
+        Ok(JobOutcome { kind: Some(kind) })
     }
 
     /// Another leader begins with the job. Attempts of this one have numbers that no attempt of an earlier leader has.
@@ -84,12 +133,12 @@ impl JobRecord {
 
     /// The first attempt number of this leader: 65,536 for each, before which nobody restarts a subtask so often.
     pub fn first_attempt(&self) -> Attempt {
-        Attempt(self.pointer().term.saturating_mul(1 << 16))
+        Attempt(self.locked().term.saturating_mul(1 << 16))
     }
 
     /// No checkpoint has had this id or a higher one.
     pub fn next_checkpoint(&self) -> CheckpointId {
-        CheckpointId(self.pointer().next_checkpoint)
+        CheckpointId(self.locked().next_checkpoint)
     }
 
     /// The job is to be cancelled, whoever leads. A job that is over stays so.
@@ -161,7 +210,7 @@ impl JobRecord {
             execution: Some(ExecutionId { subtask: *subtask, attempt: Attempt(0) }.into()),
             handles: Some(write_final_handles(handles.clone())),
         });
-        let file = format!("commits-{}", self.pointer().term);
+        let file = format!("commits-{}", self.locked().term);
         self.write_file(&file, &envelope::seal(&Commits { subtasks: subtasks.collect() }))?;
         self.change(|pointer| {
             pointer.commits = file;
@@ -174,7 +223,7 @@ impl JobRecord {
     /// # Errors
     /// [`StoreError`].
     pub fn commits(&self) -> Result<Option<BTreeMap<SubtaskId, FinalHandles>>, StoreError> {
-        let file = self.pointer().commits.clone();
+        let file = self.locked().commits.clone();
         if file.is_empty() {
             return Ok(None);
         }
@@ -193,14 +242,11 @@ impl JobRecord {
     /// # Errors
     /// [`StoreError`]; after [`StoreError::NotLeader`] it may be over all the same.
     pub fn over(&self, end: Outcome<'_>) -> Result<(), StoreError> {
-        let file = format!("outcome-{}", self.pointer().term);
-        let written = self.write_file(&file, &envelope::seal(end.outcome));
-        if let Err(error) = &written {
-            tracing::warn!(job = %self.job, %error, "the outcome of a job is not kept");
-        }
+        let file = format!("outcome-{}", self.locked().term);
+        self.write_file(&file, &envelope::seal(end.outcome))?;
         self.change(|pointer| {
             pointer.set_state(State::Over);
-            pointer.outcome = if written.is_ok() { file } else { String::new() };
+            pointer.outcome = file;
             end.status.clone_into(&mut pointer.status);
             pointer.failure = beginning_of(end.failure);
             pointer.ended = end.ended;
@@ -221,12 +267,12 @@ impl JobRecord {
 
     /// The folder with checkpoints that are to be deleted, if the job is over.
     pub fn garbage(&self) -> Option<String> {
-        Some(self.pointer().garbage.clone()).filter(|garbage| !garbage.is_empty())
+        Some(self.locked().garbage.clone()).filter(|garbage| !garbage.is_empty())
     }
 
     /// What nobody will read of a job that is over.
-    pub(super) fn delete_files_of_the_past(&self) {
-        let outcome = self.pointer().outcome.clone();
+    fn delete_files_of_the_past(&self) {
+        let outcome = self.locked().outcome.clone();
         if let Err(error) = self.blobs.remove_others(self.job, &outcome) {
             tracing::debug!(job = %self.job, %error, "files of a job that is over stay");
         }
@@ -234,7 +280,7 @@ impl JobRecord {
 
     /// Drops the outcome's file of a job that is over: its summary stays.
     pub fn drop_results(&self) {
-        let file = self.pointer().outcome.clone();
+        let file = self.locked().outcome.clone();
         let dropped = self.change(|pointer| !std::mem::take(&mut pointer.outcome).is_empty());
         if !file.is_empty() && dropped.is_ok() {
             let _ = self.blobs.remove(self.job, &file);

@@ -4,7 +4,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::memory::{Fate, Verdict};
 use super::*;
-use crate::rpc::control::JobSpec;
+use crate::rpc::control::{JobSpec, job_outcome};
+use crate::rpc::ha::State;
 
 fn job() -> JobId {
     JobId::from_bytes([7; 16])
@@ -60,16 +61,17 @@ fn whatever_step_is_the_last_the_next_leader_finds_a_whole_job_or_none() {
             let lived = live(&first);
             let next = HighAvailabilityStore::new(Arc::new(pointers.next_writer()), Arc::new(blobs.clone()));
             let recovered = next.recover().unwrap();
+            next.clear().unwrap();
             assert!(recovered.len() <= 1);
             match recovered.into_iter().next() {
                 None => assert!(lived.is_err() && blobs.names().is_empty(), "nothing is leaked"),
-                Some((id, recovered)) => {
+                Some((id, record)) => {
                     assert_eq!(id, job());
-                    let recovered = recovered.unwrap();
-                    match recovered.content {
+                    let record = record.unwrap();
+                    match record.content().unwrap() {
                         RecoveredContent::Active(found) => {
                             assert_eq!(*found, submission());
-                            assert!(recovered.record.commits().is_ok());
+                            assert!(record.commits().is_ok());
                         }
                         RecoveredContent::Over(outcome) => {
                             seen_over += 1;
@@ -97,15 +99,25 @@ fn a_job_that_cannot_be_read_is_told_of_and_the_others_go_on() {
     writer.write(&other(1).to_string(), b"x").unwrap();
     blobs.write(other(2), SUBMISSION, b"FLOTTHA\x09of a later version").unwrap();
     blobs.remove(other(3), SUBMISSION).unwrap();
+    blobs.set_away(other(4), true);
     let recovered = store.recover().unwrap();
+    store.clear().unwrap();
     let error = |number| {
         let (_, found) = recovered.iter().find(|(id, _)| *id == other(number)).unwrap();
-        found.as_ref().err().map(ToString::to_string)
+        let content = found.as_ref().map_err(Clone::clone).and_then(|record| record.content());
+        content.err()
     };
-    assert!(error(1).unwrap().contains("bytes only"));
-    assert!(error(2).unwrap().contains("format version 9"));
-    assert!(error(3).unwrap().contains("not there"));
+    assert_eq!(error(4), Some(StoreError::Failed("the files are away".to_owned())), "it may come back");
+    blobs.set_away(other(4), false);
     assert_eq!(error(4), None);
+    let error = |number| {
+        let error = error(number).unwrap();
+        assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
+        error.to_string()
+    };
+    assert!(error(1).contains("bytes only"));
+    assert!(error(2).contains("format version 9"));
+    assert!(error(3).contains("not there"));
     assert_eq!(blobs.names().len(), 3, "what cannot be read stays");
 }
 
@@ -118,10 +130,10 @@ fn a_cancellation_that_was_acknowledged_stays_and_ids_are_never_used_twice() {
     record.cancel().unwrap();
     let next = HighAvailabilityStore::new(Arc::new(pointers.next_writer()), Arc::new(blobs));
     let recovered = next.recover().unwrap().remove(0).1.unwrap();
-    assert_eq!(recovered.pointer.state(), State::Cancelling);
-    assert!(recovered.record.next_checkpoint() >= below);
-    recovered.record.next_term().unwrap();
-    assert!(recovered.record.first_attempt() > record.first_attempt());
+    assert_eq!(recovered.pointer().state(), State::Cancelling);
+    assert!(recovered.next_checkpoint() >= below);
+    recovered.next_term().unwrap();
+    assert!(recovered.first_attempt() > record.first_attempt());
     assert!(matches!(record.checkpoint_completed(below, String::new(), 1, 0), Err(StoreError::NotLeader(_))));
 }
 
@@ -150,4 +162,61 @@ fn fuzz_ha_commits() {
         blobs.write(job(), "commits-0", &sealed).unwrap();
         let _ = record.commits();
     });
+}
+
+#[test]
+fn files_that_cannot_be_read_are_not_taken_for_gone() {
+    let (pointers, blobs) = (MemoryPointers::default(), MemoryBlobs::default());
+    let first = HighAvailabilityStore::new(Arc::new(pointers.next_writer()), Arc::new(blobs.clone()));
+    live(&first).unwrap();
+    let next = HighAvailabilityStore::new(Arc::new(pointers.next_writer()), Arc::new(blobs.clone()));
+    blobs.set_away(job(), true);
+    let record = next.recover().unwrap().remove(0).1.unwrap();
+    assert!(matches!(record.content(), Err(StoreError::Failed(_))), "the outcome is there");
+    blobs.set_away(job(), false);
+    assert!(matches!(record.content(), Ok(RecoveredContent::Over(_))));
+}
+
+#[test]
+fn an_end_of_which_the_file_is_not_written_is_none() {
+    let pointers = MemoryPointers::default();
+    let blobs = MemoryBlobs::default();
+    let first = HighAvailabilityStore::new(Arc::new(pointers.next_writer()), Arc::new(blobs.clone()));
+    first.submit(job(), &submission(), JobPointer::default()).unwrap();
+    let full = blobs.with_fate(Arc::new(|_| Verdict::Refused));
+    let next = HighAvailabilityStore::new(Arc::new(pointers.next_writer()), Arc::new(full));
+    let record = next.recover().unwrap().remove(0).1.unwrap();
+    let outcome = JobOutcome { kind: Some(job_outcome::Kind::Canceled(true)) };
+    let end = Outcome { status: "CANCELED", failure: "", ended: 1, outcome: &outcome, garbage: None };
+    assert!(matches!(record.over(end), Err(StoreError::Failed(_))));
+    assert_eq!(record.pointer().state(), State::Running);
+}
+
+#[test]
+fn who_looks_does_not_wait_for_who_writes() {
+    let (pointers, blobs) = (MemoryPointers::default(), MemoryBlobs::default());
+    let (began, writing) = std::sync::mpsc::sync_channel(1);
+    let (go_on, waits) = std::sync::mpsc::sync_channel::<()>(1);
+    let waits = std::sync::Mutex::new(waits);
+    let armed = Arc::new(AtomicU32::new(0));
+    let is_armed = Arc::clone(&armed);
+    // As if ZooKeeper were away for a while.
+    let fate: Fate = Arc::new(move |_| {
+        if is_armed.load(Ordering::SeqCst) > 0 {
+            began.send(()).unwrap();
+            waits.lock().unwrap().recv().unwrap();
+        }
+        Verdict::Done
+    });
+    let store = HighAvailabilityStore::new(Arc::new(pointers.next_writer().with_fate(fate)), Arc::new(blobs));
+    let record = store.submit(job(), &submission(), JobPointer::default()).unwrap();
+    armed.store(1, Ordering::SeqCst);
+    std::thread::scope(|scope| {
+        let cancelling = scope.spawn(|| record.cancel());
+        writing.recv().unwrap();
+        assert_eq!((record.first_attempt().0, record.pointer().state()), (0, State::Running));
+        go_on.send(()).unwrap();
+        cancelling.join().unwrap().unwrap();
+    });
+    assert_eq!(record.pointer().state(), State::Cancelling);
 }

@@ -118,6 +118,20 @@ struct Contender {
     leadership: watch::Sender<Leadership>,
 }
 
+/// Why a session of a candidate is over.
+enum Ended {
+    /// It may contend again.
+    Contend(String),
+    /// A later attempt has taken its place.
+    Superseded,
+}
+
+impl From<String> for Ended {
+    fn from(reason: String) -> Self {
+        Self::Contend(reason)
+    }
+}
+
 impl Contender {
     async fn run(self, mut client: Option<Client>) {
         loop {
@@ -127,15 +141,27 @@ impl Contender {
             };
             match session {
                 Ok(session) => {
-                    let reason = self.contend(session).await;
-                    self.leadership.send_replace(Leadership::Standby);
+                    let ended = self.contend(session).await;
                     let held = self.shared.with(|state| state.held.take());
                     let was_leader = held.is_some();
+                    let next = match &ended {
+                        Ended::Contend(_) => Leadership::Standby,
+                        Ended::Superseded => Leadership::Superseded,
+                    };
+                    self.leadership.send_replace(next);
                     if let Some(lock) = held.as_ref().and_then(|(_, latch)| latch.client().ok()) {
                         // In a session that goes on, this candidate would wait for itself.
                         let gone = lock.client().delete(lock.lock_path(), None);
                         let _ = tokio::time::timeout(GOODBYE, gone).await;
                     }
+                    let Ended::Contend(reason) = ended else {
+                        tracing::warn!(
+                            was_leader,
+                            "a later attempt of the application has taken the place of this JobManager"
+                        );
+                        // Whoever follows must see that it is for ever.
+                        return self.leadership.closed().await;
+                    };
                     tracing::warn!(was_leader, reason, "this JobManager contends for leadership again");
                 }
                 Err(error) => tracing::warn!(%error, "this JobManager cannot contend for leadership"),
@@ -145,33 +171,38 @@ impl Contender {
     }
 
     /// Waits to lead, and leads, in one session. Returns why that is over.
-    async fn contend(&self, client: Client) -> String {
-        if let Err(error) = self.remove_earlier_attempts(&client).await {
-            tracing::warn!(%error, "the latch of an earlier attempt stays until its session ends");
+    async fn contend(&self, client: Client) -> Ended {
+        match self.look_at_other_attempts(&client).await {
+            Ok(true) => return Ended::Superseded,
+            Ok(false) => {}
+            // Without a look it might lead behind a later one.
+            Err(error) => return format!("the latches of other attempts cannot be read: {error}").into(),
         }
         let directory = self.zookeeper.paths.latch();
         let prefix = match LockPrefix::new_curator(&directory, "latch-") {
             Ok(prefix) => prefix,
-            Err(error) => return error.to_string(),
+            Err(error) => return error.to_string().into(),
         };
         let options = match LockOptions::new(self.zookeeper.acls())
             .with_ancestor_options(self.zookeeper.persistent())
         {
             Ok(options) => options,
-            Err(error) => return error.to_string(),
+            Err(error) => return error.to_string().into(),
         };
         let data = write_candidate(&self.candidate);
         let latch = match client.lock(prefix, data.as_bytes(), options).await {
             Ok(lock) => Arc::new(Latch::new(lock.into_owned())),
-            Err(error) => return error.to_string(),
+            // Its node was removed while it waited, and its session goes on.
+            Err(Error::RuntimeInconsistent) if self.candidate.attempt.is_some() => return Ended::Superseded,
+            Err(error) => return error.to_string().into(),
         };
         let lock = match latch.client() {
             Ok(lock) => lock,
-            Err(error) => return error.to_string(),
+            Err(error) => return error.to_string().into(),
         };
         let epoch = match self.next_epoch(lock).await {
             Ok(epoch) => epoch,
-            Err(error) => return error.to_string(),
+            Err(error) => return self.removed(lock).await.unwrap_or(Ended::Contend(error.to_string())),
         };
         let session = LeaderSessionId::random();
         self.shared.with(|state| state.held = Some((session, Arc::clone(&latch))));
@@ -186,28 +217,47 @@ impl Contender {
         self.lead(lock, &term).await
     }
 
-    /// A later attempt of an application takes the place of the earlier ones, whose sessions may last for a while.
-    async fn remove_earlier_attempts(&self, client: &Client) -> Result<(), Error> {
+    /// A later attempt of an application takes the place of the earlier ones, whose sessions may last for a while. True: there is a later
+    /// one than this.
+    async fn look_at_other_attempts(&self, client: &Client) -> Result<bool, Error> {
         let directory = self.zookeeper.paths.latch();
-        if self.candidate.attempt == 0 {
-            return Ok(());
+        let Some(own) = &self.candidate.attempt else { return Ok(false) };
+        let read = |path: String| async move {
+            match client.get_data(&path).await {
+                Ok((data, _)) => Ok(read_attempt(&data)),
+                Err(Error::NoNode) => Ok(None),
+                Err(error) => Err(error),
+            }
+        };
+        // One that has led, and may have ended.
+        if read(self.zookeeper.paths.info()).await?.is_some_and(|leader| leader.is_later_than(own)) {
+            return Ok(true);
         }
         for name in client.list_children(&directory).await? {
             let path = format!("{directory}/{name}");
-            let attempt = match client.get_data(&path).await {
-                Ok((data, _)) => read_attempt(&data),
-                Err(Error::NoNode) => continue,
-                Err(error) => return Err(error),
-            };
-            if attempt > 0 && attempt < self.candidate.attempt {
-                tracing::info!(attempt, "the latch of an earlier attempt is removed");
+            let Some(other) = read(path.clone()).await? else { continue };
+            if other.is_later_than(own) {
+                return Ok(true);
+            }
+            if own.is_later_than(&other) {
+                tracing::info!(attempt = other.number, "the latch of an earlier attempt is removed");
                 match client.delete(&path, None).await {
                     Ok(()) | Err(Error::NoNode) => {}
-                    Err(error) => return Err(error),
+                    // It stays until its session ends.
+                    Err(error) => {
+                        tracing::warn!(%error, path, "the latch of an earlier attempt is not removed")
+                    }
                 }
             }
         }
-        Ok(())
+        Ok(false)
+    }
+
+    /// Whether its latch is gone though its session goes on: then a later attempt has removed it.
+    async fn removed(&self, lock: &OwnedLockClient) -> Option<Ended> {
+        self.candidate.attempt.as_ref()?;
+        let found = tokio::time::timeout(GOODBYE, lock.client().check_stat(lock.lock_path())).await;
+        matches!(found, Ok(Ok(None))).then_some(Ended::Superseded)
     }
 
     async fn next_epoch(&self, lock: &OwnedLockClient) -> Result<Epoch, StoreError> {
@@ -233,15 +283,16 @@ impl Contender {
     }
 
     /// Until the session is over or the latch is gone.
-    async fn lead(&self, lock: &OwnedLockClient, term: &Term) -> String {
+    async fn lead(&self, lock: &OwnedLockClient, term: &Term) -> Ended {
         let client = lock.client();
         let mut states = client.state_watcher();
         loop {
             let watcher = match client.check_and_watch_stat(lock.lock_path()).await {
                 Ok((Some(_), watcher)) => watcher,
-                Ok((None, _)) => return "its latch was removed: a later attempt leads".to_owned(),
+                Ok((None, _)) if self.candidate.attempt.is_some() => return Ended::Superseded,
+                Ok((None, _)) => return "its latch was removed".to_owned().into(),
                 Err(error) => match pointers::judge(&error, lock.lock_path()) {
-                    pointers::Then::Fail(error) => return error.to_string(),
+                    pointers::Then::Fail(error) => return error.to_string().into(),
                     pointers::Then::Again => {
                         self.suspend(term);
                         tokio::time::sleep(PAUSE).await;
@@ -260,7 +311,7 @@ impl Contender {
                 tokio::select! {
                     event = &mut changed => {
                         if event.session_state.is_terminated() && event.event_type == EventType::Session {
-                            return format!("its session with ZooKeeper is over ({})", event.session_state);
+                            return format!("its session with ZooKeeper is over ({})", event.session_state).into();
                         }
                         break;
                     }
@@ -270,7 +321,7 @@ impl Contender {
                             self.suspend(term);
                         }
                         state if state.is_terminated() => {
-                            return format!("its session with ZooKeeper is over ({state})");
+                            return format!("its session with ZooKeeper is over ({state})").into();
                         }
                         _ => break,
                     }

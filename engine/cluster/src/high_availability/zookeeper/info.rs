@@ -2,7 +2,7 @@
 
 use flott_core::ids::LeaderSessionId;
 
-use crate::high_availability::{Candidate, Epoch, LeaderInfo, Term};
+use crate::high_availability::{ApplicationAttempt, Candidate, Epoch, LeaderInfo, Term};
 
 fn value<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     let mut lines = text.lines().filter_map(|line| line.split_once(' '));
@@ -12,7 +12,16 @@ fn value<'a>(text: &'a str, name: &str) -> Option<&'a str> {
 /// The content of `leader/info`.
 pub(super) fn write_leader(candidate: &Candidate, term: &Term) -> String {
     let rest = candidate.rest_address.as_ref().map(|rest| format!("rest {rest}\n")).unwrap_or_default();
-    format!("address {}\n{rest}session {}\nepoch {}\n", candidate.address, term.session, term.epoch.0)
+    let attempt = write_attempt(candidate);
+    format!(
+        "address {}\n{rest}session {}\nepoch {}\n{attempt}",
+        candidate.address, term.session, term.epoch.0
+    )
+}
+
+fn write_attempt(candidate: &Candidate) -> String {
+    let text = |of: &ApplicationAttempt| format!("application {}\nattempt {}\n", of.application, of.number);
+    candidate.attempt.as_ref().map(text).unwrap_or_default()
 }
 
 /// The leader that `leader/info` tells of; none: it is no such text.
@@ -28,13 +37,14 @@ pub(super) fn read_leader(bytes: &[u8]) -> Option<LeaderInfo> {
 
 /// The data of a latch.
 pub(super) fn write_candidate(candidate: &Candidate) -> String {
-    format!("address {}\nattempt {}\n", candidate.address, candidate.attempt)
+    format!("address {}\n{}", candidate.address, write_attempt(candidate))
 }
 
-/// The attempt that a latch tells of; 0: none.
-pub(super) fn read_attempt(bytes: &[u8]) -> u32 {
-    let text = std::str::from_utf8(bytes).unwrap_or_default();
-    value(text, "attempt").and_then(|attempt| attempt.parse().ok()).unwrap_or(0)
+/// The attempt that a latch, or the leader's node, tells of.
+pub(super) fn read_attempt(bytes: &[u8]) -> Option<ApplicationAttempt> {
+    let text = std::str::from_utf8(bytes).ok()?;
+    let application = value(text, "application")?.to_owned();
+    Some(ApplicationAttempt { application, number: value(text, "attempt")?.parse().ok()? })
 }
 
 #[cfg(test)]
@@ -46,14 +56,16 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read(rest: bool, attempt: u32) {
+        fn what_is_written_is_read(rest: bool, number: Option<u32>) {
+            let attempt = number.map(|number| ApplicationAttempt { application: "application_1_0007".to_owned(), number });
             let rest_address = rest.then(|| "host:8081".to_owned());
             let candidate = Candidate { address: "host:6123".to_owned(), rest_address, attempt };
             let term = Term { session: LeaderSessionId::random(), epoch: Epoch(7), pointers: None };
             let read = read_leader(write_leader(&candidate, &term).as_bytes()).unwrap();
             prop_assert_eq!((read.address, read.rest_address), (candidate.address.clone(), candidate.rest_address.clone()));
             prop_assert_eq!((read.session, read.epoch), (Some(term.session), term.epoch));
-            prop_assert_eq!(read_attempt(write_candidate(&candidate).as_bytes()), attempt);
+            prop_assert_eq!(&read_attempt(write_candidate(&candidate).as_bytes()), &candidate.attempt);
+            prop_assert_eq!(&read_attempt(write_leader(&candidate, &term).as_bytes()), &candidate.attempt);
         }
     }
 
@@ -62,7 +74,7 @@ mod tests {
         let candidate = Candidate {
             address: "host:6123".to_owned(),
             rest_address: Some("host:8081".to_owned()),
-            attempt: 3,
+            attempt: Some(ApplicationAttempt { application: "application_1_0007".to_owned(), number: 3 }),
         };
         let term = Term { session: LeaderSessionId::random(), epoch: Epoch(7), pointers: None };
         Decoder::new("nodes of ZooKeeper")

@@ -168,4 +168,9 @@ impl PointerStore for ZooKeeperPointers {
             }
         })
     }
+
+    fn check(&self) -> Result<(), StoreError> {
+        // The folder holds nothing of its own; who writes it shows that it may.
+        self.io.block_on(write(self.latch.client()?, &self.zookeeper, &self.zookeeper.paths.jobs(), b""))
+    }
 }

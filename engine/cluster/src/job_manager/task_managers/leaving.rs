@@ -18,9 +18,9 @@ impl TaskManagers {
                 return;
             }
             let mut jobs: Vec<Arc<JobWorkers>> = Vec::new();
-            for job in member.workers.values().filter_map(|(_, job)| job.as_ref()) {
-                if !jobs.iter().any(|other| Arc::ptr_eq(other, job)) {
-                    jobs.push(Arc::clone(job));
+            for job in member.workers.values().filter_map(|(_, owner)| owner.workers()) {
+                if !jobs.iter().any(|other| Arc::ptr_eq(other, &job)) {
+                    jobs.push(job);
                 }
             }
             (*id, jobs)

@@ -28,15 +28,14 @@ use super::{
 use crate::checkpoint::{CheckpointStore, read_checkpoint};
 use crate::high_availability::StoreError;
 use crate::high_availability::store::{
-    Fate, HighAvailabilityStore, JobRecord, MemoryBlobs, MemoryPointers, RecoveredContent, RecoveredJob,
-    Verdict,
+    Fate, HighAvailabilityStore, JobRecord, MemoryBlobs, MemoryPointers, RecoveredContent, Verdict,
 };
 use crate::result::JobError;
 use crate::rpc::control::{Submission, worker_message};
 use crate::rpc::ha::{JobPointer, State};
 use crate::rpc::read_event;
 use files::MemoryFiles;
-use plan::graph;
+pub(crate) use plan::graph;
 use process::{Order, Orders, Process, Wire};
 use world::World;
 
@@ -179,6 +178,21 @@ impl Simulation {
         })
     }
 
+    /// Files that cannot be written for a while, now and then.
+    fn weather(&mut self, fate: Fate) -> Fate {
+        if self.faults == 0 || !self.random.one_in(3) {
+            return fate;
+        }
+        self.faults -= 1;
+        let (begin, length) = (self.random.below(6) as i64, 3 + self.random.below(6) as i64);
+        let written = AtomicI64::new(0);
+        Arc::new(move |what| {
+            let bad =
+                what == "file" && (begin..begin + length).contains(&written.fetch_add(1, Ordering::SeqCst));
+            if bad { Verdict::Refused } else { fate(what) }
+        })
+    }
+
     fn pointer(&self) -> Option<JobPointer> {
         let store = HighAvailabilityStore::new(Arc::new(self.pointers.clone()), Arc::new(self.blobs.clone()));
         let recovered = store.peek(job()).unwrap();
@@ -195,9 +209,12 @@ impl Simulation {
         let dead = Arc::new(AtomicBool::new(false));
         let fate = self.fate(&dead);
         let pointers = Arc::new(self.pointers.next_writer().with_fate(Arc::clone(&fate)));
-        let blobs = Arc::new(self.blobs.with_fate(fate));
+        let weather = self.weather(fate);
+        let blobs = Arc::new(self.blobs.with_fate(weather));
         let store = HighAvailabilityStore::new(pointers, blobs);
-        let Some((_, recovered)) = store.recover().unwrap().pop() else {
+        let recovered = store.recover().unwrap().pop();
+        let _ = store.clear();
+        let Some((_, recovered)) = recovered else {
             assert!(!self.acknowledged, "an acknowledged job is not there");
             // The client tries again.
             let submission = Submission::default();
@@ -208,8 +225,8 @@ impl Simulation {
             }
             return;
         };
-        let RecoveredJob { record, pointer, content } = recovered.unwrap();
-        if let RecoveredContent::Over(_) = content {
+        let record = recovered.unwrap();
+        if let RecoveredContent::Over(_) = record.content().unwrap() {
             if let Some(folder) = record.garbage() {
                 CheckpointStore::new(folder.parse().unwrap()).delete_all().unwrap();
                 let _ = record.cleaned();
@@ -219,7 +236,7 @@ impl Simulation {
         if record.next_term().is_err() {
             return;
         }
-        let commits = record.commits().unwrap();
+        let (commits, pointer) = (record.commits().unwrap(), record.pointer());
         let read =
             |kept: &crate::rpc::ha::CheckpointPointer| read_checkpoint(&kept.path.parse().unwrap()).unwrap();
         let checkpoints: Vec<_> = pointer.checkpoints.iter().map(read).collect();

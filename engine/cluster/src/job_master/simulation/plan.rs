@@ -30,7 +30,7 @@ fn node(name: &str, kind: NodeKind) -> StreamNode {
 }
 
 /// `source → map ═ sink`, and beside it `source ─ sink`, which shares nothing with it.
-pub(in crate::job_master) fn graph() -> Arc<JobGraph> {
+pub(crate) fn graph() -> Arc<JobGraph> {
     let edge = |source: usize, target: usize, partitioning| StreamEdge {
         source: NodeId(source),
         output: OutputPort::Main,

@@ -1,0 +1,292 @@
+//! The jobs that an earlier leader has left: read, each on a thread of its own, for as long as it takes.
+//!
+//! Files that cannot be read now are tried again while this leader leads. Until then, and where what is there cannot be used, the job's
+//! workers go on as they did without a JobManager, its files, pointer and program stay, and no other job waits for it.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use flott_core::ids::{JobId, TaskManagerId, WorkerId};
+use flott_fs::FsPath;
+use flott_plan::execution_graph::JobStatus;
+use flott_plan::{ExecutionMode, JobGraph, ProgramHash, ProgramListing};
+use tokio::sync::watch;
+
+use super::job::{Job, Standing};
+use super::job_workers::JobWorkers;
+use super::jobs::{Jobs, thread_name};
+use super::running_job::Left;
+use super::task_managers::{Brought, Owner};
+use crate::checkpoint::CheckpointStore;
+use crate::high_availability::store::{JobRecord, Patience, RecoveredContent};
+use crate::high_availability::{HighAvailabilityStore, StoreError, Term};
+use crate::job_master::{JobEvent, JobReport};
+use crate::rpc::control::job_outcome::Kind;
+use crate::rpc::control::{HeldWorker, JobOutcome, JobSpec};
+use crate::rpc::ha::{JobPointer, State};
+
+/// A leader's time, and what it may write in it.
+pub(super) struct Leading {
+    pub(super) store: HighAvailabilityStore,
+    pub(super) patience: Patience,
+}
+
+/// What is to be read of one job.
+struct Unread {
+    number: u64,
+    job: Arc<Job>,
+    record: Arc<JobRecord>,
+    leading: Arc<Leading>,
+}
+
+impl Jobs {
+    /// This JobManager leads from now on: it will go on with the jobs that the leader before has left. Blocks, but reads no file.
+    pub(super) fn lead(self: &Arc<Self>, term: &Term) -> Result<(), StoreError> {
+        let (Some(pointers), Some(storage)) = (&term.pointers, &self.storage) else { return Ok(()) };
+        let store = HighAvailabilityStore::new(Arc::clone(pointers), Arc::clone(&storage.blobs));
+        self.lead_with(Leading { store, patience: Patience::default() })
+    }
+
+    pub(super) fn lead_with(self: &Arc<Self>, leading: Leading) -> Result<(), StoreError> {
+        let leading = Arc::new(leading);
+        let recovered = leading.store.recover()?;
+        self.state().leading = Some(Arc::clone(&leading));
+        tracing::info!(jobs = recovered.len(), "what earlier leaders have left is taken over");
+        for (id, record) in recovered {
+            match record {
+                Ok(record) => self.read(id, record, &leading)?,
+                Err(error) => {
+                    let standing = Standing::Unread(String::new());
+                    let job = Arc::new(self.known_by_pointer(id, None, &JobPointer::default(), standing));
+                    let _ = self.remember(&job, Some(&leading));
+                    broken(&job, &error);
+                }
+            }
+        }
+        let jobs = Arc::clone(self);
+        drop(self.io.spawn_blocking(move || {
+            jobs.retain_programs();
+            let _one = jobs.submitting.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Err(error) = leading.store.clear() {
+                tracing::warn!(%error, "files that nothing points to are not looked for");
+            }
+        }));
+        Ok(())
+    }
+
+    /// Has a job read and gone on with.
+    fn read(
+        self: &Arc<Self>,
+        id: JobId,
+        record: Arc<JobRecord>,
+        leading: &Arc<Leading>,
+    ) -> Result<(), StoreError> {
+        let standing = Standing::Unread("its files are being read".to_owned());
+        let job = self.known_by_pointer(id, Some(Arc::clone(&record)), &record.pointer(), standing);
+        let job = Arc::new(job);
+        let Some(number) = self.remember(&job, Some(leading)) else { return Ok(()) };
+        let (jobs, unread) = (Arc::clone(self), Unread { number, job, record, leading: Arc::clone(leading) });
+        let spawned = std::thread::Builder::new().name(thread_name(id)).spawn(move || jobs.go_on(unread));
+        let failed = |error| StoreError::Failed(format!("the system gives no thread for job {id}: {error}"));
+        spawned.map(drop).map_err(failed)
+    }
+
+    /// Reads a job, and runs it to its end if it has not come to that.
+    fn go_on(self: Arc<Self>, unread: Unread) {
+        let Unread { number, job: known, record, leading } = unread;
+        let id = known.id;
+        let content = leading.patience.until_done(
+            || record.content(),
+            |reason| {
+                tracing::warn!(job = %id, reason, "a job cannot be read yet; its tasks go on, and it is tried again");
+                known.standing.send_replace(Standing::Unread(reason.to_owned()));
+            },
+        );
+        match content {
+            Ok(RecoveredContent::Over(outcome)) => {
+                let pointer = record.pointer();
+                let job = self.known_by_pointer(id, Some(Arc::clone(&record)), &pointer, Standing::Here);
+                job.is_over_with(outcome);
+                if self.replace(number, &Arc::new(job), &leading) {
+                    delete_garbage(id, &record);
+                    self.forget_oldest();
+                    self.retain_programs();
+                }
+            }
+            Ok(RecoveredContent::Active(submission)) => {
+                let left = Left { record: Arc::clone(&record) };
+                let prepared =
+                    self.prepare(id, *submission, Some(record), Some(left), Some(Arc::clone(&leading)));
+                match prepared {
+                    Ok(running) => {
+                        let job = Arc::clone(&running.job);
+                        if self.replace(number, &job, &leading) {
+                            let jobs = Arc::clone(&self);
+                            drop(self.io.spawn_blocking(move || jobs.retain_programs()));
+                            if let Err(reason) = running.run() {
+                                broken(&job, &reason);
+                            }
+                        }
+                    }
+                    Err(error) => broken(&known, &error),
+                }
+            }
+            Err(StoreError::NotLeader(_)) => {}
+            Err(error) => broken(&known, &error),
+        }
+    }
+
+    /// The workers that a TaskManager brings along, each with who takes it over.
+    pub(super) fn take_over(
+        &self,
+        task_manager: TaskManagerId,
+        address: &str,
+        workers: Vec<(WorkerId, JobId, HeldWorker)>,
+    ) -> Vec<Brought> {
+        let owner = |worker, job, held: HeldWorker| {
+            let Some(known) = self.get(job) else { return Owner::Nobody };
+            if *known.standing.borrow() != Standing::Here {
+                return Owner::Undecided(job, held);
+            }
+            match known.workers.adopt(worker, &held, task_manager, address) {
+                true => Owner::Job(Arc::clone(&known.workers)),
+                false => Owner::Nobody,
+            }
+        };
+        let workers = workers.into_iter();
+        workers.map(|(worker, job, held)| (worker, held.slots, owner(worker, job, held))).collect()
+    }
+
+    /// The job is read: it takes the place of what was known before, and gets its workers, unless that leader leads no longer.
+    fn replace(&self, number: u64, job: &Arc<Job>, leading: &Arc<Leading>) -> bool {
+        {
+            let mut state = self.state();
+            if !state.is_led(Some(leading)) || !state.jobs.contains_key(&number) {
+                return false;
+            }
+            state.jobs.insert(number, Arc::clone(job));
+        }
+        self.task_managers.decide(job.id, &job.workers);
+        true
+    }
+
+    /// Removes programs that no job needs, once all jobs are known.
+    fn retain_programs(&self) {
+        if let (Some(storage), Some(needed)) = (&self.storage, self.needed_programs()) {
+            storage.programs.retain(&needed);
+        }
+    }
+
+    /// Has a job cancelled. From when this returns it will be, whoever leads. Blocks.
+    pub(super) fn cancel(&self, job: &Arc<Job>) -> Result<(), StoreError> {
+        let is_broken = matches!(&*job.standing.borrow(), Standing::Broken(_));
+        if is_broken {
+            return self.give_up(job);
+        }
+        job.cancel()?;
+        // It may have been read meanwhile.
+        if let Some(now) = self.get(job.id).filter(|now| !Arc::ptr_eq(now, job)) {
+            now.workers.events().put(JobEvent::Cancel);
+        }
+        Ok(())
+    }
+
+    /// Somebody has decided that nobody goes on with a job that is broken here.
+    fn give_up(&self, job: &Job) -> Result<(), StoreError> {
+        let leading = self.state().leading.clone();
+        let leading = leading.ok_or_else(|| StoreError::NotLeader("another one may lead".to_owned()))?;
+        leading.store.forget(job.id)?;
+        tracing::warn!(job = %job.id, "a job that could not go on here is given up");
+        job.is_over_with(JobOutcome { kind: Some(Kind::Canceled(true)) });
+        job.standing.send_replace(Standing::Here);
+        self.task_managers.stop_job(job.id);
+        Ok(())
+    }
+
+    /// A job of which no more is known than its pointer tells.
+    fn known_by_pointer(
+        &self,
+        id: JobId,
+        record: Option<Arc<JobRecord>>,
+        pointer: &JobPointer,
+        standing: Standing,
+    ) -> Job {
+        let over = pointer.state() == State::Over;
+        let report = JobReport {
+            status: pointer.status.parse().ok().or((!over).then_some(JobStatus::Created)),
+            started_millis: pointer.submitted,
+            ended_millis: pointer.ended,
+            completed_checkpoints: pointer.completed_checkpoints,
+            restarts: pointer.restarts,
+            failure: Some(pointer.failure.clone()).filter(|failure| !failure.is_empty()),
+            ..JobReport::default()
+        };
+        let graph = Arc::new(JobGraph {
+            name: pointer.name.clone(),
+            mode: ExecutionMode::Batch,
+            vertices: Vec::new(),
+            edges: Vec::new(),
+            configuration: BTreeMap::new(),
+            program_hash: ProgramHash::from_bytes([0; 16]),
+            program: ProgramListing::default(),
+        });
+        let managers = Arc::clone(&self.task_managers);
+        let (spec, events) = (JobSpec::default(), Arc::default());
+        let workers = JobWorkers::new(id, spec, Arc::clone(&graph), events, managers, Duration::ZERO);
+        workers.abandon();
+        let (keeper, outcome) = watch::channel(None);
+        Job {
+            id,
+            name: pointer.name.clone(),
+            streaming: pointer.streaming,
+            graph,
+            configuration: Arc::new(self.configuration.clone()),
+            submitted_millis: pointer.submitted,
+            hash: None,
+            workers: Arc::new(workers),
+            report: watch::channel(report).1,
+            outcome,
+            keeper,
+            record,
+            standing: watch::Sender::new(standing),
+        }
+    }
+
+    /// Another JobManager leads: it goes on with all jobs.
+    pub(super) fn suspend(&self) {
+        let (leading, jobs) = {
+            let mut state = self.state();
+            (state.leading.take(), std::mem::take(&mut state.jobs))
+        };
+        if let Some(leading) = leading {
+            leading.patience.end();
+        }
+        for job in jobs.into_values().filter(|job| !job.is_over()) {
+            job.workers.events().put(JobEvent::Suspend);
+            job.workers.abandon();
+        }
+    }
+}
+
+/// The checkpoints of a job that is over, if the leader before has not come to deleting them.
+fn delete_garbage(id: JobId, record: &JobRecord) {
+    let Some(folder) = record.garbage() else { return };
+    let delete = || -> Result<(), String> {
+        let folder: FsPath = folder.parse().map_err(|error: flott_fs::FsError| error.to_string())?;
+        CheckpointStore::new(folder).delete_all().map_err(|error| error.to_string())?;
+        record.cleaned().map_err(|error| error.to_string())
+    };
+    if let Err(error) = delete() {
+        tracing::warn!(job = %id, error, "the checkpoints of a job that is over stay");
+    }
+}
+
+/// A job cannot be gone on with here, and says why. What is kept of it stays, and its workers are left alone.
+fn broken(job: &Job, error: &dyn std::fmt::Display) {
+    tracing::error!(job = %job.id, %error, "a job that an earlier leader has left cannot go on; its tasks and its files are left alone");
+    let reason = format!(
+        "what an earlier JobManager has left of it cannot be used: {error}. Its tasks go on; let the version of Flott that wrote it lead, or cancel the job"
+    );
+    job.standing.send_replace(Standing::Broken(reason));
+}
