@@ -3,7 +3,14 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
+use flott_cluster::high_availability::{
+    ApplicationAttempt, Candidate, LeaderElection, Leadership, ZooKeeperElection,
+};
+use flott_core::config::Configuration;
+use flott_runtime::net::handshake::Secret;
+
 use crate::failures::{check_sums, start_sums, until_more};
+use crate::http::request;
 use crate::support::{Cluster, counted, kill, lines_in, pause, program, text, until};
 use crate::zookeeper::{Ensemble, ZooKeeper};
 
@@ -32,6 +39,20 @@ fn a_standby_takes_over_and_the_tasks_go_on() {
         "{}",
         text(&refused.stderr)
     );
+
+    let webs = || -> Vec<String> {
+        let log = log_of(&cluster);
+        let webs = log.split(" web=").skip(1).filter_map(|rest| rest.split_whitespace().next());
+        webs.map(str::to_owned).collect()
+    };
+    let mut answers: Vec<_> =
+        webs().iter().map(|web| request(web, "GET", "/jobs/overview?a=b", &[], b"")).collect();
+    answers.sort_by_key(|answer| answer.status == 307);
+    let [leader, standby_answer] = answers.as_slice() else { panic!("two pages: {answers:?}") };
+    assert!(matches!(leader.status, 200 | 401), "{leader:?}");
+    assert_eq!(standby_answer.status, 307, "{standby_answer:?}");
+    assert!(standby_answer.head.contains("/jobs/overview?a=b"), "{}", standby_answer.head);
+    assert!(standby_answer.text().contains("is not the leader; that is at http://localhost:"));
 
     kill(cluster.job_manager.pid());
     let since = Instant::now();
@@ -182,6 +203,54 @@ fn what_is_acknowledged_holds_under_the_next_leader() {
         text(&cluster.flott(&["list", "-a"]).stdout).contains("CANCELED").then_some(())
     });
     cluster.until_clean();
+}
+
+#[test]
+fn an_earlier_attempt_never_leads_again() {
+    let Some(zookeeper) = ZooKeeper::start() else { return };
+    let mut configuration = Configuration::new();
+    configuration.set("high-availability.type", "zookeeper").unwrap();
+    configuration
+        .set("high-availability.zookeeper.quorum", &format!("localhost:{}", zookeeper.port))
+        .unwrap();
+    let secret = Secret::random().unwrap();
+    let candidate = |application: &str, number| Candidate {
+        address: format!("host:{number}"),
+        rest_address: None,
+        attempt: Some(ApplicationAttempt { application: application.to_owned(), number }),
+    };
+    let elect = || ZooKeeperElection::new(&configuration, &secret);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let is_leader = |now: &Leadership| now.term().is_some();
+        let is_superseded = |now: &Leadership| *now == Leadership::Superseded;
+        // It may be about to start.
+        let first = loop {
+            if let Ok(first) = elect().await {
+                break first;
+            }
+        };
+        let mut one = first.contend(candidate("a", 1));
+        one.wait_for(is_leader).await.unwrap();
+        let waits = elect().await.unwrap();
+        let mut waiting = waits.contend(candidate("a", 1));
+        let second = elect().await.unwrap();
+        let mut two = second.contend(candidate("a", 2));
+        let term = two.wait_for(is_leader).await.unwrap().term().cloned().unwrap();
+        one.wait_for(is_superseded).await.unwrap();
+        waiting.wait_for(is_superseded).await.unwrap();
+        second.confirm(&term).await.unwrap();
+        // It wakes up, and its session with ZooKeeper is over.
+        let again = elect().await.unwrap();
+        again.contend(candidate("a", 1)).wait_for(is_superseded).await.unwrap();
+        // Also if the later one is not there any more.
+        second.resign().await;
+        let again = elect().await.unwrap();
+        again.contend(candidate("a", 1)).wait_for(is_superseded).await.unwrap();
+        // Another application of the same cluster counts for itself.
+        let other = elect().await.unwrap();
+        other.contend(candidate("b", 1)).wait_for(is_leader).await.unwrap();
+    });
 }
 
 #[test]

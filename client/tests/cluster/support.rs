@@ -146,7 +146,7 @@ impl Cluster {
         let patience =
             if settings.contains("slot.request.timeout") { "" } else { "slot.request.timeout: 20 s\n" };
         let conf = format!(
-            "{SETTINGS}{patience}security.secret.file: {path}/secret\nenv.log.dir: {path}/log\nio.tmp.dirs: {}\ntaskmanager.numberOfTaskSlots: {slots}\n{settings}",
+            "{SETTINGS}{patience}security.secret.file: {path}/secret\nenv.log.dir: {path}/log\nio.tmp.dirs: {}\nyarn.properties-file.location: {path}\ntaskmanager.numberOfTaskSlots: {slots}\n{settings}",
             temp.display()
         );
         fs::write(folder.path().join("flott-conf.yaml"), conf).unwrap();
