@@ -131,11 +131,20 @@ impl Sums {
         self.until_committed(self.committed() + 1);
     }
 
+    fn web(&self) -> Option<String> {
+        Some(self.cluster.application(&self.id)["trackingUrl"].as_str()?.trim_end_matches('/').to_owned())
+    }
+
+    /// Its ApplicationMaster's log, for who wants to know why; its REST API has to be open.
+    pub fn log(&self) -> String {
+        let url = format!("{}/jobmanager/log", self.web().unwrap());
+        text(&Command::new("curl").args(["-sfL", "--max-time", "10", &url]).output().unwrap().stdout)
+    }
+
     /// What its JobManager's REST API, which has to be open, says; `JOB` is the job's id.
     pub fn rest(&self, path: &str) -> Value {
         until(&format!("the JobManager says {path}"), || {
-            let web =
-                self.cluster.application(&self.id)["trackingUrl"].as_str()?.trim_end_matches('/').to_owned();
+            let web = self.web()?;
             let jobs = get_json(&["-L", &format!("{web}/jobs/overview")])?;
             let job = jobs["jobs"][0]["jid"].as_str()?.to_owned();
             get_json(&["-L", &format!("{web}/{}", path.replace("JOB", &job))])

@@ -74,13 +74,14 @@ fn a_restart_storm_never_asks_for_more_than_is_missing() {
         let told = failures["exceptionHistory"]["entries"][0]["exceptionName"].as_str().unwrap().to_owned();
         assert!(told.starts_with("TaskManager container_"), "{failures}");
         assert!(told.contains(": killed by signal 9") && told.contains("/node/containerlogs/"), "{told}");
+        let log = sums.log();
         sums.end();
         over.store(true, Ordering::Relaxed);
         let (most, samples) = sampling.join().unwrap();
         eprintln!("{} kills, {samples} samples, at most {most:?} (allocated + pending)", killed.len());
         assert!(samples > 20, "{samples}");
         let (_, _, after) = counted(cluster);
-        assert_eq!(after - before, 6 + killed.len() as u64, "given in all");
+        assert_eq!(after - before, 6 + killed.len() as u64, "given in all; {log}");
         most
     });
     assert_eq!(most.0, 6, "{most:?}");

@@ -11,14 +11,14 @@ use flott_cluster::resource_manager::ResourceEvent;
 use hadoop_rpc::proto::yarn::{
     AllocateRequest, AllocateResponse, AmCommand, Container, ContainerId, FinalApplicationStatus,
     FinishApplicationMasterRequest, RegisterApplicationMasterRequest, RegisterApplicationMasterResponse,
-    ResourceBlacklistRequest,
+    ResourceBlacklistRequest, ResourceRequest,
 };
 use hadoop_rpc::{ApplicationMasterClient, RemoteException, RpcError};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
-use super::container_pool::{Ask, ContainerPool, Leave, PoolSettings};
+use super::container_pool::{Ask, ContainerPool, Leave, PoolSettings, Request};
 use super::container_profile::{ContainerProfile, LogPages};
 use super::driver::{Wishes, YarnDriver};
 use super::exit_status;
@@ -292,7 +292,7 @@ impl Conversation {
                     tracing::warn!(%error, "YARN refuses the request for containers");
                     self.pool.refused(error.to_string());
                     // What else was said is said again, without it.
-                    self.unsaid = Some(Ask { containers: None, ..ask });
+                    self.unsaid = Some(Ask { requests: Vec::new(), ..ask });
                     Ok(())
                 }
                 _ => {
@@ -306,8 +306,11 @@ impl Conversation {
     }
 
     fn request(&self, ask: &Ask) -> AllocateRequest {
-        if let Some(containers) = ask.containers {
-            tracing::info!(containers, "containers are asked for");
+        for Request { id, containers } in &ask.requests {
+            match containers {
+                0 => tracing::info!(request = id, "a request for containers is taken back"),
+                containers => tracing::info!(containers, request = id, "containers are asked for"),
+            }
         }
         let release = ask.release.iter().filter_map(|name| self.known.get(name).map(|known| known.id));
         let has_changed = !ask.avoid.is_empty() || !ask.forgive.is_empty();
@@ -315,11 +318,7 @@ impl Conversation {
             tracing::warn!(avoid = ?ask.avoid, again = ?ask.forgive, "other hosts are avoided");
         }
         AllocateRequest {
-            ask: ask
-                .containers
-                .map(|count| self.setup.profile.request(count, PRIORITY))
-                .into_iter()
-                .collect(),
+            ask: ask.requests.iter().map(|request| self.resource_request(*request)).collect(),
             release: release.collect(),
             blacklist_request: has_changed.then(|| ResourceBlacklistRequest {
                 blacklist_additions: ask.avoid.clone(),
@@ -329,6 +328,11 @@ impl Conversation {
             progress: Some(*self.setup.progress.borrow()),
             ..AllocateRequest::default()
         }
+    }
+
+    fn resource_request(&self, Request { id, containers }: Request) -> ResourceRequest {
+        let anywhere = self.setup.profile.request(containers, PRIORITY);
+        ResourceRequest { allocation_request_id: Some(id), ..anywhere }
     }
 
     /// YARN was restarted and has forgotten everything that was not running.
@@ -404,7 +408,8 @@ impl Conversation {
         let (name, node) = (container_text(&id), node_text(node));
         let known = Known { id, web: container.node_http_address.clone().unwrap_or_default() };
         self.known.insert(name.clone(), known);
-        if !self.pool.allocated(name.clone(), node.clone(), now()) {
+        let request = container.allocation_request_id();
+        if !self.pool.allocated(name.clone(), request, node.clone(), now()) {
             tracing::info!(container = name, node, "a container that nobody needs any more goes back");
             return;
         }

@@ -1,8 +1,7 @@
 //! Which containers there are, which are on their way, and how many have to be asked for. Pure: what comes of it is returned.
 //!
 //! The invariant: containers asked for, allocated and registered TaskManagers together are never more than what the JobManager declared
-//! to need. YARN's requests are absolute, so a request is sent again only when the number that is missing is another than what YARN
-//! still has on its list; what YARN allocates beyond it, because both changed their minds at once, is released unused.
+//! to need, whatever YARN has given that is not known here yet ([`requests`]). What comes though nobody needs it any more is released unused.
 //!
 //! A container counts as coming until a deadline only. Then it is released by the same heartbeat that asks for another one:
 //!
@@ -14,6 +13,7 @@
 //! ```
 
 mod avoided_nodes;
+mod requests;
 mod start_pace;
 #[cfg(test)]
 mod tests;
@@ -25,6 +25,8 @@ use flott_cluster::resource_manager::Demand;
 use flott_core::config::{self, ConfigValue, Configuration};
 
 use avoided_nodes::AvoidedNodes;
+use requests::Requests;
+pub use requests::{Request, RequestId};
 use start_pace::StartPace;
 
 /// A container's id as YARN writes it; also its TaskManager's resource id.
@@ -126,8 +128,8 @@ pub enum Leave {
 /// What has to be said to YARN next.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Ask {
-    /// The number of containers wanted, if YARN has to hear another one.
-    pub containers: Option<u32>,
+    /// Requests that are made or taken back.
+    pub requests: Vec<Request>,
     /// Containers to give back.
     pub release: Vec<ContainerName>,
     /// Hosts to avoid from now on.
@@ -145,8 +147,7 @@ pub struct ContainerPool {
     led: bool,
     demand: Demand,
     containers: BTreeMap<ContainerName, Container>,
-    /// How many YARN still has on its list.
-    asked: u32,
+    requests: Requests,
     /// Since when nothing has come, or nothing else was asked for.
     asked_since: Instant,
     release: BTreeSet<ContainerName>,
@@ -165,7 +166,7 @@ impl ContainerPool {
             led: false,
             demand: Demand::default(),
             containers: BTreeMap::new(),
-            asked: 0,
+            requests: Requests::default(),
             asked_since: now,
             release: BTreeSet::new(),
             avoided: AvoidedNodes::new(settings.avoided),
@@ -227,12 +228,12 @@ impl ContainerPool {
         self.demand.missing.saturating_sub(self.coming())
     }
 
-    /// YARN gives a container. True: it is to be launched; false: nobody needs it, and it goes back.
-    pub fn allocated(&mut self, id: ContainerName, node: NodeName, now: Instant) -> bool {
+    /// YARN gives a container that a request asked for. True: it is to be launched; false: nobody needs it, and it goes back.
+    pub fn allocated(&mut self, id: ContainerName, request: RequestId, node: NodeName, now: Instant) -> bool {
         if self.containers.contains_key(&id) {
             return false;
         }
-        self.asked = self.asked.saturating_sub(1);
+        self.requests.given(request);
         self.asked_since = now;
         let wanted = self.missing() > 0 && !self.avoided.contains(&node);
         if wanted {
@@ -339,7 +340,7 @@ impl ContainerPool {
         }
         self.avoided.on_time(now, self.nodes);
         let waited = now.saturating_duration_since(self.asked_since);
-        if self.asked > 0 && waited >= AVOIDING_PATIENCE && !self.avoided.is_empty() {
+        if self.requests.open() > 0 && waited >= AVOIDING_PATIENCE && !self.avoided.is_empty() {
             self.avoided.forget_oldest();
             self.asked_since = now;
         }
@@ -348,11 +349,8 @@ impl ContainerPool {
     /// What to say to YARN now. What is returned counts as said.
     pub fn ask(&mut self, now: Instant) -> Ask {
         self.on_time(now);
-        let mut wanted = self.missing();
-        if self.pace.is_paused(now) {
-            wanted = wanted.min(self.asked);
-        }
-        self.say(wanted, (wanted != self.asked).then_some(wanted), now)
+        let wanted = self.wanted(now);
+        self.say(wanted, now)
     }
 
     /// YARN has forgotten what it was told (it was restarted): everything has to be said again. Containers that were to go
@@ -362,23 +360,32 @@ impl ContainerPool {
         self.release.extend(going.map(|(id, _)| id.clone()));
         self.avoided.resync();
         self.on_time(now);
-        let wanted = if self.pace.is_paused(now) { self.asked.min(self.missing()) } else { self.missing() };
-        self.say(wanted, Some(wanted), now)
+        let wanted = self.wanted(now);
+        self.requests.forgotten();
+        self.say(wanted, now)
     }
 
-    fn say(&mut self, wanted: u32, containers: Option<u32>, now: Instant) -> Ask {
-        if wanted != self.asked {
+    /// How many should be on YARN's list.
+    fn wanted(&self, now: Instant) -> u32 {
+        match self.pace.is_paused(now) {
+            true => self.missing().min(self.requests.open()),
+            false => self.missing(),
+        }
+    }
+
+    fn say(&mut self, wanted: u32, now: Instant) -> Ask {
+        let requests = self.requests.set(wanted);
+        if !requests.is_empty() {
             self.asked_since = now;
         }
-        self.asked = wanted;
         let avoided_nodes::Changes { avoid, forgive } = self.avoided.changes();
-        Ask { containers, release: std::mem::take(&mut self.release).into_iter().collect(), avoid, forgive }
+        Ask { requests, release: std::mem::take(&mut self.release).into_iter().collect(), avoid, forgive }
     }
 
     /// Whether something is being waited for, so that YARN should be asked often.
     pub fn is_waiting(&self) -> bool {
         let lost = self.containers.values().any(|container| matches!(container.phase, Phase::Lost { .. }));
-        self.asked > 0 || self.missing() > 0 || lost || !self.release.is_empty()
+        self.requests.open() > 0 || self.missing() > 0 || lost || !self.release.is_empty()
     }
 
     /// How many containers there are, those on their way out included.

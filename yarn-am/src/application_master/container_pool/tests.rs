@@ -29,6 +29,13 @@ fn name(number: u32) -> ContainerName {
     format!("container_{number:02}")
 }
 
+const NONE: [u32; 0] = [];
+
+/// For how many containers each of the requests is.
+fn containers(ask: &Ask) -> Vec<u32> {
+    ask.requests.iter().map(|request| request.containers).collect()
+}
+
 #[test]
 fn the_settings_are_the_documented_ones() {
     assert_eq!(PoolSettings::of(&Configuration::new()), settings());
@@ -38,13 +45,13 @@ fn the_settings_are_the_documented_ones() {
 fn what_is_missing_is_asked_for_once() {
     let (mut pool, now) = pool();
     pool.declare(demand(2, &[]), now);
-    assert_eq!(pool.ask(now).containers, Some(2));
-    assert_eq!(pool.ask(now).containers, None);
-    assert!(pool.allocated(name(1), "a:1".into(), now));
+    assert_eq!(containers(&pool.ask(now)), [2]);
+    assert_eq!(containers(&pool.ask(now)), NONE);
+    assert!(pool.allocated(name(1), 0, "a:1".into(), now));
     // YARN has one left on its list, as many as are missing.
-    assert_eq!(pool.ask(now).containers, None);
-    assert!(pool.allocated(name(2), "a:1".into(), now));
-    assert!(!pool.allocated(name(3), "b:1".into(), now));
+    assert_eq!(containers(&pool.ask(now)), NONE);
+    assert!(pool.allocated(name(2), 0, "a:1".into(), now));
+    assert!(!pool.allocated(name(3), 0, "b:1".into(), now));
     assert_eq!(pool.ask(now), Ask { release: vec![name(3)], ..Ask::default() });
     pool.declare(demand(1, &["container_01"]), now);
     pool.declare(demand(0, &["container_01", "container_02"]), now);
@@ -58,8 +65,8 @@ fn a_job_that_is_over_takes_its_request_back() {
     pool.declare(demand(5, &[]), now);
     pool.ask(now);
     pool.declare(demand(0, &[]), now);
-    assert_eq!(pool.ask(now).containers, Some(0));
-    assert!(!pool.allocated(name(1), "a:1".into(), now));
+    assert_eq!(containers(&pool.ask(now)), [0]);
+    assert!(!pool.allocated(name(1), 0, "a:1".into(), now));
     assert_eq!(pool.ask(now).release, [name(1)]);
 }
 
@@ -69,19 +76,19 @@ fn a_host_where_nothing_comes_up_is_avoided_for_a_while() {
     pool.cluster_has(4);
     pool.declare(demand(1, &[]), now);
     for number in 0..3 {
-        assert_eq!(pool.ask(now).containers, Some(1));
-        assert!(pool.allocated(name(number), "bad:1".into(), now));
+        assert_eq!(containers(&pool.ask(now)), [1]);
+        assert!(pool.allocated(name(number), number.into(), "bad:1".into(), now));
         assert!(!pool.completed(&name(number), "exit status 127", now));
         // Not at once again.
-        assert_eq!(pool.ask(now).containers, None);
+        assert_eq!(containers(&pool.ask(now)), NONE);
         now += SECOND;
     }
-    assert!(!pool.allocated(name(9), "bad:2".into(), now));
+    assert!(!pool.allocated(name(9), 0, "bad:2".into(), now));
     assert_eq!(pool.obstacle().as_deref(), Some("bad:1: a container did not come up: exit status 127"));
     assert_eq!(pool.resync(now).avoid, ["bad"]);
     now += 10 * MINUTE;
     assert_eq!(pool.ask(now).forgive, ["bad"]);
-    assert!(pool.allocated(name(10), "bad:2".into(), now));
+    assert!(pool.allocated(name(10), 0, "bad:2".into(), now));
 }
 
 #[test]
@@ -92,11 +99,11 @@ fn what_is_avoided_does_not_stop_everything() {
     pool.declare(demand(1, &[]), now);
     for number in 0..3 {
         pool.ask(now);
-        assert!(pool.allocated(name(number), "only:1".into(), now));
+        assert!(pool.allocated(name(number), number.into(), "only:1".into(), now));
         pool.completed(&name(number), "exit status 1", now);
         now += SECOND;
     }
-    assert_eq!(pool.ask(now).containers, Some(1));
+    assert_eq!(containers(&pool.ask(now)), [1]);
     assert!(pool.avoided.contains("only:1"));
     now += AVOIDING_PATIENCE;
     assert_eq!(pool.ask(now), Ask { forgive: vec!["only".into()], ..Ask::default() });
@@ -107,10 +114,11 @@ fn after_a_restart_of_yarn_everything_is_said_again() {
     let (mut pool, now) = pool();
     pool.recovered(name(1), "a:1".into(), now);
     pool.declare(demand(2, &["container_01"]), now);
-    assert_eq!(pool.ask(now).containers, Some(2));
+    assert_eq!(containers(&pool.ask(now)), [2]);
     assert!(pool.let_go(&name(1)));
     assert_eq!(pool.ask(now).release, [name(1)]);
-    let again = Ask { containers: Some(2), release: vec![name(1)], ..Ask::default() };
+    let again =
+        Ask { requests: vec![Request { id: 1, containers: 2 }], release: vec![name(1)], ..Ask::default() };
     assert_eq!(pool.resync(now), again);
     assert!(pool.completed(&name(1), "released", now));
 }
@@ -120,13 +128,13 @@ fn a_task_manager_that_never_registers_is_replaced() {
     let (mut pool, now) = pool();
     pool.declare(demand(1, &[]), now);
     pool.ask(now);
-    assert!(pool.allocated(name(1), "a:1".into(), now));
+    assert!(pool.allocated(name(1), 0, "a:1".into(), now));
     let almost = now + 5 * MINUTE - SECOND;
     assert_eq!(pool.ask(almost), Ask::default());
     let late = now + 5 * MINUTE;
     assert_eq!(pool.ask(late).release, [name(1)]);
     assert!(pool.obstacle().unwrap().contains("did not register within 5 min"), "{:?}", pool.obstacle());
-    assert_eq!(pool.ask(late + SECOND).containers, Some(1));
+    assert_eq!(containers(&pool.ask(late + SECOND)), [1]);
     assert!(pool.completed(&name(1), "given back", late));
 }
 
@@ -136,16 +144,20 @@ fn one_that_is_lost_is_replaced_when_yarn_says_how_it_ended_or_does_not_in_time(
         let (mut pool, now) = pool();
         pool.declare(demand(1, &[]), now);
         pool.ask(now);
-        assert!(pool.allocated(name(1), "a:1".into(), now));
+        assert!(pool.allocated(name(1), 0, "a:1".into(), now));
         pool.declare(demand(0, &["container_01"]), now);
         pool.declare(demand(1, &[]), now);
         assert_eq!(pool.ask(now), Ask::default(), "YARN still counts it");
         if told {
             assert!(!pool.completed(&name(1), "killed", now));
-            assert_eq!(pool.ask(now).containers, Some(1));
+            assert_eq!(containers(&pool.ask(now)), [1]);
         } else {
             let late = now + LOST_PATIENCE;
-            let both = Ask { containers: Some(1), release: vec![name(1)], ..Ask::default() };
+            let both = Ask {
+                requests: vec![Request { id: 1, containers: 1 }],
+                release: vec![name(1)],
+                ..Ask::default()
+            };
             assert_eq!(pool.ask(late), both);
         }
     }
@@ -156,7 +168,7 @@ fn one_that_comes_back_is_kept() {
     let (mut pool, now) = pool();
     pool.declare(demand(1, &[]), now);
     pool.ask(now);
-    assert!(pool.allocated(name(1), "a:1".into(), now));
+    assert!(pool.allocated(name(1), 0, "a:1".into(), now));
     pool.declare(demand(0, &["container_01"]), now);
     pool.declare(demand(1, &[]), now);
     pool.ask(now + SECOND);
@@ -174,11 +186,12 @@ fn those_of_an_earlier_leader_have_time_from_when_there_is_a_next_one() {
     pool.declare(demand(2, &[]), led);
     assert_eq!(pool.ask(led + 29 * SECOND), Ask::default());
     pool.declare(demand(1, &["container_01"]), led + 29 * SECOND);
-    let both = Ask { containers: Some(1), release: vec![name(2)], ..Ask::default() };
+    let both =
+        Ask { requests: vec![Request { id: 0, containers: 1 }], release: vec![name(2)], ..Ask::default() };
     assert_eq!(pool.ask(led + 30 * SECOND), both);
     // Its leadership is lost, and found again.
     pool.abandon();
-    assert_eq!(pool.ask(led + MINUTE).containers, Some(0));
+    assert_eq!(containers(&pool.ask(led + MINUTE)), [0]);
     pool.declare(demand(1, &[]), led + 10 * MINUTE);
     assert_eq!(pool.ask(led + 10 * MINUTE), Ask::default());
     pool.declare(demand(0, &["container_01"]), led + 10 * MINUTE + SECOND);
@@ -190,7 +203,7 @@ fn what_yarn_takes_away_is_left_or_given_back() {
     let (mut pool, now) = pool();
     pool.declare(demand(2, &[]), now);
     pool.ask(now);
-    assert!(pool.allocated(name(1), "a:1".into(), now) && pool.allocated(name(2), "b:1".into(), now));
+    assert!(pool.allocated(name(1), 0, "a:1".into(), now) && pool.allocated(name(2), 0, "b:1".into(), now));
     pool.declare(demand(1, &["container_01"]), now);
     assert_eq!(
         [1, 2, 3].map(|number| pool.leave(&name(number))),
@@ -198,7 +211,8 @@ fn what_yarn_takes_away_is_left_or_given_back() {
     );
     // Every notice comes again and again.
     assert_eq!([1, 2].map(|number| pool.leave(&name(number))), [Leave::InUse, Leave::Gone]);
-    let both = Ask { containers: Some(1), release: vec![name(2)], ..Ask::default() };
+    let both =
+        Ask { requests: vec![Request { id: 1, containers: 1 }], release: vec![name(2)], ..Ask::default() };
     assert_eq!(pool.ask(now), both);
 }
 
@@ -206,6 +220,7 @@ fn what_yarn_takes_away_is_left_or_given_back() {
 #[derive(Debug, Clone)]
 enum Step {
     Heartbeat,
+    /// YARN gives a container, and says so when it is asked next.
     Allocate,
     Register,
     /// A container ends, and YARN says so.
@@ -246,7 +261,9 @@ struct Model {
     starting: BTreeSet<String>,
     registered: BTreeSet<String>,
     disconnected: BTreeSet<String>,
-    yarn_list: u32,
+    yarn_list: BTreeMap<RequestId, u32>,
+    /// What YARN has given and not said yet.
+    untold: Vec<(String, RequestId)>,
     next: u32,
 }
 
@@ -271,21 +288,26 @@ impl Model {
         match step {
             Step::Heartbeat => {
                 let ask = self.pool.ask(now);
-                self.yarn_list = ask.containers.unwrap_or(self.yarn_list);
+                self.yarn_list.extend(ask.requests.iter().map(|request| (request.id, request.containers)));
                 for id in ask.release {
                     assert!(!self.registered.contains(&id), "{id} is in use");
                     self.gone(&id);
                     self.pool.completed(&id, "released", now);
                 }
+                for (id, request) in std::mem::take(&mut self.untold) {
+                    // Nodes are many here: avoiding them is another test's.
+                    if self.pool.allocated(id.clone(), request, format!("{id}:1"), now) {
+                        self.starting.insert(id);
+                    }
+                }
             }
-            Step::Allocate if self.yarn_list > 0 => {
-                self.yarn_list -= 1;
-                self.next += 1;
-                let id = name(self.next);
-                self.held.insert(id.clone());
-                // Nodes are many here: avoiding them is another test's.
-                if self.pool.allocated(id.clone(), format!("node{}:1", self.next), now) {
-                    self.starting.insert(id);
+            Step::Allocate => {
+                if let Some((request, left)) = self.yarn_list.iter_mut().find(|(_, left)| **left > 0) {
+                    *left -= 1;
+                    self.next += 1;
+                    let id = name(self.next);
+                    self.held.insert(id.clone());
+                    self.untold.push((id, *request));
                 }
             }
             Step::Register => {
@@ -331,28 +353,31 @@ impl Model {
                 }
             }
             Step::Pass(seconds) => self.now += Duration::from_secs(u64::from(seconds)),
-            Step::Allocate => {}
         }
     }
 }
 
 proptest! {
-    /// Whatever registers, is lost, comes back, is silent for ever: YARN never has more containers and requests than are needed, and in
+    /// Whatever registers, is lost, comes back, is silent for ever, and however much later YARN says what it has given: it never has more containers and requests than are needed, and in
     /// the end there are as many TaskManagers.
     #[test]
     fn there_are_never_more_containers_than_needed(steps in proptest::collection::vec(step(), 0..120)) {
         let (pool, now) = pool();
-        let (needed, yarn_list, next) = (3, 0, 0);
+        let (needed, yarn_list, untold, next) = (3, BTreeMap::new(), Vec::new(), 0);
+        // What is given while less is needed by and by goes back with the next heartbeat.
+        let mut most = needed;
         let [held, starting, registered, disconnected] = std::array::from_fn(|_| BTreeSet::new());
-        let mut model = Model { pool, now, needed, held, starting, registered, disconnected, yarn_list, next };
+        let mut model = Model { pool, now, needed, held, starting, registered, disconnected, yarn_list, untold, next };
         model.declare();
-        let settle = [&[Step::Pass(301), Step::Heartbeat][..], &[const { Step::Allocate }; 6], &[const { Step::Register }; 6]].concat();
-        for step in steps.into_iter().chain(std::iter::repeat_n(settle, 4).flatten()) {
+        let settle = [&[Step::Pass(301), Step::Heartbeat][..], &[const { Step::Allocate }; 6], &[Step::Heartbeat], &[const { Step::Register }; 6]].concat();
+        for step in steps.into_iter().chain(std::iter::repeat_n(settle, 5).flatten()) {
             let is_heartbeat = matches!(step, Step::Heartbeat);
             model.take(step);
+            most = most.max(model.needed);
             if is_heartbeat {
-                let counted = model.yarn_list as usize + model.held.len();
-                prop_assert!(counted <= model.needed as usize, "{counted} of {}", model.needed);
+                let counted = model.yarn_list.values().sum::<u32>() as usize + model.held.len();
+                prop_assert!(counted <= most as usize, "{counted} of {most}");
+                most = model.needed;
             }
         }
         prop_assert_eq!(model.registered.len(), model.needed as usize);
