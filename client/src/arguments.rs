@@ -332,6 +332,9 @@ pub(crate) struct WebOptions {
     /// Only the token for reading
     #[arg(long)]
     pub(crate) read_only: bool,
+    /// Not through YARN's proxy
+    #[arg(long)]
+    pub(crate) direct: bool,
     #[command(flatten)]
     pub(crate) master: Master,
     #[command(flatten)]

@@ -6,7 +6,8 @@ use flott_cluster::rpc::control::{WebReply, WebRequest};
 use crate::arguments::WebOptions;
 use crate::cluster::{block_on, reach_target};
 use crate::output::say;
-use crate::{CommandError, Ended, kerberos};
+use crate::target::Target;
+use crate::{CommandError, Ended, kerberos, yarn};
 
 /// Prints the address.
 pub(crate) fn web(options: &WebOptions) -> Result<Ended, CommandError> {
@@ -18,7 +19,12 @@ pub(crate) fn web(options: &WebOptions) -> Result<Ended, CommandError> {
         let mut client = cluster.rpc();
         Ok(cluster.answer(client.find_web(WebRequest {})).await?)
     })?;
+    let page = match &target {
+        Target::YarnSession(id) if !options.direct => block_on(yarn::page(&configuration, id))?,
+        _ => None,
+    };
+    let page = page.unwrap_or_else(|| format!("http://{address}/"));
     let tokens = WebTokens { read: read_token, change: change_token };
-    say(&format!("{}\n", tokens.url(&format!("http://{address}/"), !options.read_only)))?;
+    say(&format!("{}\n", tokens.url(&page, !options.read_only)))?;
     Ok(Ended::Well)
 }

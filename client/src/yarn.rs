@@ -440,5 +440,11 @@ pub(crate) async fn session_cluster(
     Ok(yarn.connect(&session).await?)
 }
 
+/// Where YARN's proxy serves an application's page; none: YARN has not been told of one.
+pub(crate) async fn page(configuration: &Configuration, id: &str) -> Result<Option<String>, CommandError> {
+    let report = yarn_of(configuration)?.report(&parse_application(id)?).await?;
+    Ok(report.tracking_url.filter(|url| url.contains("://")))
+}
+
 /// The configuration key that names a session, for messages.
 pub(crate) const SESSION_KEY: &str = config::YARN_APPLICATION_ID.key;

@@ -9,8 +9,8 @@ use flott_cluster::high_availability::{
 use flott_core::config::Configuration;
 use flott_runtime::net::handshake::Secret;
 
+use crate::contract::request;
 use crate::failures::{check_sums, start_sums, until_more};
-use crate::http::request;
 use crate::support::{Cluster, counted, kill, lines_in, pause, program, text, until};
 use crate::zookeeper::{Ensemble, ZooKeeper};
 

@@ -2,9 +2,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod bad_input;
+#[path = "../contract/mod.rs"]
+mod contract;
 mod failures;
 mod high_availability;
-mod http;
 mod jobs;
 mod scripts;
 mod support;

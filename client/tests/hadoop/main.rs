@@ -7,12 +7,15 @@
 mod chaos;
 mod commands;
 mod containers;
+#[path = "../contract/mod.rs"]
+mod contract;
 mod decommission;
 mod failovers;
 #[cfg(feature = "kerberos")]
 mod kerberos;
 mod modes;
 mod outages;
+mod proxy;
 mod recovery;
 mod refusals;
 mod restart_storm;

@@ -85,12 +85,7 @@ fn a_session_runs_one_program_after_another() {
     }
     let listed = cluster.flott_well(&["list", "-a", "-yid", &id]);
     assert_eq!(listed.matches("FINISHED").count(), 2, "{listed}");
-    let mut stop = cluster.command(&["yarn-session", "-id", &id]);
-    let mut stop = stop.stdin(std::process::Stdio::piped()).spawn().unwrap();
-    std::io::Write::write_all(&mut stop.stdin.take().unwrap(), b"stop\n").unwrap();
-    let stopped = stop.wait_with_output().unwrap();
-    assert!(stopped.status.success(), "{}", text(&stopped.stderr));
-    assert_eq!(cluster.ended(&id)["finalStatus"], "SUCCEEDED");
+    cluster.stop_session(&id);
     // The secret went with the session.
     let gone = cluster.flott(&["list", "-yid", &id]);
     assert!(!gone.status.success());

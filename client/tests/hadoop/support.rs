@@ -240,6 +240,15 @@ impl Hadoop {
         self.resource_manager(&format!("apps/{id}"))["app"].clone()
     }
 
+    /// Ends a session as users do.
+    pub fn stop_session(&self, id: &str) {
+        let mut stop = self.command(&["yarn-session", "-id", id]).stdin(Stdio::piped()).spawn().unwrap();
+        std::io::Write::write_all(&mut stop.stdin.take().unwrap(), b"stop\n").unwrap();
+        let stopped = stop.wait_with_output().unwrap();
+        assert!(stopped.status.success(), "{}", text(&stopped.stderr));
+        assert_eq!(self.ended(id)["finalStatus"], "SUCCEEDED");
+    }
+
     /// An application in its last state.
     pub fn ended(&self, id: &str) -> Value {
         until(&format!("{id} is over"), || {
