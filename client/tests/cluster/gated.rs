@@ -61,7 +61,7 @@ impl SplitEnumerator for Strides {
         Ok(())
     }
 
-    fn next_split(&mut self) -> Result<NextSplit<Stride>, OperatorError> {
+    fn next_split(&mut self, _reader: &ReaderInfo<'_>) -> Result<NextSplit<Stride>, OperatorError> {
         if self.given == self.readers {
             return Ok(NextSplit::End);
         }

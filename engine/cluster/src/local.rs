@@ -64,6 +64,7 @@ impl LocalCluster {
             io: self.runtime.handle().clone(),
             listener: Arc::clone(&events) as Arc<_>,
             plane: None,
+            host: None,
         };
         let worker = Worker::new(setup).map_err(|error| not_started(error.to_string()))?;
         let gateway = LocalGateway { worker, events: Arc::clone(&events) };

@@ -122,6 +122,7 @@ fn run(
         io: io.handle().clone(),
         listener: Arc::clone(&outbox) as Arc<_>,
         plane: Some(plane),
+        host: Some(start.host.clone()).filter(|host| !host.is_empty()),
     })?;
     io.block_on(serve_leaders(Served { start, spec, secret: &secret, outbox }, worker, leader))
 }

@@ -57,7 +57,7 @@ pub mod prelude {
     };
     pub use flott_runtime::sinks::FileSinkOptions;
     pub use flott_runtime::source::{
-        Boundedness, NextSplit, ReadProgress, Source, SourceReader, SplitEnumerator,
+        Boundedness, NextSplit, ReadProgress, ReaderInfo, Source, SourceReader, SplitEnumerator,
     };
     pub use flott_runtime::watermark::{WatermarkGenerator, WatermarkStrategy};
     pub use flott_state::ValueState;

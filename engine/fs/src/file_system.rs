@@ -6,6 +6,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::io::{Read, Seek, SeekFrom, Write};
 
 use crate::error::{FsError, FsErrorKind};
+use crate::locations::BlockLocation;
 use crate::path::FsPath;
 
 /// A file that is read.
@@ -122,12 +123,17 @@ pub trait FileSystem: Send + Sync {
     /// [`FsError`] that names the folder; also if it holds a name that no [`FsPath`] can say.
     fn list(&self, path: &FsPath) -> Result<Vec<FileStatus>, FsError>;
 
-    /// The hosts that have the bytes of a range of a file, those with most of them first: where it is best read. None, where that
-    /// makes no difference or is not known.
+    /// The blocks that hold a range of a file, in order, and which hosts have each: where the range is best read. None, where that makes no
+    /// difference or is not known. One call, however many blocks there are: ask for ranges, not for blocks.
     ///
     /// # Errors
     /// [`FsError`] that names the file.
-    fn locations(&self, path: &FsPath, offset: u64, length: u64) -> Result<Vec<String>, FsError> {
+    fn block_locations(
+        &self,
+        path: &FsPath,
+        offset: u64,
+        length: u64,
+    ) -> Result<Vec<BlockLocation>, FsError> {
         let _ = (path, offset, length);
         Ok(Vec::new())
     }

@@ -62,8 +62,15 @@ fn a_file_of_several_blocks_is_read_from_anywhere_and_cut_anywhere() {
     }
     writer.close().unwrap();
     println!("written in {:?}", begun.elapsed());
-    assert_eq!(fs.locations(&file, 0, whole.len() as u64).unwrap().len(), 1);
-    assert!(fs.locations(&file, whole.len() as u64, 10).unwrap().is_empty());
+    let blocks = fs.block_locations(&file, 0, whole.len() as u64).unwrap();
+    let parts: Vec<_> = blocks.iter().map(|found| (found.offset as usize, found.length as usize)).collect();
+    assert_eq!(parts, [(0, block), (block, block), (2 * block, block), (3 * block, 12_345)]);
+    assert!(
+        blocks.iter().all(|found| found.hosts.len() == 1 && found.hosts[0].address.is_some()),
+        "{blocks:?}"
+    );
+    assert!(fs.block_locations(&file, block as u64, 1).unwrap().len() == 1);
+    assert!(fs.block_locations(&file, whole.len() as u64, 10).unwrap().is_empty());
     let begun = Instant::now();
     assert!(fs.read(&file).unwrap() == whole);
     println!("read in {:?}", begun.elapsed());

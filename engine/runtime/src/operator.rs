@@ -313,6 +313,8 @@ pub struct OperatorInfo {
     pub parallelism: u32,
     /// How many subtasks there are of the vertex that reads the first output; an enumerator's readers.
     pub consumers: u32,
+    /// An enumerator's readers; none elsewhere.
+    pub readers: std::sync::Arc<crate::exchange::readers::Readers>,
     /// How many attempts there were before this one.
     pub attempt: u32,
     /// Whether the subtask goes on from a checkpoint.

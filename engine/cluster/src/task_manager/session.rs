@@ -251,6 +251,10 @@ impl Session {
                     id,
                     order,
                     memory_bytes_per_slot: self.memory_bytes_per_slot,
+                    host: self
+                        .data_address
+                        .rsplit_once(':')
+                        .map_or_else(String::new, |(host, _)| host.to_owned()),
                     leader: leader.clone(),
                     outlives_leader: self.absence_timeout.is_some(),
                     secret: self.secret.clone(),
@@ -280,6 +284,7 @@ struct StartOrder {
     id: WorkerId,
     order: StartWorker,
     memory_bytes_per_slot: u64,
+    host: String,
     leader: Leader,
     outlives_leader: bool,
     secret: Secret,
@@ -320,6 +325,7 @@ impl StartOrder {
             secret: self.secret.as_bytes().to_vec(),
             log_level: logging::levels(),
             temp_dir: self.workers.temp_dir_of(self.id).to_string_lossy().into_owned(),
+            host: self.host,
         };
         let start = Start { arguments, configuration, role: Some(start::Role::Worker(worker)) };
         Ok(NewWorker { id: self.id, job, program, folder, start })

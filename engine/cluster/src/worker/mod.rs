@@ -12,7 +12,7 @@ use flott_core::ids::{ExecutionId, JobId, SubtaskId};
 use flott_core::memory::ManagedMemory;
 use flott_fs::FsPath;
 use flott_plan::execution_graph::SlotNumber;
-use flott_plan::{JobEdge, JobGraph};
+use flott_plan::{JobEdge, JobGraph, Partitioning};
 use flott_runtime::exchange::channel::ChannelSender;
 use flott_runtime::net::DataPlane;
 use flott_runtime::program::Program;
@@ -35,6 +35,14 @@ pub fn checkpoint_directory(
     directory.map(|directory| Ok(directory.parse::<FsPath>()?.join(&job.to_string()))).transpose()
 }
 
+/// The host that a neighbour runs on, as its TaskManager says.
+fn host_of(neighbour: &Neighbour, own: &Option<Arc<str>>) -> Option<Arc<str>> {
+    match &neighbour.worker {
+        None => own.clone(),
+        Some(peer) => peer.address.rsplit_once(':').map(|(host, _)| Arc::from(host)),
+    }
+}
+
 /// What a worker is made of.
 pub struct WorkerSetup {
     /// The job.
@@ -55,6 +63,8 @@ pub struct WorkerSetup {
     pub listener: Arc<dyn TaskListener>,
     /// Reaches the job's other workers; none: there are none.
     pub plane: Option<Arc<DataPlane>>,
+    /// The host its TaskManager says it is on; none: it is in the job's own process.
+    pub host: Option<String>,
 }
 
 /// Whose a thread is.
@@ -76,6 +86,7 @@ pub struct Worker {
     watchdog: Arc<Watchdog>,
     tasks: HashMap<ExecutionId, (Arc<Mailbox>, TaskWaker)>,
     channels: Channels,
+    host: Option<Arc<str>>,
 }
 
 impl Worker {
@@ -113,6 +124,7 @@ impl Worker {
             watchdog,
             tasks: HashMap::new(),
             channels,
+            host: setup.host.map(Arc::from),
         })
     }
 
@@ -223,14 +235,19 @@ impl Worker {
     ) -> Vec<OutputSpec> {
         let (graph, channels) = (&self.context.graph, &mut self.channels);
         let (vertex, index) = (execution.subtask.vertex, execution.subtask.index);
+        let own_host = &self.host;
         let output = |edge: &JobEdge| {
+            let mut hosts = Vec::new();
             let to = graph.consumers(edge.id, index).into_iter().map(|consumer| {
                 let subtask = SubtaskId { vertex: edge.target, index: consumer };
                 let neighbour = neighbours.get(&subtask).cloned().unwrap_or_default();
+                if edge.partitioning == Partitioning::Demand {
+                    hosts.push(host_of(&neighbour, own_host));
+                }
                 let producer = (index, execution.attempt);
                 channels.outbound(edge, producer, (consumer, neighbour)) as Arc<dyn ChannelSender>
             });
-            OutputSpec { edge: edge.id, channels: to.collect() }
+            OutputSpec { edge: edge.id, channels: to.collect(), hosts }
         };
         graph.outputs(vertex).map(output).collect()
     }

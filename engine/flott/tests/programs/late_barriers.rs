@@ -44,7 +44,7 @@ impl SplitEnumerator for One {
         Ok(())
     }
 
-    fn next_split(&mut self) -> Result<NextSplit<i64>, OperatorError> {
+    fn next_split(&mut self, _reader: &ReaderInfo<'_>) -> Result<NextSplit<i64>, OperatorError> {
         Ok(if std::mem::replace(&mut self.0, true) { NextSplit::End } else { NextSplit::Split(1) })
     }
 

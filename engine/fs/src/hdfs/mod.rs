@@ -25,14 +25,13 @@ mod runtime;
 mod session;
 mod writer;
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::future::Future;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use hadoop_rpc::configuration::{Configuration, ConfigurationError};
-use hadoop_rpc::proto::hdfs::LocatedBlocks;
+use hadoop_rpc::proto::hdfs::{DatanodeInfo, LocatedBlocks};
 use hdfs_native::client::FileStatus as HdfsStatus;
 
 use self::failure::Failure;
@@ -41,6 +40,7 @@ use self::session::Session;
 use self::writer::HdfsWriter;
 use crate::error::FsError;
 use crate::file_system::{Access, FileReader, FileStatus, FileSystem, FileWriter};
+use crate::locations::{BlockHost, BlockLocation};
 use crate::path::FsPath;
 
 /// Files on HDFS. It connects when a path is first used.
@@ -138,21 +138,19 @@ fn default_authority(configuration: &Configuration) -> io::Result<String> {
     })
 }
 
-/// The hosts that have bytes of a range, those with most of them first.
-fn hosts_of(located: &LocatedBlocks, offset: u64, length: u64) -> Vec<String> {
-    let end = offset.saturating_add(length);
-    let mut bytes: BTreeMap<&str, u64> = BTreeMap::new();
-    for block in located.blocks.iter().filter(|block| !block.corrupt) {
-        let block_end = block.offset.saturating_add(block.b.num_bytes());
-        let held = block_end.min(end).saturating_sub(block.offset.max(offset));
-        for node in &block.locs {
-            let sum = bytes.entry(&node.id.host_name).or_default();
-            *sum = sum.saturating_add(held);
-        }
-    }
-    let mut hosts: Vec<_> = bytes.into_iter().filter(|(_, held)| *held > 0).collect();
-    hosts.sort_by_key(|(_, held)| Reverse(*held));
-    hosts.into_iter().map(|(host, _)| host.to_owned()).collect()
+/// The blocks of a file that can be read, and who has them.
+fn locations_of(located: &LocatedBlocks) -> Vec<BlockLocation> {
+    let host = |node: &DatanodeInfo| BlockHost {
+        name: node.id.host_name.clone(),
+        address: node.id.ip_addr.parse().ok(),
+    };
+    let sound = located.blocks.iter().filter(|block| !block.corrupt);
+    let location = sound.map(|block| BlockLocation {
+        offset: block.offset,
+        length: block.b.num_bytes(),
+        hosts: block.locs.iter().map(host).collect(),
+    });
+    location.collect()
 }
 
 fn status_of(path: FsPath, status: &HdfsStatus) -> FileStatus {
@@ -302,13 +300,18 @@ impl FileSystem for HdfsFileSystem {
         }
     }
 
-    fn locations(&self, path: &FsPath, offset: u64, length: u64) -> Result<Vec<String>, FsError> {
+    fn block_locations(
+        &self,
+        path: &FsPath,
+        offset: u64,
+        length: u64,
+    ) -> Result<Vec<BlockLocation>, FsError> {
         let located = self.call(path, move |session, path| async move {
             let name_node = session.name_node()?;
             Ok(name_node.get_block_locations(&path, offset, length).await?)
         });
         match located {
-            Ok(located) => Ok(hosts_of(&located.unwrap_or_default(), offset, length)),
+            Ok(located) => Ok(locations_of(&located.unwrap_or_default())),
             Err(error) => Err(FsError::io("locate the blocks of", path, error)),
         }
     }

@@ -9,4 +9,5 @@ pub mod channel;
 pub mod gate;
 pub mod output;
 pub mod partition;
+pub mod readers;
 mod spill;

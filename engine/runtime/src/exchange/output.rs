@@ -6,12 +6,15 @@ use std::time::{Duration, Instant};
 
 use super::channel::ChannelSender;
 use super::partition::Partitioner;
+use super::readers::Readers;
 use crate::element::{AnyBatch, Element};
 use crate::error::{Fault, OperatorError};
 
 /// The channels of an output.
 pub struct Channels {
     senders: Vec<Arc<dyn ChannelSender>>,
+    /// Who reads them, if they ask for what they get.
+    readers: Arc<Readers>,
     /// Bytes sent so far.
     sent: Cell<u64>,
 }
@@ -19,7 +22,12 @@ pub struct Channels {
 impl Channels {
     /// These channels, in the order of their consumers.
     pub fn new(channels: Vec<Arc<dyn ChannelSender>>) -> Self {
-        Self { senders: channels, sent: Cell::new(0) }
+        Self { senders: channels, readers: Arc::default(), sent: Cell::new(0) }
+    }
+
+    /// These channels, whose readers ask for what they get.
+    pub fn by_demand(channels: Vec<Arc<dyn ChannelSender>>, readers: Arc<Readers>) -> Self {
+        Self { readers, ..Self::new(channels) }
     }
 
     /// How many.
@@ -36,6 +44,11 @@ impl Channels {
     pub fn send(&self, channel: usize, batch: AnyBatch) {
         let bytes = self.senders[channel].send(Element::Batch(batch));
         self.sent.set(self.sent.get() + bytes as u64);
+    }
+
+    /// Sends records to the reader that was chosen, or to one that has room.
+    pub(super) fn send_to_chosen(&self, batch: AnyBatch) {
+        self.send(self.readers.take_chosen(), batch);
     }
 
     /// Whether one channel has room.

@@ -94,14 +94,7 @@ impl Partitioner for WholeBatchPartitioner {
                 }
                 channels.send(0, batch);
             }
-            Partitioning::Demand => {
-                let offset = (0..channels.len())
-                    .find(|offset| channels.has_room((self.next + offset) % channels.len()))
-                    .unwrap_or(0);
-                let channel = (self.next + offset) % channels.len();
-                self.next = (channel + 1) % channels.len();
-                channels.send(channel, batch);
-            }
+            Partitioning::Demand => channels.send_to_chosen(batch),
             _ => {
                 self.next = (self.next + 1) % channels.len();
                 channels.send(self.next, batch);

@@ -7,6 +7,7 @@ use flott_core::ids::JobId;
 use flott_core::memory::ManagedMemory;
 use flott_core::{MaxParallelism, Timestamp};
 
+use crate::exchange::readers::Readers;
 use crate::metrics::OperatorMetrics;
 use crate::operator::OperatorInfo;
 use crate::slot::TaskWaker;
@@ -22,6 +23,8 @@ pub struct HarnessConfig {
     pub max_parallelism: MaxParallelism,
     /// How many subtasks read what it emits.
     pub consumers: u32,
+    /// On which hosts they run; where there are fewer, the others' are not known.
+    pub consumer_hosts: Vec<String>,
     /// How often it may emit watermarks of its own.
     pub auto_watermark_interval: Duration,
     /// Its managed memory, in bytes.
@@ -37,6 +40,7 @@ impl Default for HarnessConfig {
             parallelism: 1,
             max_parallelism: MaxParallelism::default_for(1),
             consumers: 1,
+            consumer_hosts: Vec::new(),
             auto_watermark_interval: Duration::from_millis(200),
             managed_memory: 32 << 20,
             processing_time: 0,
@@ -52,6 +56,9 @@ impl HarnessConfig {
             let io = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
             io.expect("the system gives a thread")
         });
+        let mut hosts: Vec<_> =
+            self.consumer_hosts.iter().map(|host| Some(Arc::from(host.as_str()))).collect();
+        hosts.resize(self.consumers as usize, None);
         OperatorInfo {
             name: "operator under test".to_owned(),
             job: JobId::from_bytes([0; 16]),
@@ -59,6 +66,7 @@ impl HarnessConfig {
             subtask: self.subtask,
             parallelism: self.parallelism,
             consumers: self.consumers,
+            readers: Arc::new(Readers::detached(hosts)),
             attempt: 0,
             restored,
             ended: false,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use flott_core::{Data, MAX_BATCH_BYTES, MAX_BATCH_RECORDS};
 
-use super::{Boundedness, NextSplit, ReadProgress, Source, SourceReader, SplitEnumerator};
+use super::{Boundedness, NextSplit, ReadProgress, ReaderInfo, Source, SourceReader, SplitEnumerator};
 use crate::error::OperatorError;
 use crate::operator::{Collector, OperatorInfo};
 
@@ -85,7 +85,7 @@ impl SplitEnumerator for ChunkEnumerator {
         Ok(())
     }
 
-    fn next_split(&mut self) -> Result<NextSplit<ChunkPosition>, OperatorError> {
+    fn next_split(&mut self, _reader: &ReaderInfo<'_>) -> Result<NextSplit<ChunkPosition>, OperatorError> {
         if self.next >= self.chunks {
             return Ok(NextSplit::End);
         }

@@ -1,4 +1,5 @@
-//! The operator around a source's enumerator: splits go out as records, one at a time, to whichever reader has room.
+//! The operator around a source's enumerator: splits go out as records, one at a time, each to the reader it was made for. That is one which
+//! has room.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -9,6 +10,7 @@ use flott_state::OperatorList;
 
 use super::{NextSplit, Source, SplitEnumerator};
 use crate::error::{Fault, OperatorError};
+use crate::exchange::readers::Readers;
 use crate::operator::{Collector, Cursor, Operator, OperatorContext, Progress};
 
 type Position<S> = <<S as Source>::Enumerator as SplitEnumerator>::Position;
@@ -39,16 +41,25 @@ impl<S: Source> EnumeratorOperator<S> {
         })
     }
 
-    fn next_split(&mut self, out: &mut Collector<S::Split>) -> Result<Progress, OperatorError> {
-        Ok(match self.opened()?.enumerator.next_split()? {
-            NextSplit::Split(split) => {
-                // One only: which reader the next one goes to is seen once this one has left.
-                out.emit_untimed(split);
-                Progress::More
+    fn next_split(
+        &mut self,
+        readers: &Readers,
+        out: &mut Collector<S::Split>,
+    ) -> Result<Progress, OperatorError> {
+        let opened = self.opened()?;
+        for reader in readers.with_room() {
+            match opened.enumerator.next_split(&reader)? {
+                NextSplit::Split(split) => {
+                    // One only: who has room for another is seen once this one has left.
+                    readers.choose(reader.index);
+                    out.emit_untimed(split);
+                    return Ok(Progress::More);
+                }
+                NextSplit::Waiting => {}
+                NextSplit::End => return Ok(Progress::Done),
             }
-            NextSplit::Waiting => Progress::Waiting,
-            NextSplit::End => Progress::Done,
-        })
+        }
+        Ok(Progress::Waiting)
     }
 }
 
@@ -79,9 +90,9 @@ impl<S: Source> Operator for EnumeratorOperator<S> {
     fn end(
         &mut self,
         out: &mut Collector<S::Split>,
-        _context: &mut OperatorContext<'_>,
+        context: &mut OperatorContext<'_>,
     ) -> Result<Progress, OperatorError> {
-        self.next_split(out)
+        self.next_split(&context.info.readers, out)
     }
 
     fn prepare_snapshot(
@@ -99,7 +110,8 @@ impl<S: Source> Operator for EnumeratorOperator<S> {
 mod tests {
     use super::*;
     use crate::harness::{Harness, HarnessConfig};
-    use crate::source::SequenceSource;
+    use crate::operator::OperatorInfo;
+    use crate::source::{Boundedness, ReadProgress, ReaderInfo, SequenceSource, SourceReader};
 
     fn operator() -> EnumeratorOperator<SequenceSource> {
         EnumeratorOperator::new(Arc::new(SequenceSource::new(1, 100)))
@@ -121,5 +133,82 @@ mod tests {
         splits.extend(rest);
         let records: u64 = splits.iter().map(|split| split.len()).sum();
         assert_eq!(records, 100);
+    }
+
+    /// Gives even numbers to the second reader, and odd ones to the third. Nothing to the first.
+    struct Choosy(Vec<u64>);
+
+    struct ChoosySource;
+
+    impl SplitEnumerator for Choosy {
+        type Split = u64;
+        type Position = u64;
+
+        fn restore(&mut self, _: u64) -> Result<(), OperatorError> {
+            Ok(())
+        }
+
+        fn next_split(&mut self, reader: &ReaderInfo<'_>) -> Result<NextSplit<u64>, OperatorError> {
+            let wants = |number: &u64| reader.index > 0 && number % 2 == u64::from(reader.index - 1);
+            let found = self.0.iter().position(wants);
+            Ok(match found {
+                Some(index) => NextSplit::Split(self.0.remove(index)),
+                None if self.0.is_empty() => NextSplit::End,
+                None => NextSplit::Waiting,
+            })
+        }
+
+        fn position(&self) -> u64 {
+            0
+        }
+    }
+
+    impl Source for ChoosySource {
+        type Out = i64;
+        type Split = u64;
+        type Enumerator = Choosy;
+        type Reader = Never;
+
+        fn boundedness(&self) -> Boundedness {
+            Boundedness::Bounded
+        }
+
+        fn enumerator(&self, _: u32, _: &OperatorInfo) -> Result<Choosy, OperatorError> {
+            Ok(Choosy(vec![4, 1, 2]))
+        }
+
+        fn reader(&self, _: &OperatorInfo) -> Result<Never, OperatorError> {
+            Ok(Never)
+        }
+    }
+
+    struct Never;
+
+    impl SourceReader for Never {
+        type Out = i64;
+        type Split = u64;
+
+        fn start(&mut self, _: u64) -> Result<(), OperatorError> {
+            Ok(())
+        }
+
+        fn read(&mut self, _: &mut Collector<i64>) -> Result<ReadProgress, OperatorError> {
+            Ok(ReadProgress::SplitFinished)
+        }
+
+        fn position(&self) -> Option<u64> {
+            None
+        }
+    }
+
+    #[test]
+    fn a_reader_that_has_to_wait_keeps_no_other_from_its_splits() {
+        let config = HarnessConfig { consumers: 3, ..HarnessConfig::default() };
+        let mut harness = Harness::with_config(EnumeratorOperator::new(Arc::new(ChoosySource)), config);
+        harness.begin_end();
+        while !harness.is_through() {
+            harness.step();
+        }
+        assert_eq!(harness.take_records(), [4, 2, 1]);
     }
 }

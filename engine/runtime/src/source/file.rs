@@ -1,29 +1,28 @@
 //! Text files as a source: files and folders, large files in splits.
 //!
-//! Disks and networks are read on I/O threads, a few blocks ahead; the slot finds the lines.
+//! Disks and networks are read on I/O threads, a few blocks ahead; the slot finds the lines. A split goes to a reader on a host that has
+//! its blocks, as long as such a one has room for it.
+
+mod enumerator;
+
+pub use enumerator::TextFileEnumerator;
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use flott_core::Data;
 use flott_core::time::NO_TIMESTAMP;
+use flott_fs::FsPath;
 use flott_fs::text::{
-    Block, BlockReader, FileSplit, InvalidUtf8, LineError, LineSplitter, Next, PlannedSplit, plan_splits,
+    Block, BlockReader, FileSplit, InvalidUtf8, LineError, LineSplitter, Next, PlannedSplit,
 };
-use flott_fs::{FsPath, for_path};
 
-use super::{Boundedness, NextSplit, ReadProgress, Source, SourceReader, SplitEnumerator};
+use super::{Boundedness, ReadProgress, Source, SourceReader};
 use crate::collector::Collector;
 use crate::error::{Fault, OperatorError};
-use crate::io_queue::{IoQueue, Ticket};
+use crate::io_queue::IoQueue;
 use crate::metrics::OperatorMetrics;
 use crate::operator::OperatorInfo;
-
-/// The largest split, in bytes: small enough that readers end together, large enough that opening a file costs nothing.
-const LARGEST_SPLIT: u64 = 64 * 1024 * 1024;
-
-/// The smallest split that a file is cut into.
-const SMALLEST_SPLIT: u64 = 1024 * 1024;
 
 /// The longest line, in bytes.
 const LONGEST_LINE: usize = 64 * 1024 * 1024;
@@ -68,36 +67,6 @@ impl TextSplit {
     }
 }
 
-/// The splits of the files at or below `paths`, for so many readers.
-fn find_splits(paths: &[FsPath], readers: u32) -> Result<Vec<TextSplit>, OperatorError> {
-    let mut files = Vec::new();
-    for path in paths {
-        let found = for_path(path).and_then(|fs| fs.list_files(path));
-        files.extend(found.map_err(OperatorError::environment)?);
-    }
-    let bytes: u64 = files.iter().map(|file| file.length).sum();
-    let target = (bytes / (u64::from(readers) * 4)).clamp(SMALLEST_SPLIT, LARGEST_SPLIT);
-    Ok(plan_splits(&files, target, target / 10).into_iter().map(TextSplit::of).collect())
-}
-
-/// Gives out the splits of the files that were there at the start.
-pub struct TextFileEnumerator {
-    paths: Vec<FsPath>,
-    readers: u32,
-    files: IoQueue<()>,
-    /// The job that looks for files; what it has found is in `splits`.
-    looking: Option<Ticket>,
-    /// Those that are left, if they are known.
-    splits: Arc<Mutex<Option<VecDeque<TextSplit>>>>,
-}
-
-impl TextFileEnumerator {
-    fn splits(&self) -> MutexGuard<'_, Option<VecDeque<TextSplit>>> {
-        // Nothing in here can panic halfway.
-        self.splits.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 impl Source for TextFileSource {
     type Out = String;
     type Split = TextSplit;
@@ -109,8 +78,7 @@ impl Source for TextFileSource {
     }
 
     fn enumerator(&self, readers: u32, info: &OperatorInfo) -> Result<TextFileEnumerator, OperatorError> {
-        let (paths, files) = (self.paths.clone(), IoQueue::new((), info));
-        Ok(TextFileEnumerator { paths, readers, files, looking: None, splits: Arc::default() })
+        Ok(TextFileEnumerator::new(self.paths.clone(), readers, info))
     }
 
     fn reader(&self, info: &OperatorInfo) -> Result<TextFileReader, OperatorError> {
@@ -120,40 +88,6 @@ impl Source for TextFileSource {
             split: None,
             metrics: info.metrics.clone(),
         })
-    }
-}
-
-impl SplitEnumerator for TextFileEnumerator {
-    type Split = TextSplit;
-    /// The splits that are left, once they are known: the files may change meanwhile.
-    type Position = Option<Vec<TextSplit>>;
-
-    fn restore(&mut self, left: Option<Vec<TextSplit>>) -> Result<(), OperatorError> {
-        *self.splits() = left.map(VecDeque::from);
-        Ok(())
-    }
-
-    fn next_split(&mut self) -> Result<NextSplit<TextSplit>, OperatorError> {
-        if let Some(left) = &mut *self.splits() {
-            return Ok(left.pop_front().map_or(NextSplit::End, NextSplit::Split));
-        }
-        match self.looking {
-            // What keeps it from finding them is an error.
-            Some(looking) => drop(self.files.is_done(looking)?),
-            None => {
-                let (paths, readers, splits) = (self.paths.clone(), self.readers, Arc::clone(&self.splits));
-                self.looking = Some(self.files.submit(move |()| {
-                    let found = find_splits(&paths, readers)?;
-                    *splits.lock().unwrap_or_else(PoisonError::into_inner) = Some(found.into());
-                    Ok(())
-                }));
-            }
-        }
-        Ok(NextSplit::Waiting)
-    }
-
-    fn position(&self) -> Option<Vec<TextSplit>> {
-        self.splits().clone().map(Vec::from)
     }
 }
 

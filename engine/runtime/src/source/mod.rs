@@ -5,6 +5,7 @@
 mod collection;
 mod enumerator;
 mod file;
+mod locality;
 mod reader;
 mod sequence;
 mod socket;
@@ -23,6 +24,7 @@ use flott_core::{Data, Timestamp};
 
 use crate::collector::Collector;
 use crate::error::OperatorError;
+pub use crate::exchange::readers::ReaderInfo;
 use crate::operator::OperatorInfo;
 
 /// Whether a source ends.
@@ -48,7 +50,7 @@ pub trait Source: Send + Sync + 'static {
     /// Whether the source ends.
     fn boundedness(&self) -> Boundedness;
 
-    /// Makes the one enumerator; `readers` is how many readers there are.
+    /// Makes the one enumerator; `readers` is how many readers there are, and [`OperatorInfo::readers`] says where.
     ///
     /// # Errors
     /// What keeps it from starting.
@@ -64,11 +66,11 @@ pub trait Source: Send + Sync + 'static {
 /// What an enumerator answers when it is asked for a split.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NextSplit<S> {
-    /// The next split, for whichever reader is free.
+    /// The next split for the reader.
     Split(S),
-    /// None now; the task's waker is called when there may be one.
+    /// None for this reader now; the task's waker is called when there may be one.
     Waiting,
-    /// There will be no more.
+    /// There will be no more, for any reader.
     End,
 }
 
@@ -85,11 +87,12 @@ pub trait SplitEnumerator: 'static {
     /// What keeps it from going on.
     fn restore(&mut self, position: Self::Position) -> Result<(), OperatorError>;
 
-    /// The next split. It must not block.
+    /// The next split, for a reader that has room for it: one whose data is where the reader runs, if that makes a difference. Other
+    /// readers are asked for if this one has to wait. It must not block.
     ///
     /// # Errors
     /// An error fails the task.
-    fn next_split(&mut self) -> Result<NextSplit<Self::Split>, OperatorError>;
+    fn next_split(&mut self, reader: &ReaderInfo<'_>) -> Result<NextSplit<Self::Split>, OperatorError>;
 
     /// The position behind all splits given so far.
     fn position(&self) -> Self::Position;

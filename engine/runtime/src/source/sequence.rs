@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use flott_core::{Data, Timestamp};
 
-use super::{Boundedness, NextSplit, ReadProgress, Source, SourceReader, SplitEnumerator};
+use super::{Boundedness, NextSplit, ReadProgress, ReaderInfo, Source, SourceReader, SplitEnumerator};
 use crate::error::OperatorError;
 use crate::operator::{Collector, OperatorInfo};
 use crate::slot::wall_clock_millis;
@@ -78,7 +78,7 @@ impl SplitEnumerator for IndexEnumerator {
         Ok(())
     }
 
-    fn next_split(&mut self) -> Result<NextSplit<IndexRange>, OperatorError> {
+    fn next_split(&mut self, _reader: &ReaderInfo<'_>) -> Result<NextSplit<IndexRange>, OperatorError> {
         while self.given < self.readers {
             let split = self.split(self.given);
             self.given += 1;
@@ -298,7 +298,8 @@ mod tests {
 
     fn splits(count: u64, layout: IndexLayout, readers: u32) -> Vec<IndexRange> {
         let mut enumerator = IndexEnumerator::new(count, layout, readers);
-        let next = || match enumerator.next_split() {
+        let reader = ReaderInfo { index: 0, host: None };
+        let next = || match enumerator.next_split(&reader) {
             Ok(NextSplit::Split(split)) => Some(split),
             _ => None,
         };

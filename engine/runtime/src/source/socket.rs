@@ -9,7 +9,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc::{Receiver, Sender, channel, error::TryRecvError};
 
-use super::{Boundedness, NextSplit, ReadProgress, Source, SourceReader, SplitEnumerator};
+use super::{Boundedness, NextSplit, ReadProgress, ReaderInfo, Source, SourceReader, SplitEnumerator};
 use crate::collector::Collector;
 use crate::error::{Fault, OperatorError};
 use crate::operator::OperatorInfo;
@@ -73,7 +73,7 @@ impl SplitEnumerator for SocketEnumerator {
         Ok(())
     }
 
-    fn next_split(&mut self) -> Result<NextSplit<String>, OperatorError> {
+    fn next_split(&mut self, _reader: &ReaderInfo<'_>) -> Result<NextSplit<String>, OperatorError> {
         Ok(self.address.take().map_or(NextSplit::End, NextSplit::Split))
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use flott_core::memory::ManagedMemory;
 use flott_core::time::NO_TIMESTAMP;
-use flott_plan::{ChainedOperator, JobVertex, OutputPort};
+use flott_plan::{ChainedOperator, JobVertex, OutputPort, Partitioning};
 use flott_state::{OperatorState, StateContext};
 
 use super::{InputSpec, OutputSpec, Phase, Subtask, TaskFailure, TaskSpec};
@@ -17,6 +17,7 @@ use crate::exchange::channel::ReadyQueue;
 use crate::exchange::gate::InputGate;
 use crate::exchange::output::{Channels, Output};
 use crate::exchange::partition::PartitionContext;
+use crate::exchange::readers::Readers;
 use crate::metrics::{OperatorMetrics, TaskClock};
 use crate::operator::OperatorInfo;
 use crate::slot::now;
@@ -45,11 +46,13 @@ pub(super) fn assemble(spec: TaskSpec) -> Result<Subtask, TaskFailure> {
         return Err(fail(&vertex_name(&spec), error));
     };
 
+    let readers = readers(&spec);
     let weights: u64 = vertex.operators.iter().map(|o| u64::from(o.managed_memory_weight)).sum();
     let mut links = Vec::with_capacity(vertex.operators.len());
     for operator in &vertex.operators {
         let share = spec.managed_memory.share(u64::from(operator.managed_memory_weight), weights);
-        let link = link(&spec, vertex, operator, share).map_err(|error| fail(&operator.name, error))?;
+        let link =
+            link(&spec, vertex, operator, share, &readers).map_err(|error| fail(&operator.name, error))?;
         links.push(link);
     }
     for (index, operator) in vertex.operators.iter().enumerate() {
@@ -60,7 +63,7 @@ pub(super) fn assemble(spec: TaskSpec) -> Result<Subtask, TaskFailure> {
     let mut outputs = Vec::with_capacity(spec.outputs.len());
     for (index, output) in spec.outputs.iter().enumerate() {
         let edge = &graph.edges[output.edge.0 as usize];
-        let made = make_output(&spec, output).map_err(|error| fail(&vertex.name, error))?;
+        let made = make_output(&spec, output, &readers).map_err(|error| fail(&vertex.name, error))?;
         outputs.push(made);
         add_route(&mut links[edge.source_operator], &edge.key.output, Route::Output(index));
     }
@@ -148,6 +151,7 @@ fn link(
     vertex: &JobVertex,
     operator: &ChainedOperator,
     managed_memory: ManagedMemory,
+    readers: &Arc<Readers>,
 ) -> Result<Link, OperatorError> {
     let (subtask, attempt) = (spec.execution.subtask.index, spec.execution.attempt);
     let Some(factory) = spec.context.program.operator_factory(&operator.key) else {
@@ -174,6 +178,7 @@ fn link(
         subtask,
         parallelism: vertex.parallelism,
         consumers: spec.outputs.first().map_or(0, |output| output.channels.len() as u32),
+        readers: Arc::clone(readers),
         attempt: attempt.0,
         restored: spec.restore.checkpoint.is_some(),
         ended: spec.restore.ended.is_some(),
@@ -204,7 +209,25 @@ fn read_state(handle: &StateHandle) -> Result<Vec<u8>, OperatorError> {
     }
 }
 
-fn make_output(spec: &TaskSpec, output: &OutputSpec) -> Result<Output, OperatorError> {
+/// The partitioning of an output.
+fn partitioning(spec: &TaskSpec, output: &OutputSpec) -> Partitioning {
+    spec.context.graph.edges[output.edge.0 as usize].partitioning
+}
+
+/// Those who read what the subtask gives by demand: it is an enumerator, and that its only output.
+fn readers(spec: &TaskSpec) -> Arc<Readers> {
+    let by_demand = |output: &&OutputSpec| partitioning(spec, output) == Partitioning::Demand;
+    let output = spec.outputs.first().filter(by_demand);
+    output.map_or_else(Arc::default, |output| {
+        Arc::new(Readers::new(output.channels.clone(), output.hosts.clone()))
+    })
+}
+
+fn make_output(
+    spec: &TaskSpec,
+    output: &OutputSpec,
+    readers: &Arc<Readers>,
+) -> Result<Output, OperatorError> {
     let graph = &spec.context.graph;
     let edge = &graph.edges[output.edge.0 as usize];
     let Some(types) = spec.context.program.edge_type(&edge.key) else {
@@ -222,7 +245,11 @@ fn make_output(spec: &TaskSpec, output: &OutputSpec) -> Result<Output, OperatorE
         channel.set_producer(spec.waker.clone());
     }
     let timeout = edge.buffer_timeout_ms.map(|millis| Duration::from_millis(u64::from(millis)));
-    Ok(Output::new(Channels::new(output.channels.clone()), (types.partitioner)(&context), timeout))
+    let channels = match edge.partitioning {
+        Partitioning::Demand => Channels::by_demand(output.channels.clone(), Arc::clone(readers)),
+        _ => Channels::new(output.channels.clone()),
+    };
+    Ok(Output::new(channels, (types.partitioner)(&context), timeout))
 }
 
 fn make_gate(spec: &TaskSpec, input: &InputSpec, first_channel: usize) -> Result<InputGate, OperatorError> {

@@ -70,6 +70,8 @@ pub struct OutputSpec {
     pub edge: EdgeId,
     /// The channels, in the order of their consumers.
     pub channels: Vec<Arc<dyn ChannelSender>>,
+    /// The hosts of the consumers, as far as they are known, if it is for the producer to say which of them gets what.
+    pub hosts: Vec<Option<Arc<str>>>,
 }
 
 /// What all subtasks of a job in a process share.
