@@ -13,6 +13,7 @@ mod decommission;
 mod failovers;
 #[cfg(feature = "kerberos")]
 mod kerberos;
+mod locality;
 mod modes;
 mod outages;
 mod proxy;
