@@ -7,172 +7,34 @@
 
 mod assemble;
 mod checkpoint;
+mod event;
 mod mailbox;
 mod panics;
+mod spec;
 
+pub use event::{TaskEvent, TaskFailure, TaskListener};
 pub use mailbox::{Mailbox, TaskMessage};
 use panics::CaughtPanic;
 pub use panics::install_panic_hook;
+pub use spec::{FinalHandles, InputSpec, JobContext, OutputSpec, Restore, TaskSpec};
 
-use std::collections::HashMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use flott_core::ids::{CheckpointId, EdgeId, ExecutionId, JobId};
-use flott_core::memory::ManagedMemory;
+use flott_core::ids::CheckpointId;
 use flott_core::time::MAX_WATERMARK;
-use flott_plan::{JobGraph, OperatorKey};
 
 use crate::chain::{Chain, ChainStep, Link, LinkElement, Now, WorkingOperator};
 use crate::element::Barrier;
 use crate::error::{Fault, OperatorError};
 use crate::exchange::align::{AlignmentDecision, BarrierAligner};
-use crate::exchange::channel::{Channel, ChannelSender};
 use crate::exchange::gate::{GateEvent, InputGate};
 use crate::exchange::output::Output;
-use crate::metrics::{Activity, OperatorMetrics, TaskClock, TaskMetrics};
-use crate::program::Program;
-use crate::slot::{TaskWaker, now};
-use crate::snapshot::{AbandonedSnapshot, SnapshotTarget, StateHandle, SubtaskSnapshot};
+use crate::metrics::{Activity, TaskClock};
+use crate::slot::now;
+use crate::snapshot::AbandonedSnapshot;
 use checkpoint::{SNAPSHOT_STEP, SnapshotInHand};
-
-/// What a subtask goes on from.
-#[derive(Debug, Clone, Default)]
-pub struct Restore {
-    /// The checkpoint; none: a start from nothing.
-    pub checkpoint: Option<CheckpointId>,
-    /// Whether `operators` holds the state of all subtasks, to be dealt out, or of this one alone.
-    pub redistribute: bool,
-    /// The state of each operator: of all subtasks it had, in their order, or of this one.
-    pub operators: HashMap<OperatorKey, Vec<StateHandle>>,
-    /// The subtask had already ended: it only passes the end on and commits these.
-    pub ended: Option<FinalHandles>,
-}
-
-/// What the operators of a subtask want committed once the job has ended.
-pub type FinalHandles = Vec<(OperatorKey, Vec<Vec<u8>>)>;
-
-/// One input of a subtask.
-pub struct InputSpec {
-    /// The edge.
-    pub edge: EdgeId,
-    /// Which of the head operator's inputs it feeds.
-    pub input: usize,
-    /// The channels, in the order of their producers.
-    pub channels: Vec<Arc<Channel>>,
-}
-
-/// One output of a subtask.
-pub struct OutputSpec {
-    /// The edge.
-    pub edge: EdgeId,
-    /// The channels, in the order of their consumers.
-    pub channels: Vec<Arc<dyn ChannelSender>>,
-    /// The hosts of the consumers, as far as they are known, if it is for the producer to say which of them gets what.
-    pub hosts: Vec<Option<Arc<str>>>,
-}
-
-/// What all subtasks of a job in a process share.
-pub struct JobContext {
-    /// The job.
-    pub job: JobId,
-    /// The plan.
-    pub graph: Arc<JobGraph>,
-    /// The typed half of the plan.
-    pub program: Arc<Program>,
-    /// Whether barriers are aligned by blocking (exactly once) or only counted (at least once).
-    pub exactly_once: bool,
-    /// Where snapshots go.
-    pub snapshots: SnapshotTarget,
-    /// Folder for temporary files.
-    pub temp_dir: PathBuf,
-    /// Where blocking work runs.
-    pub io: tokio::runtime::Handle,
-    /// Whether restored state that no operator declares is dropped rather than refused.
-    pub allow_non_restored_state: bool,
-    /// How often watermarks are emitted.
-    pub auto_watermark_interval: Duration,
-}
-
-/// Everything a subtask needs to start.
-pub struct TaskSpec {
-    /// The job.
-    pub context: Arc<JobContext>,
-    /// Which subtask, and which attempt.
-    pub execution: ExecutionId,
-    /// The inputs.
-    pub inputs: Vec<InputSpec>,
-    /// The outputs.
-    pub outputs: Vec<OutputSpec>,
-    /// What to go on from.
-    pub restore: Restore,
-    /// The subtask's share of managed memory.
-    pub managed_memory: ManagedMemory,
-    /// Messages to the subtask.
-    pub mailbox: Arc<Mailbox>,
-    /// Told of what happens to the subtask.
-    pub listener: Arc<dyn TaskListener>,
-    /// Wakes the subtask.
-    pub waker: TaskWaker,
-}
-
-/// What happens to a subtask.
-#[derive(Debug)]
-pub enum TaskEvent {
-    /// Its operators are open.
-    Running {
-        /// What the subtask counts as a whole.
-        task: Arc<TaskMetrics>,
-        /// What each operator counts.
-        metrics: Vec<(OperatorKey, Arc<OperatorMetrics>)>,
-    },
-    /// Its part of a checkpoint is written.
-    CheckpointAcknowledged {
-        /// The checkpoint.
-        checkpoint: CheckpointId,
-        /// The part.
-        snapshot: SubtaskSnapshot,
-    },
-    /// It could not write its part of a checkpoint.
-    CheckpointDeclined {
-        /// The checkpoint.
-        checkpoint: CheckpointId,
-        /// Why.
-        reason: String,
-    },
-    /// It has ended, and waits to be told to commit.
-    Drained(FinalHandles),
-    /// It is over, well.
-    Finished,
-    /// It is over because it was told so.
-    Canceled,
-    /// It is over because of an error.
-    Failed(TaskFailure),
-}
-
-/// Why a subtask failed.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("operator '{operator}' (subtask {}): {message}", subtask + 1)]
-pub struct TaskFailure {
-    /// The operator.
-    pub operator: String,
-    /// The subtask's index.
-    pub subtask: u32,
-    /// Who must act.
-    pub fault: Fault,
-    /// What went wrong.
-    pub message: String,
-    /// Where, for a panic.
-    pub backtrace: Option<String>,
-}
-
-/// Told of what happens to subtasks. Called on slot threads: it must not block.
-pub trait TaskListener: Send + Sync {
-    /// `event` happened to `execution`.
-    fn event(&self, execution: ExecutionId, event: TaskEvent);
-}
 
 /// How a subtask's turn ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
