@@ -147,6 +147,12 @@ impl Stream {
         self.logs("jobmanager.log").last().map(|path| fs::read_to_string(path).unwrap()).unwrap_or_default()
     }
 
+    /// The nodes that have had one of its containers.
+    pub fn nodes(&self) -> BTreeSet<PathBuf> {
+        // Above the folders of containers and of the application.
+        self.logs("prelaunch.out").iter().filter_map(|path| path.ancestors().nth(3)).map(Into::into).collect()
+    }
+
     /// When YARN began the newest attempt, in milliseconds since the epoch.
     pub fn last_attempt_started(&self) -> i64 {
         let attempts = self.cluster.resource_manager(&format!("apps/{}/appattempts", self.id));

@@ -34,6 +34,12 @@ pub trait TaskGateway: Send {
     /// Has subtasks run.
     fn deploy(&mut self, deployments: Vec<Deployment>);
 
+    /// Tasks are to restart, and will be deployed after a while: what is missing for that is got ready meanwhile.
+    fn prepare(&mut self) {}
+
+    /// Nothing will be deployed any more: the job is on its way to its end.
+    fn wind_down(&mut self) {}
+
     /// Tells a subtask something; one that is gone is told nothing.
     fn send(&mut self, execution: ExecutionId, message: TaskMessage);
 

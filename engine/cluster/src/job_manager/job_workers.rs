@@ -1,6 +1,8 @@
 //! The workers of one job: gets them slots, has them started, tells them what the JobMaster decides.
 
 mod leaving;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -47,8 +49,12 @@ struct State {
     waiting: Vec<Deployment>,
     /// Where each subtask was deployed last.
     placed: BTreeMap<SubtaskId, (Attempt, WorkerId)>,
-    /// Slots are asked for.
-    requested: bool,
+    /// More deployments are to come, so slots are needed already.
+    preparing: bool,
+    /// The slots that are asked for.
+    requested: Option<Requested>,
+    /// How many requests there were.
+    requests: u64,
     /// What workers are started with; none: the job is over.
     spec: Option<JobSpec>,
     /// Workers of an earlier leader may still come, and this is what they have said; none: they may not.
@@ -59,6 +65,16 @@ struct State {
     sequence: u64,
     /// How often workers have registered.
     registrations: u64,
+}
+
+/// Slots that are asked for.
+#[derive(Debug, Clone, Copy)]
+struct Requested {
+    /// Which request: an answer may come while another one is decided about.
+    number: u64,
+    slots: u32,
+    /// They take the place of slots that are to go, which may not be waited for as long.
+    replacing: bool,
 }
 
 struct Member {
@@ -73,6 +89,16 @@ struct Member {
 }
 
 impl State {
+    /// Asks for slots from now on; none: that is done already, and who is asked is looked at again when the answer comes.
+    fn request(&mut self, slots: u32, replacing: bool) -> Option<Requested> {
+        if self.requested.is_some() {
+            return None;
+        }
+        self.requests += 1;
+        self.requested = Some(Requested { number: self.requests, slots, replacing });
+        self.requested
+    }
+
     fn worker_of(&self, execution: ExecutionId) -> Option<WorkerId> {
         let (attempt, worker) = self.placed.get(&execution.subtask)?;
         (*attempt == execution.attempt).then_some(*worker)
@@ -244,9 +270,10 @@ impl JobWorkers {
 
     /// Asks for slots that are missing, and deploys what waits once every worker is there.
     fn advance(self: &Arc<Self>) {
-        let missing = {
+        let (request, is_new) = {
             let mut state = self.state();
-            if state.spec.is_none() || state.adopting.is_some() || state.waiting.is_empty() {
+            let is_needed = state.preparing || !state.waiting.is_empty();
+            if state.spec.is_none() || state.adopting.is_some() || !is_needed {
                 return;
             }
             let needed = self.graph.slots_needed().max(1);
@@ -257,12 +284,23 @@ impl JobWorkers {
                 }
                 return;
             }
-            if std::mem::replace(&mut state.requested, true) {
-                return;
+            match state.requested.as_mut().filter(|open| open.slots < missing && !open.replacing) {
+                // More has been lost since.
+                Some(open) => {
+                    open.slots = missing;
+                    (*open, false)
+                }
+                None => match state.request(missing, false) {
+                    Some(request) => (request, true),
+                    None => return,
+                },
             }
-            missing
         };
-        self.task_managers.request(missing, self.slot_timeout, Arc::clone(self));
+        let Requested { number, slots, .. } = request;
+        match is_new {
+            true => self.task_managers.request(slots, self.slot_timeout, Arc::clone(self), number),
+            false => self.task_managers.request_more(slots, self, number),
+        }
     }
 
     fn deploy_waiting(&self, state: &mut State) {
@@ -301,7 +339,7 @@ impl JobWorkers {
         let mut orders = Vec::with_capacity(grants.len());
         let spec = {
             let mut state = self.state();
-            state.requested = false;
+            state.requested = None;
             let truly_missing = (0..self.graph.slots_needed().max(1))
                 .map(SlotNumber)
                 .filter(|slot| !state.slots.contains_key(slot));
@@ -337,32 +375,35 @@ impl JobWorkers {
                 sequence,
             };
             if !self.task_managers.start(grant.task_manager, order) {
-                let reason = format!("TaskManager {} does not take orders", grant.task_manager);
-                self.task_managers.worker_ended(grant.task_manager, grant.worker, &reason, false);
+                // It may have been lost before this job knew of the worker.
+                let reason = format!("TaskManager {} is lost", grant.task_manager);
+                self.worker_lost(grant.worker, &reason);
             }
             let job = Arc::clone(self);
             self.task_managers.after(self.slot_timeout, move || job.check_registered(grant.worker));
         }
         self.replace_leaving();
+        // More may have been lost since the answer was on its way.
+        self.advance();
     }
 
     /// A worker has had time enough to register.
-    fn check_registered(&self, worker: WorkerId) {
+    fn check_registered(self: &Arc<Self>, worker: WorkerId) {
         let is_late = self.state().workers.get(&worker).is_some_and(|member| member.orders.is_none());
         if is_late {
             let timeout = flott_core::config::ConfigValue::write(&self.slot_timeout);
             let reason = format!(
                 "worker {worker} did not come to its job's execute within {timeout} (slot.request.timeout): what does main wait for?"
             );
-            self.worker_lost(worker, &reason);
             self.task_managers.stop(worker);
+            self.worker_lost(worker, &reason);
         }
     }
 
     /// The job does not get slots.
     pub(super) fn no_slots(&self, reason: &str) {
         let mut state = self.state();
-        state.requested = false;
+        state.requested = None;
         let leaving = !state.leaving.is_empty();
         let executions = state.waiting.drain(..).map(|deployment| deployment.execution).collect();
         drop(state);
@@ -399,16 +440,17 @@ impl JobWorkers {
     }
 
     /// The connection of a registration is gone, and with it the worker, unless it has been adopted or has registered again since.
-    pub(super) fn connection_lost(&self, worker: WorkerId, number: u64, reason: &str) {
+    pub(super) fn connection_lost(self: &Arc<Self>, worker: WorkerId, number: u64, reason: &str) {
         let is_same = self.state().workers.get(&worker).is_some_and(|member| member.registration == number);
         if is_same {
-            self.worker_lost(worker, reason);
+            // Its slots are as good as free, so none are asked for instead.
             self.task_managers.stop(worker);
+            self.worker_lost(worker, reason);
         }
     }
 
     /// A worker's process has ended by itself.
-    pub(super) fn worker_exited(&self, worker: WorkerId, reason: &str) {
+    pub(super) fn worker_exited(self: &Arc<Self>, worker: WorkerId, reason: &str) {
         let never_registered =
             self.state().workers.get(&worker).is_some_and(|member| member.orders.is_none());
         if never_registered {
@@ -419,12 +461,12 @@ impl JobWorkers {
     }
 
     /// A worker is gone, and everything in it.
-    pub(super) fn worker_lost(&self, worker: WorkerId, reason: &str) {
+    pub(super) fn worker_lost(self: &Arc<Self>, worker: WorkerId, reason: &str) {
         self.task_manager_lost(worker, reason, false);
     }
 
     /// The same with its TaskManager. `explained_later`: the true reason may follow.
-    pub(super) fn task_manager_lost(&self, worker: WorkerId, reason: &str, explained_later: bool) {
+    pub(super) fn task_manager_lost(self: &Arc<Self>, worker: WorkerId, reason: &str, explained_later: bool) {
         let mut state = self.state();
         let Some(member) = state.workers.remove(&worker) else { return };
         if state.spec.is_none() {
@@ -453,6 +495,8 @@ impl JobWorkers {
             *other != worker
         });
         self.events.put(JobEvent::Lost { executions, reason: reason.to_owned(), explained_later });
+        drop(state);
+        self.advance();
     }
 
     /// The job is over: its workers go.
@@ -498,8 +542,26 @@ impl TaskGateway for RemoteGateway {
     }
 
     fn deploy(&mut self, deployments: Vec<Deployment>) {
-        self.0.state().waiting.extend(deployments);
+        {
+            let mut state = self.0.state();
+            state.preparing = false;
+            state.waiting.extend(deployments);
+        }
         self.0.advance();
+    }
+
+    fn prepare(&mut self) {
+        self.0.state().preparing = true;
+        self.0.advance();
+    }
+
+    fn wind_down(&mut self) {
+        {
+            let mut state = self.0.state();
+            state.preparing = false;
+            state.requested = None;
+        }
+        self.0.task_managers.withdraw(&self.0);
     }
 
     fn send(&mut self, execution: ExecutionId, message: TaskMessage) {

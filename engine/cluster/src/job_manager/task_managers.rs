@@ -93,6 +93,8 @@ struct State {
     requests: VecDeque<Request>,
     next_request: u64,
     registrations: u64,
+    /// Whether this JobManager leads: nothing is wanted otherwise.
+    leads: bool,
     /// What the driver was told last; none: nothing, under this leader.
     declared: Option<Demand>,
     /// Those that are gone while nobody has said why.
@@ -177,7 +179,10 @@ impl Member {
 /// A job that waits for slots.
 struct Request {
     number: u64,
+    /// Which of the job's requests.
+    of_job: u64,
     slots: u32,
+    timeout: Duration,
     job: Arc<JobWorkers>,
 }
 
@@ -214,7 +219,7 @@ impl TaskManagers {
         let Some(driver) = &self.driver else { return };
         let mut state = self.state();
         let demand = state.demand(self.slots_each);
-        if state.declared.as_ref() != Some(&demand) {
+        if state.leads && state.declared.as_ref() != Some(&demand) {
             state.declared = Some(demand.clone());
             driver.declare(demand);
         }
@@ -434,6 +439,7 @@ impl TaskManagers {
         let mut state = self.state();
         state.members.clear();
         state.requests.clear();
+        state.leads = false;
         state.declared = None;
         if let Some(driver) = &self.driver {
             driver.abandon();
@@ -442,6 +448,7 @@ impl TaskManagers {
 
     /// This JobManager leads from now on: TaskManagers may register.
     pub(super) fn lead(&self) {
+        self.state().leads = true;
         self.declare();
     }
 
@@ -519,14 +526,39 @@ impl TaskManagers {
         }
     }
 
-    /// Asks for slots, all or none; the job is told when it has them, or that it does not get them within `timeout`.
-    pub(super) fn request(self: &Arc<Self>, slots: u32, timeout: Duration, job: Arc<JobWorkers>) {
+    /// Asks for slots, all or none; the job is told when it has them, or that it does not get them within `timeout`. `of_job` tells
+    /// this request of the job's from others.
+    pub(super) fn request(
+        self: &Arc<Self>,
+        slots: u32,
+        timeout: Duration,
+        job: Arc<JobWorkers>,
+        of_job: u64,
+    ) {
         let number = {
             let mut state = self.state();
             state.next_request += 1;
             let number = state.next_request;
-            state.requests.push_back(Request { number, slots, job });
+            state.requests.push_back(Request { number, of_job, slots, timeout, job });
             number
+        };
+        self.satisfy();
+        let pool = Arc::clone(self);
+        self.after(timeout, move || pool.expire(number, timeout));
+    }
+
+    /// So many slots are wanted instead, if that request has not been answered yet: it keeps its turn, and its time begins anew.
+    pub(super) fn request_more(self: &Arc<Self>, slots: u32, job: &Arc<JobWorkers>, of_job: u64) {
+        let (number, timeout) = {
+            let mut state = self.state();
+            let State { requests, next_request, .. } = &mut *state;
+            let mut open = requests.iter_mut();
+            let open = open.find(|request| Arc::ptr_eq(&request.job, job) && request.of_job == of_job);
+            let Some(request) = open else { return };
+            *next_request += 1;
+            request.number = *next_request;
+            request.slots = request.slots.max(slots);
+            (request.number, request.timeout)
         };
         self.satisfy();
         let pool = Arc::clone(self);
@@ -602,21 +634,33 @@ impl TaskManagers {
         }
     }
 
-    /// Has a worker started; false: its TaskManager does not take orders.
+    /// Has a worker started; false: its TaskManager is gone, or takes no orders, and then it is as good as gone.
     pub(super) fn start(&self, id: TaskManagerId, order: StartWorker) -> bool {
-        let state = self.state();
         let order = task_manager_order::Kind::StartWorker(order);
-        state.members.get(&id).is_some_and(|member| give(&member.orders, order))
+        let deaf = match self.state().members.get(&id) {
+            Some(member) if give(&member.orders, order) => return true,
+            Some(member) => Some(member.number),
+            None => None,
+        };
+        if let Some(number) = deaf {
+            self.lost(id, number, "it does not take orders");
+        }
+        false
     }
 
     /// Has a worker killed. Its slots are free when it has ended.
     pub(super) fn stop(&self, worker: WorkerId) {
-        let mut state = self.state();
-        let members = state.members.values_mut().filter(|member| member.workers.contains_key(&worker));
-        for member in members {
-            member.stopping.insert(worker);
-            give(&member.orders, task_manager_order::Kind::StopWorker(StopWorker { worker: worker.write() }));
+        {
+            let mut state = self.state();
+            let members = state.members.values_mut().filter(|member| member.workers.contains_key(&worker));
+            for member in members {
+                member.stopping.insert(worker);
+                let order = StopWorker { worker: worker.write() };
+                give(&member.orders, task_manager_order::Kind::StopWorker(order));
+            }
         }
+        // Who waits for slots gets those.
+        self.declare();
     }
 
     /// Gives all TaskManagers new tokens, those that register from now on, too.

@@ -108,6 +108,8 @@ impl JobMaster {
                     }
                 }
                 self.pending_restart = Some(PendingRestart { subtasks, at });
+                // What has to come from elsewhere comes during the delay.
+                self.gateway.prepare();
             }
         }
     }
@@ -180,5 +182,50 @@ impl JobMaster {
             }
             self.gateway.give_up_worker_of(id);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use flott_core::config;
+    use flott_runtime::task::TaskEvent;
+
+    use super::super::JobEvent;
+    use super::super::harness::{Order, TestJob};
+
+    /// A job that runs, with these settings, and loses all its tasks.
+    fn job_that_loses_all(settings: &[(&str, &str)]) -> TestJob {
+        let mut job = TestJob::start(settings);
+        for execution in job.executions() {
+            let event = TaskEvent::Running { task: Arc::default(), metrics: Vec::new() };
+            assert!(job.step(Some(JobEvent::Task { execution, event })).is_none());
+        }
+        job.ordered();
+        let (executions, reason) = (job.executions(), "its container is gone".to_owned());
+        job.step(Some(JobEvent::Lost { executions, reason, explained_later: false }));
+        job
+    }
+
+    #[test]
+    fn a_restart_is_got_ready_during_its_delay() {
+        let delay = config::FIXED_DELAY.key;
+        let mut job = job_that_loses_all(&[(config::RESTART_STRATEGY.key, "fixed-delay"), (delay, "10 s")]);
+        assert_eq!(job.ordered(), [Order::Prepare]);
+        job.set_time(9_999);
+        job.step(None);
+        assert_eq!(job.ordered(), []);
+        job.set_time(10_000);
+        job.step(None);
+        assert!(job.ordered().iter().all(|order| matches!(order, Order::Deploy(_))));
+        job.step(Some(JobEvent::Cancel));
+        assert_eq!(job.ordered()[0], Order::WindDown);
+    }
+
+    #[test]
+    fn nothing_is_got_ready_where_no_restart_follows() {
+        let job = job_that_loses_all(&[(config::RESTART_STRATEGY.key, "none")]);
+        assert_eq!(job.ordered(), [Order::WindDown]);
     }
 }

@@ -20,6 +20,8 @@ use crate::result::{JobError, JobResult};
 pub(super) enum Order {
     Deploy(ExecutionId),
     Send(ExecutionId, TaskMessage),
+    Prepare,
+    WindDown,
     Vacate,
 }
 
@@ -35,6 +37,14 @@ impl Orders {
 impl TaskGateway for Orders {
     fn deploy(&mut self, deployments: Vec<Deployment>) {
         deployments.into_iter().for_each(|deployment| self.put(Order::Deploy(deployment.execution)));
+    }
+
+    fn prepare(&mut self) {
+        self.put(Order::Prepare);
+    }
+
+    fn wind_down(&mut self) {
+        self.put(Order::WindDown);
     }
 
     fn send(&mut self, execution: ExecutionId, message: TaskMessage) {

@@ -304,6 +304,9 @@ impl JobMaster {
         tracing::info!(job = %self.job, from = %self.status, to = %status, "job changes its state");
         self.status = status;
         self.report.since.insert(status, wall_clock_millis());
+        if matches!(status, JobStatus::Failing | JobStatus::Cancelling) {
+            self.gateway.wind_down();
+        }
     }
 
     fn execution_id(&self, subtask: SubtaskId) -> ExecutionId {

@@ -56,22 +56,25 @@ impl JobWorkers {
 
     /// Asks for slots instead of those that are to go, or has the job move if it has them.
     pub(super) fn replace_leaving(self: &Arc<Self>) {
-        let (slots, within) = {
+        let (slots, within, number) = {
             let mut state = self.state();
             let Some(until) = state.leaving.values().map(|leaving| leaving.until).max() else { return };
             if state.spec.is_none() || state.adopting.is_some() {
                 return;
             }
             let slots = state.leaving_slots().len() as u32;
-            // Who is being asked already is looked at again when the answer comes.
-            if slots > 0 && std::mem::replace(&mut state.requested, true) {
-                return;
-            }
-            (slots, until.saturating_duration_since(Instant::now()))
+            let number = match slots {
+                0 => 0,
+                slots => match state.request(slots, true) {
+                    Some(request) => request.number,
+                    None => return,
+                },
+            };
+            (slots, until.saturating_duration_since(Instant::now()), number)
         };
         match slots {
             0 => self.tell_move(),
-            slots => self.task_managers.request(slots, within, Arc::clone(self)),
+            slots => self.task_managers.request(slots, within, Arc::clone(self), number),
         }
     }
 

@@ -1,0 +1,219 @@
+//! What a job asks for while it waits to restart: against TaskManagers that come and go, with a driver that remembers what it was told.
+
+use std::sync::Mutex;
+
+use flott_core::config::{self, Configuration};
+use flott_runtime::task::Restore;
+use tokio::runtime::Runtime;
+
+use super::*;
+use crate::job_manager::task_managers::Registration;
+use crate::job_master::simulated_graph;
+use crate::resource_manager::{Demand, ResourceManagerDriver};
+use crate::rpc::control::{TaskManagerOrder, task_manager_order};
+
+/// All that was declared.
+#[derive(Default)]
+struct Declared(Mutex<Vec<Demand>>);
+
+impl ResourceManagerDriver for Declared {
+    fn declare(&self, demand: Demand) {
+        self.0.lock().unwrap().push(demand);
+    }
+
+    fn abandon(&self) {}
+
+    fn release(&self, _: &str) {}
+
+    fn obstacle(&self) -> Option<String> {
+        None
+    }
+}
+
+type TaskManagerOrders = mpsc::Receiver<Result<TaskManagerOrder, Status>>;
+
+/// A job on TaskManagers of one slot each.
+struct Cluster {
+    runtime: Runtime,
+    declared: Arc<Declared>,
+    managers: Arc<TaskManagers>,
+    job: Arc<JobWorkers>,
+    slots: u32,
+    /// The TaskManagers' ends.
+    connections: Mutex<Vec<TaskManagerOrders>>,
+}
+
+impl Cluster {
+    /// The job runs: all its tasks are deployed on TaskManagers with the numbers from 0 on.
+    fn with_running_job() -> (Self, Vec<u64>) {
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let mut configuration = Configuration::new();
+        configuration.set(config::TASK_SLOTS.key, "1").unwrap();
+        let declared = Arc::<Declared>::default();
+        let driver = Arc::clone(&declared) as Arc<dyn ResourceManagerDriver>;
+        let managers = TaskManagers::new(&configuration, Some(driver), runtime.handle().clone());
+        let managers = Arc::new(managers);
+        managers.lead();
+        let graph = Arc::new(simulated_graph());
+        let (id, hour) = (JobId::from_bytes([1; 16]), Duration::from_secs(3600));
+        let spec = JobSpec::default();
+        let job = JobWorkers::new(id, spec, Arc::clone(&graph), Arc::default(), Arc::clone(&managers), hour);
+        let slots = graph.slots_needed();
+        let cluster =
+            Self { runtime, declared, managers, job: Arc::new(job), slots, connections: Mutex::default() };
+        cluster.gateway().deploy(cluster.deployments(0));
+        assert_eq!(cluster.missing(), slots);
+        let registered = (0..slots).map(|number| cluster.come(number as u8)).collect();
+        assert_eq!((cluster.missing(), cluster.job.state().waiting.len()), (0, 0));
+        (cluster, registered)
+    }
+
+    fn gateway(&self) -> RemoteGateway {
+        RemoteGateway(Arc::clone(&self.job))
+    }
+
+    fn deployments(&self, attempt: u32) -> Vec<Deployment> {
+        let subtasks = self.job.graph.subtasks();
+        let deployment = |subtask| Deployment {
+            execution: ExecutionId { subtask, attempt: Attempt(attempt) },
+            slot: self.job.assignment.slot_of(subtask).unwrap(),
+            restore: Restore::default(),
+            neighbours: BTreeMap::new(),
+        };
+        subtasks.map(deployment).collect()
+    }
+
+    /// How many TaskManagers are asked for.
+    fn missing(&self) -> u32 {
+        self.declared.0.lock().unwrap().last().unwrap().missing
+    }
+
+    fn id(number: u8) -> TaskManagerId {
+        TaskManagerId::from_bytes([number; 16])
+    }
+
+    /// A TaskManager registers, and so do the workers that are started by now. Tells which registration it is.
+    fn come(&self, number: u8) -> u64 {
+        let (orders, received) = mpsc::channel(64);
+        let registration = Registration {
+            id: Self::id(number),
+            data_address: format!("host:{number}"),
+            resource_id: format!("container_{number}"),
+            slots: 1,
+            managed_bytes: 0,
+        };
+        let registered = self.managers.register(registration, orders, Vec::new);
+        let mut connections = self.connections.lock().unwrap();
+        connections.push(received);
+        for connection in connections.iter_mut() {
+            while let Ok(order) = connection.try_recv() {
+                if let Some(task_manager_order::Kind::StartWorker(order)) = order.unwrap().kind {
+                    let worker = WorkerId::read(&order.worker).unwrap();
+                    self.job.registered(worker, mpsc::channel(64).0, Vec::new());
+                }
+            }
+        }
+        registered
+    }
+
+    fn lose(&self, number: u8, registered: u64) {
+        self.managers.lost(Self::id(number), registered, "its container is gone");
+    }
+
+    fn workers(&self) -> usize {
+        self.job.state().workers.len()
+    }
+}
+
+#[test]
+fn what_is_missing_is_asked_for_during_the_delay_and_is_there_after_it() {
+    let (cluster, registered) = Cluster::with_running_job();
+    cluster.lose(0, registered[0]);
+    assert_eq!(cluster.missing(), 0, "whether it restarts is not decided");
+    let mut gateway = cluster.gateway();
+    gateway.prepare();
+    assert_eq!(cluster.missing(), 1);
+    // Nobody has to say so again.
+    cluster.lose(1, registered[1]);
+    assert_eq!(cluster.missing(), 2);
+    gateway.prepare();
+    assert_eq!(cluster.missing(), 2);
+    cluster.come(100);
+    assert_eq!(cluster.missing(), 1, "slots are given all or none");
+    cluster.come(101);
+    assert_eq!((cluster.missing(), cluster.workers()), (0, cluster.slots as usize));
+    gateway.deploy(cluster.deployments(1));
+    assert_eq!((cluster.missing(), cluster.job.state().waiting.len()), (0, 0));
+    cluster.runtime.shutdown_background();
+}
+
+#[test]
+fn a_job_that_does_not_restart_asks_for_nothing() {
+    let (cluster, registered) = Cluster::with_running_job();
+    cluster.lose(0, registered[0]);
+    let mut gateway = cluster.gateway();
+    gateway.prepare();
+    gateway.wind_down();
+    assert_eq!(cluster.missing(), 0);
+    cluster.lose(1, registered[1]);
+    cluster.come(100);
+    assert_eq!((cluster.missing(), cluster.workers()), (0, cluster.slots as usize - 2));
+    cluster.runtime.shutdown_background();
+}
+
+#[test]
+fn a_worker_that_is_stopped_needs_no_other_task_manager() {
+    let (cluster, _) = Cluster::with_running_job();
+    cluster.declared.0.lock().unwrap().clear();
+    let mut gateway = cluster.gateway();
+    gateway.prepare();
+    let execution = cluster.deployments(0)[0].execution;
+    gateway.give_up_worker_of(execution);
+    assert_eq!(cluster.workers(), cluster.slots as usize - 1);
+    assert!(cluster.declared.0.lock().unwrap().iter().all(|demand| demand.missing == 0));
+    cluster.runtime.shutdown_background();
+}
+
+#[test]
+fn a_task_manager_that_takes_no_orders_is_not_asked_again() {
+    let (cluster, registered) = Cluster::with_running_job();
+    cluster.lose(0, registered[0]);
+    cluster.lose(1, registered[1]);
+    // It is free, but its connection has ended, which nobody has noticed yet.
+    cluster.come(100);
+    cluster.connections.lock().unwrap().clear();
+    cluster.gateway().prepare();
+    assert_eq!(cluster.missing(), 1);
+    cluster.come(101);
+    assert_eq!((cluster.missing(), cluster.workers()), (1, cluster.slots as usize - 1));
+    cluster.runtime.shutdown_background();
+}
+
+#[test]
+fn never_more_is_asked_for_than_is_missing() {
+    let (cluster, registered) = Cluster::with_running_job();
+    let all = cluster.slots as u8;
+    cluster.declared.0.lock().unwrap().clear();
+    // Each thread loses a TaskManager and gets another one, again and again.
+    std::thread::scope(|threads| {
+        for (mut number, mut registered) in (0..all).zip(registered) {
+            let cluster = &cluster;
+            threads.spawn(move || {
+                for round in 1..=40 {
+                    cluster.lose(number, registered);
+                    cluster.gateway().prepare();
+                    number = (number % all) + all * (round % 2);
+                    registered = cluster.come(number);
+                }
+            });
+        }
+    });
+    let declared = cluster.declared.0.lock().unwrap();
+    for demand in declared.iter() {
+        assert!(demand.missing as usize + demand.registered.len() <= all as usize, "{demand:?}");
+    }
+    assert_eq!(declared.last().map(|demand| demand.missing), Some(0));
+    drop(declared);
+    cluster.runtime.shutdown_background();
+}
