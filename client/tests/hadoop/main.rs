@@ -9,6 +9,7 @@ mod commands;
 mod containers;
 #[path = "../contract/mod.rs"]
 mod contract;
+mod damaged_metadata;
 mod decommission;
 mod failovers;
 #[cfg(feature = "kerberos")]

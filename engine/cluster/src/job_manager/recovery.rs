@@ -286,7 +286,8 @@ fn delete_garbage(id: JobId, record: &JobRecord) {
 fn broken(job: &Job, error: &dyn std::fmt::Display) {
     tracing::error!(job = %job.id, %error, "a job that an earlier leader has left cannot go on; its tasks and its files are left alone");
     let reason = format!(
-        "what an earlier JobManager has left of it cannot be used: {error}. Its tasks go on; let the version of Flott that wrote it lead, or cancel the job"
+        "what an earlier JobManager has left of it cannot be used: {error}. Its tasks go on, and nothing is deleted; put that right and have a \
+         JobManager of the version that wrote it lead next, or cancel the job"
     );
     job.standing.send_replace(Standing::Broken(reason));
 }

@@ -19,6 +19,9 @@ pub trait BlobStore: Send + Sync {
     /// [`StoreError`] that names it.
     fn read(&self, job: JobId, name: &str) -> Result<Vec<u8>, StoreError>;
 
+    /// Where a file is, for people.
+    fn place(&self, job: JobId, name: &str) -> String;
+
     /// Deletes a file; one that is not there is deleted already.
     ///
     /// # Errors
@@ -81,6 +84,10 @@ impl BlobStore for FileBlobs {
             }
             _ => error.into(),
         })
+    }
+
+    fn place(&self, job: JobId, name: &str) -> String {
+        self.folder(job).join(name).to_string()
     }
 
     fn remove(&self, job: JobId, name: &str) -> Result<(), StoreError> {

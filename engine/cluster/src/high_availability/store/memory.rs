@@ -160,6 +160,10 @@ impl BlobStore for MemoryBlobs {
         self.files().get(&(job, name.to_owned())).cloned().ok_or_else(damaged)
     }
 
+    fn place(&self, job: JobId, name: &str) -> String {
+        format!("{job}/{name}")
+    }
+
     fn remove(&self, job: JobId, name: &str) -> Result<(), StoreError> {
         self.change("deletion", |files| drop(files.remove(&(job, name.to_owned()))))
     }

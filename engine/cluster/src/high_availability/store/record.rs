@@ -89,7 +89,7 @@ impl JobRecord {
             return Ok(RecoveredContent::Over(outcome));
         }
         let bytes = self.blobs.read(self.job, SUBMISSION)?;
-        let path = format!("the submission of job {}", self.job);
+        let path = self.blobs.place(self.job, SUBMISSION);
         Ok(RecoveredContent::Active(Box::new(envelope::open(&bytes, &path)?)))
     }
 
@@ -100,7 +100,8 @@ impl JobRecord {
                 let reason = "its results are not kept any more".to_owned();
                 return Err(StoreError::Damaged { path: format!("the outcome of job {}", self.job), reason });
             }
-            envelope::open(&self.blobs.read(self.job, &pointer.outcome)?, "the outcome of the job")
+            let bytes = self.blobs.read(self.job, &pointer.outcome)?;
+            envelope::open(&bytes, &self.blobs.place(self.job, &pointer.outcome))
         };
         let error = match read() {
             Err(StoreError::Damaged { path, reason }) => format!("{path}: {reason}"),
@@ -228,13 +229,14 @@ impl JobRecord {
             return Ok(None);
         }
         let bytes = self.blobs.read(self.job, &file)?;
-        let commits: Commits = envelope::open(&bytes, &format!("the file {file} of job {}", self.job))?;
+        let path = self.blobs.place(self.job, &file);
+        let commits: Commits = envelope::open(&bytes, &path)?;
         let read = |part: SubtaskCommits| -> Result<_, WireError> {
             let execution: ExecutionId = required(part.execution, "a subtask")?.into();
             Ok((execution.subtask, read_final_handles(required(part.handles, "its handles")?)?))
         };
         let all = commits.subtasks.into_iter().map(read).collect::<Result<_, _>>();
-        all.map(Some).map_err(|error| StoreError::Damaged { path: file, reason: error.to_string() })
+        all.map(Some).map_err(|error| StoreError::Damaged { path, reason: error.to_string() })
     }
 
     /// The job is over: from when this returns nobody runs it again.
