@@ -99,7 +99,11 @@ fn records_flow_again_soon() {
         "ApplicationMaster killed: longest gap {gap} ms (median of {gaps:?}), undisturbed {control} ms; YARN starts the next attempt after \
          {starts:?} ms, which leads after {lead} ms (median of {leads:?})"
     );
-    stream.end();
+    let events = stream.events;
+    let report = stream.end();
+    let read = report["jobs"][0]["records_read"].as_u64().unwrap();
+    assert!(read >= events, "what was read again is counted, and nothing else is missing: {report}");
+    eprintln!("{read} of {events} events were read, {} restarts", report["jobs"][0]["restarts"]);
     assert_within("TaskManager killed, until records are processed", again.0, PROCESSING_AGAIN);
     assert_within("ApplicationMaster killed, the longest gap", gap, control + GAP);
     assert_within("from the attempt's start until it leads", lead, LEADING);

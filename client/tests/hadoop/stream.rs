@@ -27,7 +27,7 @@ pub struct Stream {
     pub id: String,
     folder: tempfile::TempDir,
     output: String,
-    events: u64,
+    pub events: u64,
     command: Child,
     /// Where its JobManager's REST API is, as far as is known.
     web: RefCell<Option<String>>,
@@ -245,7 +245,15 @@ impl Stream {
             .filter(|path| path.contains(&self.id))
             .collect();
         assert_eq!(staged, Vec::<String>::new());
-        serde_json::from_slice(&fs::read(self.folder.path().join("report")).unwrap()).unwrap()
+        let report: Value =
+            serde_json::from_slice(&fs::read(self.folder.path().join("report")).unwrap()).unwrap();
+        let read = report["jobs"][0]["records_read"].as_u64().unwrap();
+        assert!(
+            read == self.events || report["jobs"][0]["restarts"] != 0,
+            "{} events: {report}",
+            self.events
+        );
+        report
     }
 
     /// Fails unless the lines of a folder are those that an `awk` program makes of the numbers of all events.

@@ -154,7 +154,12 @@ impl TaskListener for Outbox {
                 let last = inner.running.remove(&execution).map(|counters| counted(execution, &counters));
                 inner.messages.extend(last.map(|last| metrics_message(vec![last])));
             }
-            TaskEvent::CheckpointAcknowledged { .. } | TaskEvent::CheckpointDeclined { .. } => {}
+            TaskEvent::CheckpointAcknowledged { .. } => {
+                // If it is lost before it says more, at least what it need not do again is counted.
+                let so_far = inner.running.get(&execution).map(|counters| counted(execution, counters));
+                inner.messages.extend(so_far.map(|so_far| metrics_message(vec![so_far])));
+            }
+            TaskEvent::CheckpointDeclined { .. } => {}
         }
         let lasts =
             !matches!(event, TaskEvent::CheckpointAcknowledged { .. } | TaskEvent::CheckpointDeclined { .. });

@@ -17,9 +17,9 @@ pub struct JobResult {
     pub runtime: Duration,
     /// What operators handed to the client: for each subtask, in order, its pieces.
     pub collected: HashMap<OperatorId, Vec<Vec<Vec<u8>>>>,
-    /// Records that came late, by operator name.
+    /// Records that came late, by operator name, in all attempts.
     pub late_records: Vec<(String, u64)>,
-    /// Records that could not be read and were skipped, by operator name.
+    /// Records that could not be read and were skipped, by operator name, in all attempts.
     pub skipped_records: Vec<(String, u64)>,
     /// How many checkpoints were completed.
     pub completed_checkpoints: u64,

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use crate::rpc::control::job_outcome::Kind;
 use crate::rpc::control::{JobOutcome, JobOverview};
 
-/// A job that is over, or was last seen like this.
+/// A job that is over, or was last seen like this. What it has counted is that of all attempts of its tasks, as far as their workers could
+/// tell: what restarts have made them do twice is counted twice.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobSummary {
     /// Its id.
@@ -89,12 +90,7 @@ impl JobSummary {
             started: job.started,
             ended: job.ended,
             duration_ms: if job.ended > 0 { job.ended - job.started } else { 0 },
-            // Sources are the vertices that take nothing.
-            records_read: vertices
-                .iter()
-                .filter(|vertex| vertex.records_in == 0)
-                .map(|v| v.records_out)
-                .sum(),
+            records_read: job.vertices.iter().map(|vertex| vertex.records_read).sum(),
             bytes_exchanged: vertices.iter().map(|vertex| vertex.bytes_out).sum(),
             restarts: job.restarts,
             completed_checkpoints: job.completed_checkpoints,

@@ -19,7 +19,7 @@ use super::recovery::Leading;
 use crate::checkpoint::{CheckpointError, CheckpointStore, CompletedCheckpoint, read_checkpoint};
 use crate::high_availability::StoreError;
 use crate::high_availability::store::{JobRecord, Outcome};
-use crate::job_master::{Adoption, JobMaster, JobMasterSetup, JobReport};
+use crate::job_master::{Adoption, JobMaster, JobMasterSetup, JobReport, Totals};
 use crate::result::{JobError, JobResult};
 use crate::rpc::ha::State;
 use crate::rpc::write_outcome;
@@ -186,6 +186,7 @@ impl RunningJob {
             checkpoints,
             completed_checkpoints: pointer.completed_checkpoints,
             restarts: pointer.restarts,
+            totals: Totals::read(pointer.totals.unwrap_or_default()),
             started_millis: pointer.submitted,
         })
     }

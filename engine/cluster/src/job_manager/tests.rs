@@ -14,7 +14,7 @@ use super::job::{Job, Standing};
 use super::jobs::{Jobs, SubmitError};
 use super::recovery::Leading;
 use super::task_managers::{Brought, Owner, Registration, TaskManagers};
-use crate::high_availability::store::{MemoryBlobs, MemoryPointers, Patience};
+use crate::high_availability::store::{MemoryBlobs, MemoryPointers, Patience, SoFar};
 use crate::high_availability::{HighAvailabilityStore, PointerStore, Storage};
 use crate::job_master::simulated_graph;
 use crate::program_store::SharedPrograms;
@@ -229,7 +229,8 @@ fn a_checkpoint_that_is_gone_leaves_the_tasks_alone() {
     let store =
         HighAvailabilityStore::new(Arc::new(cluster.pointers.next_writer()), Arc::new(cluster.blobs.clone()));
     let record = store.recover().unwrap().remove(0).1.unwrap();
-    record.checkpoint_completed(flott_core::ids::CheckpointId(1), "/no/such/chk-1".to_owned(), 1, 0).unwrap();
+    let (id, path) = (flott_core::ids::CheckpointId(1), "/no/such/chk-1".to_owned());
+    record.checkpoint_completed(id, path, 1, SoFar::default()).unwrap();
     let jobs = cluster.lead();
     let (_, mut orders) = register(&jobs, TaskManagerId::random(), &[(worker(1), job(1))]);
     let reason = until("it is broken", || match standing(&jobs, job(1)) {

@@ -14,7 +14,7 @@ use flott_runtime::error::Fault;
 use flott_runtime::task::{FinalHandles, TaskEvent, TaskFailure, TaskMessage};
 
 use super::commit::Commits;
-use super::{Execution, JobMaster};
+use super::{Execution, JobMaster, Totals};
 use crate::checkpoint::CompletedCheckpoint;
 
 /// What a worker says of an attempt.
@@ -43,6 +43,8 @@ pub struct Adoption {
     pub completed_checkpoints: u64,
     /// How many restarts there were.
     pub restarts: u64,
+    /// What attempts have counted that others have taken the place of.
+    pub totals: Totals,
     /// When the job began, in milliseconds since the epoch.
     pub started_millis: i64,
 }

@@ -16,7 +16,7 @@ use super::checkpoint_report::{CheckpointLog, CheckpointsReport, snapshot_bytes}
 use super::{Adoption, Environment, EventQueue, JobEvent, JobMaster};
 use crate::checkpoint::{CheckpointStore, CompletedCheckpoint, SubtaskCheckpoint};
 use crate::high_availability::StoreError;
-use crate::high_availability::store::JobRecord;
+use crate::high_availability::store::{JobRecord, SoFar};
 use crate::worker::checkpoint_directory;
 
 /// How long to wait before looking again whether all tasks run.
@@ -327,14 +327,14 @@ impl JobMaster {
         match self.checkpoints.store.clone() {
             None => events.put(JobEvent::MetadataWritten { checkpoint: completed.id, error: None }),
             Some(store) => {
-                let (record, retained, restarts) =
-                    (self.record.clone(), self.checkpoints.retained, self.restarts);
+                let (record, retained) = (self.record.clone(), self.checkpoints.retained);
+                let so_far = SoFar { restarts: self.restarts, totals: self.totals.write() };
                 self.environment.run(Box::new(move || {
                     let id = completed.id;
                     let mut error = store.complete(&completed).err().map(|error| error.to_string());
                     if let (None, Some(record)) = (&error, record) {
                         let path = store.folder(id).to_string();
-                        match record.checkpoint_completed(id, path, retained, restarts) {
+                        match record.checkpoint_completed(id, path, retained, so_far) {
                             Ok(()) => {}
                             // The next leader may go on from it: nothing of it is touched any more.
                             Err(StoreError::NotLeader(_)) => return events.put(JobEvent::Suspend),

@@ -1,6 +1,7 @@
 //! What happens when tasks fail or are lost, and when the job is told to stop.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Instant;
 
 use flott_core::config::{self, FailoverStrategy};
@@ -152,6 +153,9 @@ impl JobMaster {
         let first = self.record.as_ref().map_or(Attempt(0), |record| record.first_attempt());
         for subtask in restart.subtasks {
             if let Some(execution) = self.executions.get_mut(&subtask) {
+                self.totals.add(&self.graph, subtask.vertex, execution);
+                execution.task = Arc::default();
+                execution.metrics = Vec::new();
                 execution.attempt = Attempt(execution.attempt.0 + 1).max(first);
                 execution.enter(ExecutionState::Created);
                 execution.partitions_lost = false;

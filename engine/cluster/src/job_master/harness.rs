@@ -11,7 +11,7 @@ use tokio::sync::watch;
 
 use super::environment::Work;
 use super::simulation::plan::graph;
-use super::{Environment, EventQueue, JobEvent, JobMaster, JobMasterSetup, JobReport};
+use super::{Adoption, Environment, EventQueue, JobEvent, JobMaster, JobMasterSetup, JobReport};
 use crate::gateway::{Deployment, TaskGateway};
 use crate::result::{JobError, JobResult};
 
@@ -92,6 +92,15 @@ pub(super) struct TestJob {
 impl TestJob {
     /// Starts the simulation's job with these settings.
     pub(super) fn start(settings: &[(&str, &str)]) -> Self {
+        Self::start_after(None, settings)
+    }
+
+    /// Goes on with what an earlier leader has left.
+    pub(super) fn adopting(adoption: Adoption) -> Self {
+        Self::start_after(Some(adoption), &[])
+    }
+
+    fn start_after(adoption: Option<Adoption>, settings: &[(&str, &str)]) -> Self {
         let mut configuration = Configuration::new();
         for (key, value) in settings {
             configuration.set(key, value).unwrap();
@@ -108,7 +117,7 @@ impl TestJob {
             environment: Arc::clone(&clock) as Arc<_>,
             restore: None,
             record: None,
-            adoption: None,
+            adoption,
             report: sender,
         })
         .unwrap();

@@ -20,12 +20,12 @@ mod report;
 mod restore;
 #[cfg(test)]
 mod simulation;
+mod totals;
 #[cfg(test)]
 pub(crate) use simulation::graph as simulated_graph;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use flott_core::config::{self, Configuration};
@@ -46,6 +46,7 @@ pub use events::{EventQueue, JobEvent};
 pub use rates::Rates;
 pub use report::{FailureReport, JobDetails, JobReport, OperatorReport, SubtaskReport, VertexReport};
 pub use restore::plan_restore;
+pub use totals::Totals;
 
 use crate::checkpoint::CompletedCheckpoint;
 use crate::gateway::{Deployment, Neighbour, TaskGateway};
@@ -131,6 +132,8 @@ pub struct JobMaster {
     initial: Option<CompletedCheckpoint>,
     started: Instant,
     restarts: u64,
+    /// What attempts have counted that others have taken the place of.
+    totals: Totals,
     committing: bool,
     commits: Commits,
     unexplained: Unexplained,
@@ -202,6 +205,7 @@ impl JobMaster {
             executions: graph.subtasks().map(|subtask| (subtask, execution())).collect(),
             restart_strategy: RestartStrategy::of_job(&configuration, &Configuration::new()),
             restarts: adoption.as_ref().map_or(0, |adoption| adoption.restarts),
+            totals: adoption.as_ref().map_or_else(Totals::default, |adoption| adoption.totals.clone()),
             report: Publisher::new(
                 report,
                 &configuration,
@@ -537,29 +541,25 @@ impl JobMaster {
                 collected.entry(key.id).or_default().push(handles.clone());
             }
         }
+        let [late_records, skipped_records] = self.all_counted().late_and_skipped();
         JobResult {
             job: self.job,
             runtime: self.environment.now().saturating_duration_since(self.started),
             collected,
-            late_records: self.counts(|metrics| metrics.late_records.load(Ordering::Relaxed)),
-            skipped_records: self.counts(|metrics| metrics.skipped_records.load(Ordering::Relaxed)),
+            late_records,
+            skipped_records,
             completed_checkpoints: self.checkpoints.completed_count(),
             restarts: self.restarts,
             detached: false,
         }
     }
 
-    /// What the operators counted, by name, where it is not nothing.
-    fn counts(&self, count: impl Fn(&OperatorMetrics) -> u64) -> Vec<(String, u64)> {
-        let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
+    /// What all attempts have counted.
+    fn all_counted(&self) -> Totals {
+        let mut all = self.totals.clone();
         for (subtask, execution) in &self.executions {
-            let operators = &self.graph.vertex(subtask.vertex).operators;
-            for (key, metrics) in &execution.metrics {
-                if let Some(operator) = operators.iter().find(|operator| operator.key == *key) {
-                    *counts.entry(&operator.name).or_default() += count(metrics);
-                }
-            }
+            all.add(&self.graph, subtask.vertex, execution);
         }
-        counts.into_iter().filter(|(_, n)| *n > 0).map(|(name, n)| (name.to_owned(), n)).collect()
+        all
     }
 }

@@ -9,8 +9,8 @@ use flott_core::Timestamp;
 use flott_core::config::{self, Configuration};
 use flott_core::ids::{Attempt, SubtaskId, VertexId};
 use flott_core::time::NO_TIMESTAMP;
+use flott_plan::OperatorKey;
 use flott_plan::execution_graph::{ExecutionState, JobStatus};
-use flott_plan::{JobEdge, OperatorKey, VertexRole};
 use flott_runtime::slot::wall_clock_millis;
 use flott_runtime::task::TaskFailure;
 use tokio::sync::watch;
@@ -43,7 +43,7 @@ pub struct JobReport {
     pub details: Arc<JobDetails>,
 }
 
-/// How far a vertex is.
+/// How far a vertex is. What it has counted is that of all attempts: what restarts have made it do twice is counted twice.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct VertexReport {
     /// Its name.
@@ -288,7 +288,7 @@ impl JobMaster {
         self.report.sender.send_replace(report);
     }
 
-    fn details(&mut self) -> JobDetails {
+    pub(super) fn details(&mut self) -> JobDetails {
         let windows = &mut self.report.windows;
         let subtasks = self.executions.iter().map(|(subtask, execution)| {
             let (attempt, window) = windows.entry(*subtask).or_default();
@@ -308,37 +308,25 @@ impl JobMaster {
         }
     }
 
-    fn vertex_reports(&self) -> Vec<VertexReport> {
-        let vertices = self.graph.vertices.iter();
+    pub(super) fn vertex_reports(&self) -> Vec<VertexReport> {
+        let all = self.all_counted();
+        let vertices = (0..).map(VertexId).zip(&self.graph.vertices);
         let mut reports: Vec<VertexReport> = vertices
-            .map(|vertex| VertexReport {
-                name: vertex.name.clone(),
-                parallelism: vertex.parallelism,
-                ..VertexReport::default()
+            .map(|(id, vertex)| {
+                let mut report = VertexReport {
+                    name: vertex.name.clone(),
+                    parallelism: vertex.parallelism,
+                    ..VertexReport::default()
+                };
+                all.put_into(&mut report, id);
+                report
             })
             .collect();
         for (subtask, execution) in &self.executions {
             let report = &mut reports[subtask.vertex.0 as usize];
             *report.states.entry(execution.state).or_default() += 1;
-            report.bytes_in += execution.task.bytes_in.load(Ordering::Relaxed);
-            report.bytes_out += execution.task.bytes_out.load(Ordering::Relaxed);
-            if let Some((_, first)) = execution.metrics.first() {
-                report.records_in += first.records_in.load(Ordering::Relaxed);
-                if self.reads(subtask.vertex) {
-                    report.records_read += first.records_out.load(Ordering::Relaxed);
-                }
-            }
-            if let Some((_, last)) = execution.metrics.last() {
-                report.records_out += last.records_out.load(Ordering::Relaxed);
-            }
         }
         reports
-    }
-
-    /// Whether a vertex reads what an enumerator deals out.
-    fn reads(&self, vertex: VertexId) -> bool {
-        let from_enumerator = |edge: &JobEdge| self.graph.vertex(edge.source).role == VertexRole::Enumerator;
-        self.graph.inputs(vertex).any(from_enumerator)
     }
 }
 

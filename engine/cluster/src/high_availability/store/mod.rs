@@ -29,7 +29,7 @@ pub use blobs::{BlobStore, FileBlobs};
 pub use memory::{Fate, MemoryBlobs, MemoryPointers, Verdict};
 pub(crate) use patience::Backoff;
 pub use patience::Patience;
-pub use record::{JobRecord, Outcome};
+pub use record::{JobRecord, Outcome, SoFar};
 
 use super::StoreError;
 use crate::rpc::control::{JobOutcome, Submission};

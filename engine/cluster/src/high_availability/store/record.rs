@@ -9,7 +9,7 @@ use flott_runtime::task::FinalHandles;
 use super::{BlobStore, PointerStore, RecoveredContent, SUBMISSION, envelope};
 use crate::high_availability::StoreError;
 use crate::rpc::control::{JobFailure, JobOutcome, job_outcome};
-use crate::rpc::ha::{CheckpointPointer, Commits, JobPointer, State, SubtaskCommits};
+use crate::rpc::ha::{CheckpointPointer, Commits, JobPointer, State, SubtaskCommits, Totals};
 use crate::rpc::{WireError, read_final_handles, required, write_final_handles};
 
 /// How many checkpoint ids a leader may use without writing.
@@ -30,6 +30,15 @@ pub struct Outcome<'a> {
     pub outcome: &'a JobOutcome,
     /// The folder with its checkpoints, if they are to be deleted.
     pub garbage: Option<String>,
+}
+
+/// How a job has fared, for the record.
+#[derive(Debug, Default)]
+pub struct SoFar {
+    /// How many restarts there were.
+    pub restarts: u64,
+    /// What attempts have counted that others have taken the place of.
+    pub totals: Totals,
 }
 
 /// What is kept for one job, in the hands of the leader that runs it. Calls block.
@@ -175,7 +184,7 @@ impl JobRecord {
         id: CheckpointId,
         path: String,
         retained: usize,
-        restarts: u64,
+        so_far: SoFar,
     ) -> Result<(), StoreError> {
         self.change(|pointer| {
             if pointer.state() == State::Over {
@@ -186,7 +195,8 @@ impl JobRecord {
             pointer.checkpoints.drain(..surplus);
             pointer.next_checkpoint = pointer.next_checkpoint.max(id.0 + 1 + RESERVED);
             pointer.completed_checkpoints += 1;
-            pointer.restarts = restarts;
+            pointer.restarts = so_far.restarts;
+            pointer.totals = Some(so_far.totals);
             true
         })
     }

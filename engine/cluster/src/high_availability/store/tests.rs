@@ -34,7 +34,7 @@ fn after(count: u32, last: Verdict) -> Fate {
 fn live(store: &HighAvailabilityStore) -> Result<(), StoreError> {
     let record = store.submit(job(), &submission(), JobPointer::default())?;
     record.reserve_checkpoints(flott_core::ids::CheckpointId(1))?;
-    record.checkpoint_completed(flott_core::ids::CheckpointId(1), "/c/1".to_owned(), 1, 0)?;
+    record.checkpoint_completed(flott_core::ids::CheckpointId(1), "/c/1".to_owned(), 1, SoFar::default())?;
     record.commit(&std::collections::BTreeMap::new())?;
     let outcome = JobOutcome { kind: Some(job_outcome::Kind::Canceled(true)) };
     record.over(Outcome {
@@ -134,7 +134,10 @@ fn a_cancellation_that_was_acknowledged_stays_and_ids_are_never_used_twice() {
     assert!(recovered.next_checkpoint() >= below);
     recovered.next_term().unwrap();
     assert!(recovered.first_attempt() > record.first_attempt());
-    assert!(matches!(record.checkpoint_completed(below, String::new(), 1, 0), Err(StoreError::NotLeader(_))));
+    assert!(matches!(
+        record.checkpoint_completed(below, String::new(), 1, SoFar::default()),
+        Err(StoreError::NotLeader(_))
+    ));
 }
 
 #[test]

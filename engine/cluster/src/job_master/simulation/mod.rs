@@ -24,6 +24,7 @@ use tokio::sync::watch;
 
 use super::{
     Adoption, Environment, EventQueue, ExecutionReport, JobEvent, JobMaster, JobMasterSetup, JobReport,
+    Totals,
 };
 use crate::checkpoint::{CheckpointStore, read_checkpoint};
 use crate::high_availability::StoreError;
@@ -270,6 +271,7 @@ impl Simulation {
             checkpoints,
             completed_checkpoints: pointer.completed_checkpoints,
             restarts: pointer.restarts,
+            totals: Totals::read(pointer.totals.unwrap_or_default()),
             started_millis: 0,
         };
         self.begin_leader(number, record, Some(adoption), dead);
