@@ -1,4 +1,4 @@
-//! Splits are read on the hosts that have their blocks.
+//! Splits are read on the hosts that have their blocks, and TaskManagers are started there.
 
 use std::fs;
 use std::path::Path;
@@ -37,17 +37,20 @@ fn files(cluster: &Hadoop, folder: &Path, input: &str) {
     fs::write(folder.join("all"), all).unwrap();
 }
 
-/// What the logs of an application's containers say after `what`, once.
-fn said(cluster: &Hadoop, id: &str, what: &str) -> String {
-    let found = Command::new("grep")
-        .args(["-rhoE", &format!("{what}.*"), "--include=job-*.log"])
-        .args((1..=2).map(|node| cluster.folder().join(format!("data/nodemanager{node}/logs/{id}"))))
-        .output();
-    let found = text(&found.unwrap().stdout);
-    let mut lines = found.lines();
-    let line = lines.next().unwrap_or_else(|| panic!("no log of {id} says {what}")).to_owned();
-    assert_eq!(lines.next(), None);
-    line
+/// What the log of an application's job says of its splits, and on which node: local, remote and unknown.
+fn splits(cluster: &Hadoop, id: &str) -> (u32, [u64; 3]) {
+    let on = |node: u32| {
+        let found = Command::new("grep")
+            .args(["-rhoE", "splits were given to readers.*", "--include=job-*.log"])
+            .arg(cluster.folder().join(format!("data/nodemanager{node}/logs/{id}")))
+            .output();
+        let found = text(&found.unwrap().stdout);
+        found.lines().map(|line| (node, line.to_owned())).collect::<Vec<_>>()
+    };
+    let said: Vec<_> = (1..=2).flat_map(on).collect();
+    let [(node, line)] = said.as_slice() else { panic!("{id} has said of its splits: {said:?}") };
+    println!("node {node}: {line}");
+    (*node, ["local", "remote", "unknown"].map(|name| number(line, name)))
 }
 
 /// The number after `name=` in a line of a log.
@@ -57,22 +60,33 @@ fn number(line: &str, name: &str) -> u64 {
     digits.parse().unwrap_or_else(|_| panic!("{name} in {line} is no number"))
 }
 
+/// Counts words with so many readers; the application that did.
+fn count(cluster: &Hadoop, input: &str, output: &str, readers: &str) -> String {
+    // A node has room for one TaskManager with so many cores, and for the ApplicationMaster.
+    let apart = ["-p", readers, "-ys", "1", "-ytm", "512", "-D", "yarn.containers.vcores=3"];
+    let own = [&wordcount(), "--input", input, "--output", output, "--mode", "batch"];
+    application_in(&cluster.flott_well(&[&["run", "-t", "yarn-application"], &apart[..], &own].concat()))
+}
+
 #[test]
-fn splits_are_read_where_their_blocks_are() {
+fn what_is_read_is_read_where_it_is() {
     let cluster = Hadoop::start(&["--distinct-hosts", "--datanodes", "2"]);
     let folder = tempfile::tempdir().unwrap();
     let (input, output) = (cluster.fresh("located"), cluster.fresh("located-counts"));
     files(&cluster, folder.path(), &input);
-    // A node has room for one TaskManager with so many cores, and for the ApplicationMaster.
-    let apart = ["-p", "2", "-ys", "1", "-ytm", "512", "-D", "yarn.containers.vcores=3"];
-    let own = [&wordcount(), "--input", &input, "--output", &output, "--mode", "batch"];
-    let id =
-        application_in(&cluster.flott_well(&[&["run", "-t", "yarn-application"], &apart[..], &own].concat()));
+
+    let (_, [local, remote, unknown]) = splits(&cluster, &count(&cluster, &input, &output, "2"));
     assert!(counts_in(&cluster.lines_in(&output)) == counts_of(&folder.path().join("all")));
-    let line = said(&cluster, &id, "splits were given to readers");
-    let [local, remote, unknown] = ["local", "remote", "unknown"].map(|name| number(&line, name));
-    println!("{local} local, {remote} remote, {unknown} unknown");
-    assert_eq!((local + remote, unknown), (2 * FILES as u64, 0), "{line}");
+    assert_eq!((local + remote, unknown), (2 * FILES as u64, 0));
     // Who is done with its own helps the other; by chance it would be half of them.
-    assert!(local >= 4 * remote, "{line}");
+    assert!(local >= 4 * remote, "{local} of {} splits were local", local + remote);
+
+    // A TaskManager that can be anywhere is started where its input is.
+    for (run, (away, expected)) in
+        [("datanode", 2), ("datanode2", 1), ("datanode", 2)].into_iter().enumerate()
+    {
+        let output = cluster.fresh(&format!("located-counts-{run}"));
+        let id = count(&cluster, &format!("{input}/{away}"), &output, "1");
+        assert_eq!(splits(&cluster, &id), (expected, [FILES as u64, 0, 0]));
+    }
 }

@@ -10,6 +10,19 @@ pub struct Demand {
     pub missing: u32,
     /// The resource ids of those that have registered.
     pub registered: BTreeSet<String>,
+    /// Where those that are missing are best started, the best first: where the input is of jobs that wait for them.
+    pub preferred: Vec<PreferredHost>,
+}
+
+/// A host that has input of jobs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PreferredHost {
+    /// Its name, as the file system has it.
+    pub host: String,
+    /// The rack it is in, such as `/default-rack`; empty: not known.
+    pub rack: String,
+    /// How many bytes of the input it has, or of a sample of it.
+    pub bytes: u64,
 }
 
 /// What a system that starts TaskManagers has to say of one.

@@ -43,6 +43,8 @@ pub(crate) struct NewNode {
     pub(crate) origin: Origin,
     pub(crate) forwarded_keys: Vec<ForwardedKey>,
     pub(crate) non_parallel: bool,
+    /// The files and folders that a source reads.
+    pub(crate) reads: Vec<String>,
     pub(crate) operator: RegisterOperator,
     pub(crate) output_schema: String,
 }
@@ -56,7 +58,8 @@ impl NewNode {
         operator: RegisterOperator,
     ) -> Self {
         let output_schema = T::schema().to_string();
-        Self { name, kind, origin, forwarded_keys: Vec::new(), non_parallel: false, operator, output_schema }
+        let (forwarded_keys, reads, non_parallel) = (Vec::new(), Vec::new(), false);
+        Self { name, kind, origin, forwarded_keys, non_parallel, reads, operator, output_schema }
     }
 }
 
@@ -113,6 +116,7 @@ impl Builder {
             origin: node.origin,
             kind: node.kind,
             inputs: inputs.iter().map(|input| input.source).collect(),
+            reads: node.reads,
             forwarded_keys: node.forwarded_keys,
             parallelism: None,
             non_parallel: node.non_parallel,

@@ -79,11 +79,13 @@ impl ExecutionEnvironment {
         name: &'static str,
         origin: Origin,
     ) -> DataSet<S::Out> {
+        let reads = source.reads().iter().map(ToString::to_string).collect();
         let source = Arc::new(source);
         let register = Box::new(move |program: &mut Program, id| {
             program.source(OperatorKey::new(id), Arc::clone(&source), WatermarkStrategy::no_watermarks());
         });
         let node = NewNode::new::<S::Out>(name, DataOperator::Source { estimate }, origin, register);
+        let node = NewNode { reads, ..node };
         let id = self.builder.add(node, Vec::new());
         DataSet::of_node(self.builder.clone(), id)
     }

@@ -38,6 +38,8 @@ pub(crate) struct NewNode {
     pub(crate) keyed: bool,
     pub(crate) stateful: bool,
     pub(crate) watermark_group: Option<String>,
+    /// The files and folders that a source reads.
+    pub(crate) reads: Vec<String>,
     pub(crate) parallelism: Option<u32>,
     /// Whether there can only be one subtask.
     pub(crate) non_parallel: bool,
@@ -56,6 +58,7 @@ impl NewNode {
             keyed: false,
             stateful: false,
             watermark_group: None,
+            reads: Vec::new(),
             parallelism: None,
             non_parallel: false,
             operators: vec![(Variant::Default, register)],
@@ -119,6 +122,7 @@ impl Builder {
             keyed: node.keyed,
             stateful: node.stateful,
             watermark_group: node.watermark_group,
+            reads: node.reads,
             managed_memory_weight: u32::from(
                 node.operators.len() > 1 && !matches!(node.kind, NodeKind::Source { .. }),
             ),

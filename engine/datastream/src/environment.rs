@@ -119,6 +119,7 @@ impl StreamExecutionEnvironment {
         non_parallel: bool,
     ) -> DataStream<S::Out> {
         let bounded = source.boundedness() == Boundedness::Bounded;
+        let reads = source.reads().iter().map(ToString::to_string).collect();
         let source = Arc::new(source);
         let watermark_group = strategy.alignment().map(|alignment| alignment.group.clone());
         let register: RegisterOperator =
@@ -129,6 +130,7 @@ impl StreamExecutionEnvironment {
             stateful: false,
             non_parallel,
             watermark_group,
+            reads,
             ..node
         };
         let id = self.builder.add(node, Vec::new());

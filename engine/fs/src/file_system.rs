@@ -123,6 +123,11 @@ pub trait FileSystem: Send + Sync {
     /// [`FsError`] that names the folder; also if it holds a name that no [`FsPath`] can say.
     fn list(&self, path: &FsPath) -> Result<Vec<FileStatus>, FsError>;
 
+    /// Whether [`block_locations`](Self::block_locations) may say where files are.
+    fn has_locations(&self) -> bool {
+        false
+    }
+
     /// The blocks that hold a range of a file, in order, and which hosts have each: where the range is best read. None, where that makes no
     /// difference or is not known. One call, however many blocks there are: ask for ranges, not for blocks.
     ///

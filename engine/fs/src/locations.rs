@@ -6,7 +6,11 @@
 //! ```
 //! use flott_fs::{BlockHost, KnownHost};
 //!
-//! let holder = BlockHost { name: "node7.example.org".to_owned(), address: "10.0.0.7".parse().ok() };
+//! let holder = BlockHost {
+//!     name: "node7.example.org".to_owned(),
+//!     address: "10.0.0.7".parse().ok(),
+//!     rack: "/default-rack".to_owned(),
+//! };
 //! assert!(KnownHost::named("node7").is(&holder));
 //! assert!(KnownHost::named("10.0.0.7").is(&holder));
 //! assert!(!KnownHost::named("node7.example.com").is(&holder));
@@ -23,6 +27,8 @@ pub struct BlockHost {
     pub name: String,
     /// The address at which it serves.
     pub address: Option<IpAddr>,
+    /// The rack it is in, such as `/default-rack`; empty: not known.
+    pub rack: String,
 }
 
 /// Bytes of a file that lie together, and all hosts that have them.
@@ -106,7 +112,7 @@ mod tests {
     use super::*;
 
     fn holder(name: &str, address: &str) -> BlockHost {
-        BlockHost { name: name.to_owned(), address: address.parse().ok() }
+        BlockHost { name: name.to_owned(), address: address.parse().ok(), rack: String::new() }
     }
 
     #[test]

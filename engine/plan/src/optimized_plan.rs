@@ -141,6 +141,8 @@ pub struct PlanNode {
     pub origin: Origin,
     /// Whether it reads from outside.
     pub is_source: bool,
+    /// The files and folders it reads, if it is a source that does: those who place the job may look where they are.
+    pub reads: Vec<String>,
     /// How many subtasks.
     pub parallelism: u32,
     /// How many key groups.

@@ -48,6 +48,7 @@ fn physical_node(node: &PlanNode) -> PhysicalNode {
         uid: node.uid.clone(),
         origin: node.origin.clone(),
         is_source: node.is_source,
+        reads: node.reads.clone(),
         width: Width {
             parallelism: node.parallelism,
             max_parallelism: node.max_parallelism,

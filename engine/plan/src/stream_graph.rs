@@ -88,6 +88,8 @@ pub struct StreamNode {
     pub stateful: bool,
     /// The group of sources that its watermarks are aligned with, if it is a source and they are.
     pub watermark_group: Option<String>,
+    /// The files and folders it reads, if it is a source that does: those who place the job may look where they are.
+    pub reads: Vec<String>,
     /// Its part of managed memory, against the others in the slot; 0: it needs none.
     pub managed_memory_weight: u32,
     /// The alternative that runs in batch mode, if another than the default does.

@@ -26,6 +26,7 @@ pub(crate) fn node(name: &str, kind: NodeKind, line: u32) -> StreamNode {
         keyed: false,
         stateful: false,
         watermark_group: None,
+        reads: Vec::new(),
         managed_memory_weight: 0,
         batch_variant: None,
         input_schemas: vec!["String".into()],

@@ -21,6 +21,7 @@ pub(crate) fn data_node(name: &str, kind: DataOperator, inputs: &[usize]) -> Dat
         origin: Origin { file: "src/main.rs".into(), line: name.len() as u32 },
         kind,
         inputs: inputs.iter().copied().map(DataNodeId).collect(),
+        reads: vec![],
         forwarded_keys: vec![],
         parallelism: None,
         non_parallel: false,

@@ -1,5 +1,7 @@
 //! What containers are like: what is asked of YARN for each, and where their logs can be read.
 
+use std::collections::BTreeMap;
+
 use flott_core::config::{self, Configuration};
 use hadoop_rpc::proto::yarn::{Priority, Resource, ResourceRequest};
 
@@ -47,9 +49,20 @@ impl ContainerProfile {
 
     /// A request for so many of them, anywhere.
     pub fn request(&self, containers: u32, priority: i32) -> ResourceRequest {
+        self.request_at("*", containers, priority)
+    }
+
+    /// The requests for so many of them on each of these hosts and racks.
+    pub fn requests_at(&self, places: &BTreeMap<String, u32>, priority: i32) -> Vec<ResourceRequest> {
+        // YARN takes a label for the total alone, and nodes that have it are few.
+        let places = places.iter().filter(|_| self.label.is_none());
+        places.map(|(name, count)| self.request_at(name, *count, priority)).collect()
+    }
+
+    fn request_at(&self, name: &str, containers: u32, priority: i32) -> ResourceRequest {
         ResourceRequest {
             priority: Some(Priority { priority: Some(priority) }),
-            resource_name: Some("*".to_owned()),
+            resource_name: Some(name.to_owned()),
             capability: Some(self.resource()),
             num_containers: Some(i32::try_from(containers).unwrap_or(i32::MAX)),
             relax_locality: Some(true),
@@ -84,6 +97,20 @@ impl LogPages {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn places_are_named_but_not_where_a_label_says_where() {
+        let mut profile = ContainerProfile { memory: 512, vcores: 1, label: None };
+        let places = BTreeMap::from([("/r".to_owned(), 2), ("a".to_owned(), 0)]);
+        let requests = profile.requests_at(&places, 1);
+        let named =
+            |request: &ResourceRequest| (request.resource_name().to_owned(), request.num_containers());
+        let named: Vec<_> = requests.iter().map(named).collect();
+        assert_eq!(named, [("/r".to_owned(), 2), ("a".to_owned(), 0)]);
+        assert!(requests.iter().all(ResourceRequest::relax_locality));
+        profile.label = Some("ssd".to_owned());
+        assert!(profile.requests_at(&places, 1).is_empty());
+    }
 
     #[test]
     fn logs_are_on_the_node() {

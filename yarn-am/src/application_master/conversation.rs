@@ -23,6 +23,7 @@ use super::container_profile::{ContainerProfile, LogPages};
 use super::driver::{Wishes, YarnDriver};
 use super::exit_status;
 use super::launcher::NodeTokens;
+use super::nodes::Nodes;
 use super::notices::{Notice, What, notices};
 use crate::ids::{container_text, node_text};
 use crate::security::ClientTokens;
@@ -72,6 +73,7 @@ pub(crate) type NotLaunched = (String, String);
 /// What an ApplicationMaster needs for the conversation.
 pub(crate) struct Setup {
     pub(crate) client: ApplicationMasterClient,
+    pub(crate) nodes: Nodes,
     pub(crate) registration: RegisterApplicationMasterRequest,
     pub(crate) profile: ContainerProfile,
     pub(crate) driver: Arc<YarnDriver>,
@@ -223,7 +225,7 @@ impl Conversation {
                     continue;
                 }
                 () = driver.changed() => {
-                    self.hear();
+                    self.hear().await;
                     // Somebody waits: YARN hears of it now.
                     if !self.pool.is_waiting() {
                         continue;
@@ -231,7 +233,7 @@ impl Conversation {
                 }
                 () = tokio::time::sleep_until(next) => {}
             }
-            self.hear();
+            self.hear().await;
             tokio::select! {
                 biased;
                 // A ResourceManager may be long in answering; what is waited for here is of no use then.
@@ -254,12 +256,14 @@ impl Conversation {
     }
 
     /// Takes what the JobManager wants.
-    fn hear(&mut self) {
+    async fn hear(&mut self) {
         let Wishes { abandoned, demand, release } = self.setup.driver.take();
         if abandoned {
             self.pool.abandon();
         }
-        if let Some(demand) = demand {
+        if let Some(mut demand) = demand {
+            let Setup { nodes, profile, .. } = &mut self.setup;
+            demand.preferred = nodes.among(demand.preferred, profile).await;
             self.pool.declare(demand, now());
         }
         for name in release {
@@ -292,7 +296,7 @@ impl Conversation {
                     tracing::warn!(%error, "YARN refuses the request for containers");
                     self.pool.refused(error.to_string());
                     // What else was said is said again, without it.
-                    self.unsaid = Some(Ask { requests: Vec::new(), ..ask });
+                    self.unsaid = Some(Ask { requests: Vec::new(), places: BTreeMap::new(), ..ask });
                     Ok(())
                 }
                 _ => {
@@ -312,13 +316,16 @@ impl Conversation {
                 containers => tracing::info!(containers, request = id, "containers are asked for"),
             }
         }
+        for (id, places) in &ask.places {
+            tracing::info!(request = id, ?places, "containers are best there");
+        }
         let release = ask.release.iter().filter_map(|name| self.known.get(name).map(|known| known.id));
         let has_changed = !ask.avoid.is_empty() || !ask.forgive.is_empty();
         if has_changed {
             tracing::warn!(avoid = ?ask.avoid, again = ?ask.forgive, "other hosts are avoided");
         }
         AllocateRequest {
-            ask: ask.requests.iter().map(|request| self.resource_request(*request)).collect(),
+            ask: self.resource_requests(ask),
             release: release.collect(),
             blacklist_request: has_changed.then(|| ResourceBlacklistRequest {
                 blacklist_additions: ask.avoid.clone(),
@@ -330,9 +337,15 @@ impl Conversation {
         }
     }
 
-    fn resource_request(&self, Request { id, containers }: Request) -> ResourceRequest {
-        let anywhere = self.setup.profile.request(containers, PRIORITY);
-        ResourceRequest { allocation_request_id: Some(id), ..anywhere }
+    fn resource_requests(&self, ask: &Ask) -> Vec<ResourceRequest> {
+        let profile = &self.setup.profile;
+        let anywhere =
+            ask.requests.iter().map(|request| (request.id, profile.request(request.containers, PRIORITY)));
+        let placed = ask.places.iter().flat_map(|(id, places)| {
+            profile.requests_at(places, PRIORITY).into_iter().map(|request| (*id, request))
+        });
+        let with_id = |(id, request)| ResourceRequest { allocation_request_id: Some(id), ..request };
+        placed.chain(anywhere).map(with_id).collect()
     }
 
     /// YARN was restarted and has forgotten everything that was not running.

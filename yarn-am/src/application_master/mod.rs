@@ -17,6 +17,7 @@ mod exit_status;
 mod launcher;
 mod launching;
 mod lifetime;
+mod nodes;
 mod notices;
 mod work;
 
@@ -41,7 +42,7 @@ use flott_core::config::{self, ConfigError, Configuration};
 use hadoop_rpc::auth_to_local::Rules;
 use hadoop_rpc::credentials::{Credentials, CredentialsError};
 use hadoop_rpc::proto::yarn::{FinalApplicationStatus, RegisterApplicationMasterRequest};
-use hadoop_rpc::{ApplicationMasterClient, RpcError, User};
+use hadoop_rpc::{ApplicationClient, ApplicationMasterClient, RpcError, User};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinError, JoinSet};
 
@@ -55,6 +56,7 @@ use driver::YarnDriver;
 use launcher::NodeTokens;
 use launching::Launching;
 use lifetime::{Lifetime, fetch_missing};
+use nodes::Nodes;
 use work::Work;
 
 /// The kind of the token by which the ResourceManager knows an ApplicationMaster. It is nobody else's.
@@ -355,6 +357,7 @@ async fn converse(
     let tokens = Arc::new(NodeTokens::default());
     let (conversation, queue) = Conversation::begin(Setup {
         client: ApplicationMasterClient::new(&hadoop, user_of(container))?,
+        nodes: Nodes::new(ApplicationClient::new(&hadoop, user_of(container)).ok()),
         registration: RegisterApplicationMasterRequest {
             host: Some(host.clone()),
             rpc_port: Some(i32::from(port)),

@@ -16,6 +16,7 @@ use flott_runtime::task::{TaskEvent, TaskMessage};
 use tokio::sync::mpsc;
 use tonic::Status;
 
+use super::placement::Placement;
 use super::task_managers::{Grant, TaskManagers};
 use crate::gateway::{Deployment, TaskGateway};
 use crate::job_master::{EventQueue, ExecutionReport, JobEvent};
@@ -32,6 +33,7 @@ pub(super) struct JobWorkers {
     job: JobId,
     graph: Arc<JobGraph>,
     assignment: SlotAssignment,
+    placement: Arc<Placement>,
     events: Arc<EventQueue>,
     task_managers: Arc<TaskManagers>,
     slot_timeout: Duration,
@@ -133,9 +135,10 @@ impl JobWorkers {
         slot_timeout: Duration,
     ) -> Self {
         let assignment = SlotAssignment::of(&graph);
+        let placement = Arc::new(Placement::of(&graph));
         let state = Mutex::new(State { spec: Some(spec), ..State::default() });
         let adopted = Condvar::new();
-        Self { job, graph, assignment, events, task_managers, slot_timeout, state, adopted }
+        Self { job, graph, assignment, placement, events, task_managers, slot_timeout, state, adopted }
     }
 
     /// The same for a job that an earlier leader has left: its workers are taken over until [`end_adoption`](Self::end_adoption).
@@ -246,6 +249,11 @@ impl JobWorkers {
     fn state(&self) -> MutexGuard<'_, State> {
         // Never held while the TaskManagers are called: they call back.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Where they are best started.
+    pub(super) fn placement(&self) -> &Arc<Placement> {
+        &self.placement
     }
 
     /// Whose they are.

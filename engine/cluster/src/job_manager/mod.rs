@@ -14,6 +14,7 @@ mod job;
 mod job_workers;
 mod jobs;
 mod leader;
+mod placement;
 mod recovery;
 mod running_job;
 mod service;

@@ -16,9 +16,10 @@ use tonic::Status;
 
 use super::departures::{Departures, Explanation, in_words};
 use super::job_workers::JobWorkers;
+use super::placement;
 use super::slot_choice::{choose, missing};
 use crate::job_master::JobEvent;
-use crate::resource_manager::{Demand, ResourceManagerDriver};
+use crate::resource_manager::{Demand, PreferredHost, ResourceManagerDriver};
 use crate::rest::{ProcessView, TaskManagerView};
 use crate::rpc::WireId;
 use crate::rpc::control::{
@@ -188,12 +189,30 @@ struct Request {
 
 impl State {
     fn demand(&self, slots_each: u32) -> Demand {
-        let wanted = self.requests.iter().map(|request| request.slots).sum();
+        // What waits for a moment, until it is known where its TaskManagers are best started, is asked for then.
+        let asked = || self.requests.iter().filter(|request| !request.job.placement().is_awaited());
+        let wanted = asked().map(|request| request.slots).sum();
         let free = self.members.values().map(Member::slots_to_come).sum();
         let resources = self.members.values().map(|member| member.registration.resource_id.clone());
         let registered = resources.filter(|id| !id.is_empty()).collect();
-        Demand { missing: missing(wanted, free, slots_each), registered }
+        let missing = missing(wanted, free, slots_each);
+        let preferred =
+            if missing == 0 { Vec::new() } else { preferred(asked().map(|request| &request.job)) };
+        Demand { missing, registered, preferred }
     }
+}
+
+/// What jobs prefer together.
+fn preferred<'a>(jobs: impl Iterator<Item = &'a Arc<JobWorkers>>) -> Vec<PreferredHost> {
+    let mut all: Vec<PreferredHost> = Vec::new();
+    for host in jobs.flat_map(|job| job.placement().hosts().to_vec()) {
+        match all.iter_mut().find(|known| known.host == host.host) {
+            Some(known) => known.bytes = known.bytes.saturating_add(host.bytes),
+            None => all.push(host),
+        }
+    }
+    all.sort_by_key(|host| std::cmp::Reverse(host.bytes));
+    all
 }
 
 impl TaskManagers {
@@ -535,6 +554,9 @@ impl TaskManagers {
         job: Arc<JobWorkers>,
         of_job: u64,
     ) {
+        if self.driver.is_some() {
+            self.look_for_places(&job);
+        }
         let number = {
             let mut state = self.state();
             state.next_request += 1;
@@ -563,6 +585,15 @@ impl TaskManagers {
         self.satisfy();
         let pool = Arc::clone(self);
         self.after(timeout, move || pool.expire(number, timeout));
+    }
+
+    /// Finds out where the TaskManagers of a job are best started, if they have to be; they are asked for then, or after a moment.
+    fn look_for_places(self: &Arc<Self>, job: &Arc<JobWorkers>) {
+        let pool = Arc::clone(self);
+        if job.placement().look(move || pool.declare()) {
+            let pool = Arc::clone(self);
+            self.after(placement::PATIENCE, move || pool.declare());
+        }
     }
 
     /// Does something later.

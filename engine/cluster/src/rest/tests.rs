@@ -46,6 +46,7 @@ fn vertex(id: u32, name: &str, key: OperatorKey, parallelism: u32, role: VertexR
         slot_sharing_group: "default".to_owned(),
         role,
         blocking: false,
+        reads: Vec::new(),
     }
 }
 

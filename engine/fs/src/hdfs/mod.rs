@@ -143,6 +143,7 @@ fn locations_of(located: &LocatedBlocks) -> Vec<BlockLocation> {
     let host = |node: &DatanodeInfo| BlockHost {
         name: node.id.host_name.clone(),
         address: node.id.ip_addr.parse().ok(),
+        rack: node.location.clone().unwrap_or_default(),
     };
     let sound = located.blocks.iter().filter(|block| !block.corrupt);
     let location = sound.map(|block| BlockLocation {
@@ -298,6 +299,10 @@ impl FileSystem for HdfsFileSystem {
             Ok(status) => Ok(status_of(path.clone(), &status)),
             Err(error) => Err(FsError::io("look at", path, error)),
         }
+    }
+
+    fn has_locations(&self) -> bool {
+        true
     }
 
     fn block_locations(

@@ -144,6 +144,8 @@ pub struct DataNode {
     pub kind: DataOperator,
     /// What it reads, input by input.
     pub inputs: Vec<DataNodeId>,
+    /// The files and folders it reads, if it is a source that does: those who place the job may look where they are.
+    pub reads: Vec<String>,
     /// Keys that come out as they went in, besides those that the kind implies: a filter, a distinct and a sort change nothing.
     pub forwarded_keys: Vec<ForwardedKey>,
     /// Its parallelism, if the user said.

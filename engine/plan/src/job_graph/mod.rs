@@ -65,7 +65,13 @@ pub struct JobVertex {
     pub role: VertexRole,
     /// Whether its user code blocks: its subtasks run on threads of their own, not on their slots'.
     pub blocking: bool,
+    /// The files and folders whose splits it deals out, if it is an enumerator and they are known, but no more than
+    /// [`MOST_READS`]: those who place the job may look where they are.
+    pub reads: Vec<String>,
 }
+
+/// The paths that a plan names of a source.
+pub const MOST_READS: usize = 256;
 
 impl JobVertex {
     /// The operator that the vertex's inputs lead to, if the graph is [valid](JobGraph::validate).

@@ -144,6 +144,7 @@ impl From<&JobVertex> for wire::JobVertex {
             slot_sharing_group: vertex.slot_sharing_group.clone(),
             role: wire::VertexRole::from(vertex.role).into(),
             blocking: vertex.blocking,
+            reads: vertex.reads.clone(),
         }
     }
 }
@@ -162,6 +163,7 @@ fn job_vertex(id: VertexId, vertex: wire::JobVertex) -> Result<JobVertex, String
         slot_sharing_group: vertex.slot_sharing_group,
         role,
         blocking: vertex.blocking,
+        reads: vertex.reads,
     })
 }
 

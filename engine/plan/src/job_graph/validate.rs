@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{ExchangeMode, JobEdge, JobGraph, JobVertex, Partitioning, VertexRole};
+use super::{ExchangeMode, JobEdge, JobGraph, JobVertex, MOST_READS, Partitioning, VertexRole};
 use crate::error::PlanError;
 use crate::exchange_mode;
 
@@ -10,7 +10,7 @@ impl JobGraph {
     /// Checks that
     /// - the ids of vertices and edges are their positions, and producers stand before consumers,
     /// - every vertex has operators, the head first and every other behind the one that feeds it,
-    /// - 1 ≤ parallelism ≤ max parallelism, and enumerators have one subtask,
+    /// - 1 ≤ parallelism ≤ max parallelism, and enumerators have one subtask and alone name paths, not too many,
     /// - no operator stands in the graph twice,
     /// - the inputs of a vertex are numbered from 0 without gaps, and edges lead from and to the operators they name,
     /// - both ends of a forward edge have the same parallelism, and splits come from enumerators,
@@ -133,6 +133,10 @@ fn check_vertex(position: usize, vertex: &JobVertex) -> Result<(), String> {
     if vertex.role == VertexRole::Enumerator && vertex.parallelism != 1 {
         return fault(&format!("is an enumerator with parallelism {}", vertex.parallelism));
     }
+    let most_reads = if vertex.role == VertexRole::Enumerator { MOST_READS } else { 0 };
+    if vertex.reads.len() > most_reads {
+        return fault(&format!("names {} paths that it reads, of at most {most_reads}", vertex.reads.len()));
+    }
     if vertex.operators.is_empty() {
         return fault("has no operators");
     }
@@ -185,6 +189,18 @@ mod tests {
             fault_of(|g| g.program = Default::default()),
         ];
         insta::assert_snapshot!(faults.join("\n"));
+    }
+
+    #[test]
+    fn enumerators_alone_name_what_is_read_and_not_all_of_very_much() {
+        let reader = fault_of(|g| g.vertices[1].reads.push("/x".into()));
+        assert!(reader.ends_with("names 1 paths that it reads, of at most 0"), "{reader}");
+        let many = fault_of(|g| g.vertices[0].reads = vec!["/x".into(); MOST_READS + 1]);
+        assert!(many.ends_with("names 257 paths that it reads, of at most 256"), "{many}");
+        let mut graph = word_count();
+        graph.nodes[0].reads = vec!["/x".into(); MOST_READS + 1];
+        let job = graph.to_job_graph().unwrap();
+        assert_eq!(JobGraph::decode(&job.encode()).unwrap().vertices[0].reads.len(), MOST_READS);
     }
 
     #[test]

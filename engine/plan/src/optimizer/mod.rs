@@ -335,6 +335,7 @@ impl Planner<'_> {
             uid: node.uid.clone(),
             origin: node.origin.clone(),
             is_source: matches!(node.kind, DataOperator::Source { .. }),
+            reads: node.reads.clone(),
             parallelism: width.parallelism,
             max_parallelism: width.max_parallelism,
             blocking: node.blocking,

@@ -6,8 +6,8 @@ use flott_core::ids::{EdgeId, VertexId};
 use super::chaining::Chains;
 use super::{Chaining, PhysicalEdge, PhysicalNode, PhysicalPlan};
 use crate::job_graph::{
-    ChainInput, ChainedOperator, EdgeKey, ExchangeMode, JobEdge, JobGraph, JobVertex, OperatorKey,
-    OutputPort, Partitioning, Variant, VertexRole,
+    ChainInput, ChainedOperator, EdgeKey, ExchangeMode, JobEdge, JobGraph, JobVertex, MOST_READS,
+    OperatorKey, OutputPort, Partitioning, Variant, VertexRole,
 };
 
 /// Where a node ended up: its vertex, and its place in the chain.
@@ -122,6 +122,7 @@ fn begin_chain(graph: &mut JobGraph, node: &PhysicalNode) -> Place {
         slot_sharing_group: node.slot_sharing_group.clone(),
         role: VertexRole::Subtasks,
         blocking: node.chaining == Chaining::OwnThread,
+        reads: Vec::new(),
     });
     (id, 0)
 }
@@ -149,6 +150,7 @@ fn add_enumerator(graph: &mut JobGraph, source: &PhysicalNode) {
         slot_sharing_group: source.slot_sharing_group.clone(),
         role: VertexRole::Enumerator,
         blocking: source.chaining == Chaining::OwnThread,
+        reads: source.reads.iter().take(MOST_READS).cloned().collect(),
     });
     let edge = next_edge(graph);
     graph.edges.push(JobEdge {

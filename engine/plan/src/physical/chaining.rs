@@ -70,6 +70,7 @@ mod tests {
             uid: None,
             origin: Origin::default(),
             is_source: position == 0,
+            reads: Vec::new(),
             width: Width {
                 parallelism: 2,
                 max_parallelism: MaxParallelism::default_for(2),

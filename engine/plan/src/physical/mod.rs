@@ -23,6 +23,8 @@ pub(crate) struct PhysicalNode {
     pub origin: Origin,
     /// Whether an enumerator belongs to it.
     pub is_source: bool,
+    /// The files and folders that it reads, if it is a source.
+    pub reads: Vec<String>,
     pub width: Width,
     pub slot_sharing_group: String,
     pub chaining: Chaining,

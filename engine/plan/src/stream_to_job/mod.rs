@@ -63,6 +63,7 @@ impl StreamGraph {
                 uid: node.uid.clone(),
                 origin: node.origin.clone(),
                 is_source: matches!(node.kind, NodeKind::Source { .. }),
+                reads: node.reads.clone(),
                 width: check::wanted(node).width(&defaults)?,
                 slot_sharing_group: groups[*position].to_owned(),
                 chaining: node.chaining,

@@ -77,6 +77,10 @@ impl Source for TextFileSource {
         Boundedness::Bounded
     }
 
+    fn reads(&self) -> Vec<FsPath> {
+        self.paths.clone()
+    }
+
     fn enumerator(&self, readers: u32, info: &OperatorInfo) -> Result<TextFileEnumerator, OperatorError> {
         Ok(TextFileEnumerator::new(self.paths.clone(), readers, info))
     }

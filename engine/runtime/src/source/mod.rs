@@ -21,6 +21,7 @@ pub use sequence::{
 pub use socket::SocketTextSource;
 
 use flott_core::{Data, Timestamp};
+use flott_fs::FsPath;
 
 use crate::collector::Collector;
 use crate::error::OperatorError;
@@ -49,6 +50,11 @@ pub trait Source: Send + Sync + 'static {
 
     /// Whether the source ends.
     fn boundedness(&self) -> Boundedness;
+
+    /// The files and folders that it reads, if it reads any: where TaskManagers are started for a job, they are started near them.
+    fn reads(&self) -> Vec<FsPath> {
+        Vec::new()
+    }
 
     /// Makes the one enumerator; `readers` is how many readers there are, and [`OperatorInfo::readers`] says where.
     ///

@@ -65,6 +65,11 @@ impl AvoidedNodes {
         self.avoided.contains_key(host_of(node))
     }
 
+    /// Whether nothing is wanted on this host.
+    pub fn has_host(&self, host: &str) -> bool {
+        self.avoided.contains_key(host)
+    }
+
     /// Whether none is avoided.
     pub fn is_empty(&self) -> bool {
         self.avoided.is_empty()

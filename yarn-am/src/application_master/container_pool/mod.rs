@@ -13,6 +13,7 @@
 //! ```
 
 mod avoided_nodes;
+mod places;
 mod requests;
 mod start_pace;
 #[cfg(test)]
@@ -24,7 +25,9 @@ use std::time::{Duration, Instant};
 use flott_cluster::resource_manager::Demand;
 use flott_core::config::{self, ConfigValue, Configuration};
 
-use avoided_nodes::AvoidedNodes;
+use avoided_nodes::{AvoidedNodes, host_of};
+pub use places::Places;
+use places::places;
 use requests::Requests;
 pub use requests::{Request, RequestId};
 use start_pace::StartPace;
@@ -40,6 +43,10 @@ const LOST_PATIENCE: Duration = Duration::from_secs(3);
 
 /// When nothing is allocated for so long while nodes are avoided, one of them gets another chance.
 const AVOIDING_PATIENCE: Duration = Duration::from_secs(30);
+
+/// When nothing is allocated for so long where it is wanted best, it is wanted anywhere. Every node has its turn within a second, by YARN's
+/// default.
+const PLACES_PATIENCE: Duration = Duration::from_secs(1);
 
 /// How patient a pool is.
 #[derive(Debug, Clone, PartialEq)]
@@ -130,6 +137,8 @@ pub enum Leave {
 pub struct Ask {
     /// Requests that are made or taken back.
     pub requests: Vec<Request>,
+    /// Where the containers of requests that are made are wanted best.
+    pub places: BTreeMap<RequestId, Places>,
     /// Containers to give back.
     pub release: Vec<ContainerName>,
     /// Hosts to avoid from now on.
@@ -148,6 +157,10 @@ pub struct ContainerPool {
     demand: Demand,
     containers: BTreeMap<ContainerName, Container>,
     requests: Requests,
+    /// Those that said where containers are wanted best.
+    placed: BTreeSet<RequestId>,
+    /// Whether that was of no use, so that what is missing now may be anywhere.
+    anywhere: bool,
     /// Since when nothing has come, or nothing else was asked for.
     asked_since: Instant,
     release: BTreeSet<ContainerName>,
@@ -167,6 +180,8 @@ impl ContainerPool {
             demand: Demand::default(),
             containers: BTreeMap::new(),
             requests: Requests::default(),
+            placed: BTreeSet::new(),
+            anywhere: false,
             asked_since: now,
             release: BTreeSet::new(),
             avoided: AvoidedNodes::new(settings.avoided),
@@ -362,6 +377,7 @@ impl ContainerPool {
         self.on_time(now);
         let wanted = self.wanted(now);
         self.requests.forgotten();
+        self.placed.clear();
         self.say(wanted, now)
     }
 
@@ -374,12 +390,38 @@ impl ContainerPool {
     }
 
     fn say(&mut self, wanted: u32, now: Instant) -> Ask {
-        let requests = self.requests.set(wanted);
+        if wanted == 0 {
+            self.anywhere = false;
+        }
+        let mut requests = self.requests.set(wanted);
+        if requests.is_empty() && now.saturating_duration_since(self.asked_since) >= PLACES_PATIENCE {
+            requests = self.requests.take_back(&std::mem::take(&mut self.placed));
+            self.anywhere |= !requests.is_empty();
+        }
         if !requests.is_empty() {
             self.asked_since = now;
         }
+        let mut places = BTreeMap::new();
+        for Request { id, containers } in requests.iter().filter(|request| request.containers > 0) {
+            let wanted = if self.anywhere { Places::new() } else { self.places(*containers) };
+            if !wanted.is_empty() {
+                self.placed.insert(*id);
+                places.insert(*id, wanted);
+            }
+        }
         let avoided_nodes::Changes { avoid, forgive } = self.avoided.changes();
-        Ask { requests, release: std::mem::take(&mut self.release).into_iter().collect(), avoid, forgive }
+        let release = std::mem::take(&mut self.release).into_iter().collect();
+        Ask { requests, places, release, avoid, forgive }
+    }
+
+    /// Where so many containers are wanted best.
+    fn places(&self, wanted: u32) -> Places {
+        let mut preferred = self.demand.preferred.clone();
+        preferred.retain(|host| !self.avoided.has_host(&host.host));
+        let there = self.containers.values().filter(|container| container.phase != Phase::Going);
+        let there: Vec<&str> = there.map(|container| host_of(&container.node)).collect();
+        let held = |host: &str| there.iter().filter(|other| **other == host).count() as u32;
+        places(wanted, &preferred, held)
     }
 
     /// Whether something is being waited for, so that YARN should be asked often.

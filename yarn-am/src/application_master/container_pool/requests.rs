@@ -2,7 +2,7 @@
 //! when it was sent would then ask for more than is missing. So a request is never changed. More containers are another request, by an
 //! id of its own; fewer are requests that are taken back whole, and what is still missing then is asked for when YARN has answered.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// By what YARN tells requests of one priority apart (`allocation_request_id`).
 pub type RequestId = i64;
@@ -59,6 +59,12 @@ impl Requests {
                 self.open.remove(&id);
             }
         }
+    }
+
+    /// Takes those of `ids` back that are open. What is returned has to be said.
+    pub(super) fn take_back(&mut self, ids: &BTreeSet<RequestId>) -> Vec<Request> {
+        let taken_back = ids.iter().filter(|id| self.open.remove(*id).is_some());
+        taken_back.map(|id| Request { id: *id, containers: 0 }).collect()
     }
 
     /// YARN has forgotten them.

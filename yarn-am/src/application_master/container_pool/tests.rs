@@ -1,5 +1,7 @@
 use proptest::prelude::*;
 
+use flott_cluster::resource_manager::PreferredHost;
+
 use super::*;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -22,11 +24,77 @@ fn pool() -> (ContainerPool, Instant) {
 }
 
 fn demand(missing: u32, registered: &[&str]) -> Demand {
-    Demand { missing, registered: registered.iter().map(|id| (*id).to_owned()).collect() }
+    let registered = registered.iter().map(|id| (*id).to_owned()).collect();
+    Demand { missing, registered, ..Demand::default() }
 }
 
 fn name(number: u32) -> ContainerName {
     format!("container_{number:02}")
+}
+
+fn preferred(host: &str, bytes: u64) -> PreferredHost {
+    PreferredHost { host: host.to_owned(), rack: "/r".to_owned(), bytes }
+}
+
+/// The places of requests.
+fn placed(requests: &[(RequestId, &[(&str, u32)])]) -> BTreeMap<RequestId, Places> {
+    let places = |places: &[(&str, u32)]| -> Places {
+        places.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect()
+    };
+    requests.iter().map(|(request, named)| (*request, places(named))).collect()
+}
+
+#[test]
+fn containers_are_wanted_where_the_input_is_for_a_while() {
+    let (mut pool, now) = pool();
+    let wanted = |missing, registered: &[&str]| Demand {
+        preferred: vec![preferred("a", 90), preferred("b", 50)],
+        ..demand(missing, registered)
+    };
+    pool.declare(wanted(2, &[]), now);
+    let ask = pool.ask(now);
+    assert_eq!((containers(&ask), ask.places), (vec![2], placed(&[(0, &[("/r", 2), ("a", 1), ("b", 1)])])));
+    assert!(pool.allocated(name(1), 0, "a:1".into(), now));
+    assert_eq!(pool.ask(now), Ask::default());
+    // The other host has no room. YARN may have given one that is not known here, so what is missing is asked for when it has answered.
+    let later = now + PLACES_PATIENCE;
+    assert_eq!(pool.ask(later), Ask { requests: vec![Request { id: 0, containers: 0 }], ..Ask::default() });
+    assert_eq!(pool.ask(later), Ask { requests: vec![Request { id: 1, containers: 1 }], ..Ask::default() });
+    assert_eq!(pool.ask(later + MINUTE), Ask::default());
+    assert!(pool.allocated(name(2), 1, "c:1".into(), later));
+    pool.declare(wanted(0, &["container_01", "container_02"]), later);
+    assert_eq!(pool.ask(later + MINUTE), Ask::default());
+    // What is on `c` is lost: there is one on `a`, so `b` is better, or `a` if need be.
+    assert!(!pool.completed(&name(2), "killed", later));
+    pool.declare(wanted(1, &["container_01"]), later);
+    let again = pool.ask(later);
+    let either: &[(&str, u32)] = &[("/r", 1), ("a", 1), ("b", 1)];
+    assert_eq!((containers(&again), again.places), (vec![1], placed(&[(2, either)])));
+    assert_eq!(pool.resync(later).places, placed(&[(3, either)]));
+    // Nothing is wanted any more, and then something that can be anywhere.
+    pool.declare(demand(0, &["container_01"]), later);
+    let nothing = pool.ask(later);
+    assert_eq!((containers(&nothing), nothing.places), (vec![0], BTreeMap::new()));
+    pool.declare(demand(1, &["container_01"]), later);
+    let one = pool.ask(later);
+    assert_eq!((containers(&one), one.places), (vec![1], BTreeMap::new()));
+    assert_eq!(pool.ask(later + MINUTE), Ask::default());
+}
+
+#[test]
+fn nothing_is_wanted_on_hosts_that_are_avoided() {
+    let (mut pool, now) = pool();
+    pool.cluster_has(4);
+    let wanted = Demand { preferred: vec![preferred("bad", 90), preferred("good", 1)], ..demand(1, &[]) };
+    pool.declare(wanted, now);
+    for number in 0..3 {
+        let now = now + MINUTE * number;
+        let request = RequestId::from(number);
+        assert_eq!(pool.ask(now).places, placed(&[(request, &[("/r", 1), ("bad", 1)])]));
+        assert!(pool.allocated(name(number), request, "bad:1".into(), now));
+        pool.completed(&name(number), "exit status 127", now);
+    }
+    assert_eq!(pool.ask(now + 4 * MINUTE).places, placed(&[(3, &[("/r", 1), ("good", 1)])]));
 }
 
 const NONE: [u32; 0] = [];
@@ -232,6 +300,8 @@ enum Step {
     /// YARN says of one of those that it has ended.
     Tell(u8),
     Need(u32),
+    /// Other hosts are preferred.
+    Prefer(Vec<u8>),
     NotLaunched,
     Pass(u16),
 }
@@ -246,6 +316,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => any::<u8>().prop_map(Step::Reconnect),
         1 => any::<u8>().prop_map(Step::Tell),
         1 => (0_u32..6).prop_map(Step::Need),
+        1 => proptest::collection::vec(0_u8..4, 0..4).prop_map(Step::Prefer),
         1 => Just(Step::NotLaunched),
         2 => (0_u16..400).prop_map(Step::Pass),
     ]
@@ -264,6 +335,7 @@ struct Model {
     yarn_list: BTreeMap<RequestId, u32>,
     /// What YARN has given and not said yet.
     untold: Vec<(String, RequestId)>,
+    preferred: Vec<PreferredHost>,
     next: u32,
 }
 
@@ -274,7 +346,8 @@ fn nth(set: &BTreeSet<String>, which: u8) -> Option<String> {
 impl Model {
     fn declare(&mut self) {
         let missing = self.needed.saturating_sub(self.registered.len() as u32);
-        self.pool.declare(Demand { missing, registered: self.registered.clone() }, self.now);
+        let (registered, preferred) = (self.registered.clone(), self.preferred.clone());
+        self.pool.declare(Demand { missing, registered, preferred }, self.now);
     }
 
     fn gone(&mut self, id: &str) {
@@ -289,6 +362,10 @@ impl Model {
             Step::Heartbeat => {
                 let ask = self.pool.ask(now);
                 self.yarn_list.extend(ask.requests.iter().map(|request| (request.id, request.containers)));
+                for (request, places) in ask.places {
+                    let all = self.yarn_list.get(&request).copied();
+                    assert!(places.values().all(|count| Some(*count) <= all), "{places:?} of {all:?}");
+                }
                 for id in ask.release {
                     assert!(!self.registered.contains(&id), "{id} is in use");
                     self.gone(&id);
@@ -347,6 +424,11 @@ impl Model {
                 self.needed = other.max(self.held.len() as u32);
                 self.declare();
             }
+            Step::Prefer(hosts) => {
+                let host = |number: u8| preferred(&format!("best{number}"), u64::from(number) + 1);
+                self.preferred = hosts.into_iter().map(host).collect();
+                self.declare();
+            }
             Step::NotLaunched => {
                 if let Some(id) = self.starting.pop_first() {
                     self.pool.not_launched(&id, "no", now);
@@ -363,11 +445,11 @@ proptest! {
     #[test]
     fn there_are_never_more_containers_than_needed(steps in proptest::collection::vec(step(), 0..120)) {
         let (pool, now) = pool();
-        let (needed, yarn_list, untold, next) = (3, BTreeMap::new(), Vec::new(), 0);
+        let (needed, yarn_list, untold, preferred, next) = (3, BTreeMap::new(), Vec::new(), Vec::new(), 0);
         // What is given while less is needed by and by goes back with the next heartbeat.
         let mut most = needed;
         let [held, starting, registered, disconnected] = std::array::from_fn(|_| BTreeSet::new());
-        let mut model = Model { pool, now, needed, held, starting, registered, disconnected, yarn_list, untold, next };
+        let mut model = Model { pool, now, needed, held, starting, registered, disconnected, yarn_list, untold, preferred, next };
         model.declare();
         let settle = [&[Step::Pass(301), Step::Heartbeat][..], &[const { Step::Allocate }; 6], &[Step::Heartbeat], &[const { Step::Register }; 6]].concat();
         for step in steps.into_iter().chain(std::iter::repeat_n(settle, 5).flatten()) {

@@ -22,6 +22,7 @@ fn node(name: &str, kind: NodeKind) -> StreamNode {
         keyed: false,
         stateful: false,
         watermark_group: None,
+        reads: Vec::new(),
         managed_memory_weight: 0,
         batch_variant: None,
         input_schemas: vec!["u64".into()],

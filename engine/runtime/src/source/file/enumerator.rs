@@ -145,6 +145,10 @@ fn file_parts(splits: &[TextSplit]) -> Vec<FilePart> {
 }
 
 impl FilePart {
+    fn may_be_located(&self) -> bool {
+        self.path.parse().and_then(|path| for_path(&path)).is_ok_and(|fs| fs.has_locations())
+    }
+
     fn blocks(&self) -> Result<Vec<BlockLocation>, FsError> {
         let path: FsPath = self.path.parse()?;
         let begin = self.ranges.iter().map(|(start, _)| *start).min().unwrap_or(0);
@@ -216,7 +220,8 @@ impl TextFileEnumerator {
 
     /// These are the splits. Where they lie is to be found out.
     fn begin(&mut self, splits: Vec<TextSplit>) {
-        let parts = file_parts(&splits);
+        let mut parts = file_parts(&splits);
+        parts.retain(FilePart::may_be_located);
         let is_asked = !parts.is_empty() && !self.hosts.names.is_empty();
         self.splits = Some(LocalityAssigner::new(splits, self.hosts.names.len()));
         if !is_asked {
