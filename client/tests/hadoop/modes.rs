@@ -37,9 +37,15 @@ fn words_are_counted_in_an_application_of_their_own() {
             let yarn = ["-yqu", "nightly", "-D", "yarn.tags=a,b", "-ys", "2", "-ytm", "512"];
             let own = [wordcount(), "--input".into(), input.clone(), "--output".into(), output.clone()];
             let own: Vec<&str> = own.iter().map(String::as_str).collect();
-            let said =
-                cluster.flott_well(&[&["run", "-t", target, "-p", "2"], &yarn[..], &own, how].concat());
-            assert!(counts_in(&cluster.lines_in(&output)) == counts_of(&local), "{target} {how:?}");
+            let report = local.with_extension("report");
+            let run = ["run", "-t", target, "-p", "2", "--report", report.to_str().unwrap()];
+            let said = cluster.flott_well(&[&run, &yarn[..], &own, how].concat());
+            let written = cluster.lines_in(&output);
+            assert!(counts_in(&written) == counts_of(&local), "{target} {how:?}");
+            let report: serde_json::Value = serde_json::from_slice(&fs::read(&report).unwrap()).unwrap();
+            let bytes = ["bytes_read", "bytes_written"].map(|key| report["jobs"][0][key].as_u64().unwrap());
+            let lines: usize = written.iter().map(|line| line.len() + 1).sum();
+            assert_eq!(bytes, [fs::metadata(&local).unwrap().len(), lines as u64], "{report}");
             let application = cluster.ended(&application_in(&said));
             let shown = ["finalStatus", "queue", "applicationType", "applicationTags", "name"]
                 .map(|key| application[key].clone());
@@ -48,6 +54,7 @@ fn words_are_counted_in_an_application_of_their_own() {
             cluster.until_nothing_is_staged(application["id"].as_str().unwrap());
         }
     }
+    fs::remove_file(local.with_extension("report")).unwrap();
     fs::remove_file(local).unwrap();
 }
 

@@ -128,6 +128,8 @@ fn counted(execution: ExecutionId, (task, operators): &Counters) -> control::Sub
         skipped_records: metrics.skipped_records.load(Ordering::Relaxed),
         watermark: metrics.watermark.load(Ordering::Relaxed),
         memory_bytes: metrics.memory_bytes.load(Ordering::Relaxed),
+        bytes_read: metrics.bytes_read.load(Ordering::Relaxed),
+        bytes_written: metrics.bytes_written.load(Ordering::Relaxed),
     });
     control::SubtaskMetrics {
         execution: Some(execution.into()),

@@ -20,6 +20,10 @@ pub struct OperatorMetrics {
     pub late_records: AtomicU64,
     /// Records that were skipped because they could not be read.
     pub skipped_records: AtomicU64,
+    /// Bytes that a source has read from where its records are, if it knows.
+    pub bytes_read: AtomicU64,
+    /// Bytes that a sink has written to where they go, if it knows.
+    pub bytes_written: AtomicU64,
     /// The watermark that last came in.
     pub watermark: AtomicI64,
     /// About how many bytes of memory its state and its part of managed memory take; as of the last second.
@@ -33,6 +37,8 @@ impl Default for OperatorMetrics {
             records_out: AtomicU64::new(0),
             late_records: AtomicU64::new(0),
             skipped_records: AtomicU64::new(0),
+            bytes_read: AtomicU64::new(0),
+            bytes_written: AtomicU64::new(0),
             watermark: AtomicI64::new(NO_TIMESTAMP),
             memory_bytes: AtomicU64::new(0),
         }
@@ -48,6 +54,16 @@ impl OperatorMetrics {
     /// Counts records that were skipped.
     pub fn count_skipped(&self, records: u64) {
         self.skipped_records.fetch_add(records, Ordering::Relaxed);
+    }
+
+    /// Counts bytes that a source has read.
+    pub fn count_read(&self, bytes: u64) {
+        self.bytes_read.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Counts bytes that a sink has written.
+    pub fn count_written(&self, bytes: u64) {
+        self.bytes_written.fetch_add(bytes, Ordering::Relaxed);
     }
 }
 

@@ -27,7 +27,11 @@ pub struct JobSummary {
     pub duration_ms: i64,
     /// Records that its sources gave.
     pub records_read: u64,
-    /// Bytes that its vertices gave to each other. What sources read and sinks write is not counted in bytes.
+    /// Bytes of the files that its sources read, and of what other sources count.
+    pub bytes_read: u64,
+    /// Bytes that its sinks wrote into files, and what other sinks count.
+    pub bytes_written: u64,
+    /// Bytes that its vertices gave to each other.
     pub bytes_exchanged: u64,
     /// Restarts.
     pub restarts: u64,
@@ -58,6 +62,10 @@ pub struct VertexSummary {
     pub bytes_in: u64,
     /// Bytes that it gave to other vertices, by the same measure.
     pub bytes_out: u64,
+    /// Bytes that it read from outside.
+    pub bytes_read: u64,
+    /// Bytes that it wrote outside.
+    pub bytes_written: u64,
 }
 
 impl JobSummary {
@@ -80,6 +88,8 @@ impl JobSummary {
                 records_out: vertex.records_out,
                 bytes_in: vertex.bytes_in,
                 bytes_out: vertex.bytes_out,
+                bytes_read: vertex.bytes_read,
+                bytes_written: vertex.bytes_written,
             })
             .collect();
         Self {
@@ -91,6 +101,8 @@ impl JobSummary {
             ended: job.ended,
             duration_ms: if job.ended > 0 { job.ended - job.started } else { 0 },
             records_read: job.vertices.iter().map(|vertex| vertex.records_read).sum(),
+            bytes_read: vertices.iter().map(|vertex| vertex.bytes_read).sum(),
+            bytes_written: vertices.iter().map(|vertex| vertex.bytes_written).sum(),
             bytes_exchanged: vertices.iter().map(|vertex| vertex.bytes_out).sum(),
             restarts: job.restarts,
             completed_checkpoints: job.completed_checkpoints,

@@ -62,6 +62,8 @@ impl Counters {
                 counter.skipped_records.store(count.skipped_records, Ordering::Relaxed);
                 counter.watermark.store(count.watermark, Ordering::Relaxed);
                 counter.memory_bytes.store(count.memory_bytes, Ordering::Relaxed);
+                counter.bytes_read.store(count.bytes_read, Ordering::Relaxed);
+                counter.bytes_written.store(count.bytes_written, Ordering::Relaxed);
             }
         }
     }

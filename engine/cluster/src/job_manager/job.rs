@@ -104,6 +104,8 @@ impl Job {
             records_read: vertex.records_read,
             bytes_in: vertex.bytes_in,
             bytes_out: vertex.bytes_out,
+            bytes_read: vertex.bytes_read,
+            bytes_written: vertex.bytes_written,
         });
         JobOverview {
             job: self.id.write(),

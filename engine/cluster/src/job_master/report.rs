@@ -62,6 +62,10 @@ pub struct VertexReport {
     pub bytes_in: u64,
     /// Bytes given to channels.
     pub bytes_out: u64,
+    /// Bytes that sources have read from outside, as far as they know.
+    pub bytes_read: u64,
+    /// Bytes that sinks have written outside, as far as they know.
+    pub bytes_written: u64,
 }
 
 /// A job seen from near.
@@ -119,6 +123,10 @@ pub struct OperatorReport {
     pub watermark: Timestamp,
     /// Bytes of memory that it is known to hold.
     pub memory_bytes: u64,
+    /// Bytes read from outside.
+    pub bytes_read: u64,
+    /// Bytes written outside.
+    pub bytes_written: u64,
 }
 
 /// A failure.
@@ -147,6 +155,8 @@ impl SubtaskReport {
             skipped_records: metrics.skipped_records.load(Ordering::Relaxed),
             watermark: metrics.watermark.load(Ordering::Relaxed),
             memory_bytes: metrics.memory_bytes.load(Ordering::Relaxed),
+            bytes_read: metrics.bytes_read.load(Ordering::Relaxed),
+            bytes_written: metrics.bytes_written.load(Ordering::Relaxed),
         });
         Self {
             attempt: execution.attempt,

@@ -32,6 +32,8 @@ struct Counted {
     records_read: u64,
     bytes_in: u64,
     bytes_out: u64,
+    bytes_read: u64,
+    bytes_written: u64,
 }
 
 impl Totals {
@@ -50,6 +52,8 @@ impl Totals {
             add(&mut counted.records_out, &last.records_out);
         }
         for (key, metrics) in &execution.metrics {
+            add(&mut counted.bytes_read, &metrics.bytes_read);
+            add(&mut counted.bytes_written, &metrics.bytes_written);
             let mut operators = graph.vertex(vertex).operators.iter();
             let Some(operator) = operators.find(|operator| operator.key == *key) else { continue };
             let counts =
@@ -70,6 +74,8 @@ impl Totals {
         report.records_read = counted.records_read;
         report.bytes_in = counted.bytes_in;
         report.bytes_out = counted.bytes_out;
+        report.bytes_read = counted.bytes_read;
+        report.bytes_written = counted.bytes_written;
     }
 
     /// Records that came too late, and records that were skipped.
@@ -86,6 +92,8 @@ impl Totals {
             records_read: counted.records_read,
             bytes_in: counted.bytes_in,
             bytes_out: counted.bytes_out,
+            bytes_read: counted.bytes_read,
+            bytes_written: counted.bytes_written,
         });
         let counts = |of: &ByOperator| {
             of.iter().map(|(name, count)| Count { name: name.clone(), count: *count }).collect()
@@ -106,6 +114,8 @@ impl Totals {
                 records_read: of.records_read,
                 bytes_in: of.bytes_in,
                 bytes_out: of.bytes_out,
+                bytes_read: of.bytes_read,
+                bytes_written: of.bytes_written,
             };
             (VertexId(of.vertex), counted)
         });

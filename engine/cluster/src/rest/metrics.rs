@@ -83,6 +83,12 @@ pub(super) fn of_subtask(job: &JobView, vertex: &JobVertex, report: &SubtaskRepo
         put("numLateRecordsDropped", operator.late_records as f64);
         put("currentInputWatermark", operator.watermark as f64);
         put("memoryUsed", operator.memory_bytes as f64);
+        if operator.bytes_read > 0 {
+            put("numBytesIn", operator.bytes_read as f64);
+        }
+        if operator.bytes_written > 0 {
+            put("numBytesOut", operator.bytes_written as f64);
+        }
     }
     metrics
 }

@@ -113,6 +113,8 @@ fn subtask(
             records_out: records[1],
             late_records: 0,
             skipped_records: 0,
+            bytes_read: 0,
+            bytes_written: 0,
             watermark: START,
             memory_bytes: 1024,
         }],

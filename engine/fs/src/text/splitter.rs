@@ -64,6 +64,8 @@ pub struct LineSplitter {
     searched: usize,
     /// The line in hand began before the split, and belongs to the split before.
     skips_first: bool,
+    /// Where its first line begins.
+    first: u64,
     end_of_file: bool,
     on_invalid: InvalidUtf8,
     longest: usize,
@@ -79,6 +81,7 @@ impl LineSplitter {
             offset: position.unwrap_or(split.start),
             searched: 0,
             skips_first: position.is_none() && split.start > 0,
+            first: position.unwrap_or(split.start),
             end_of_file: false,
             on_invalid,
             longest,
@@ -91,6 +94,11 @@ impl LineSplitter {
     /// reader begins with the split.
     pub fn position(&self) -> Option<u64> {
         (!self.skips_first).then_some(self.offset)
+    }
+
+    /// How many bytes its lines had, their ends included. All splits of a file together: its length.
+    pub fn bytes(&self) -> u64 {
+        if self.skips_first { 0 } else { self.offset - self.first }
     }
 
     /// The split.
@@ -168,6 +176,7 @@ impl LineSplitter {
                 let end = from + self.searched + found;
                 let line = self.take_line(end, end + 1);
                 if std::mem::take(&mut self.skips_first) {
+                    self.first = self.offset;
                     continue;
                 }
                 return line.map(Next::Line);

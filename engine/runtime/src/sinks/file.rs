@@ -133,6 +133,7 @@ impl<T: Data> FileSink<T> {
             part.length += bytes.len() as u64;
             part.length
         });
+        context.info.metrics.count_written(bytes.len() as u64);
         self.submit(move |file| file.write(&bytes))?;
         if length >= self.options.part_bytes {
             self.roll()?;

@@ -111,8 +111,8 @@ struct OpenSplit {
     lines: LineSplitter,
     /// Once nobody else has them, what is still to be read of the split is not.
     blocks: Arc<Blocks>,
-    /// Skipped lines that the metrics know of.
-    counted: u64,
+    /// Bytes and skipped lines that the metrics know of.
+    counted: (u64, u64),
 }
 
 fn failed(error: LineError) -> OperatorError {
@@ -178,16 +178,17 @@ impl SourceReader for TextFileReader {
         for _ in 0..BLOCKS_AHEAD {
             request(&mut self.file, &blocks, Block::default());
         }
-        self.split = Some(OpenSplit { split, lines, blocks, counted: 0 });
+        self.split = Some(OpenSplit { split, lines, blocks, counted: (0, 0) });
         Ok(())
     }
 
     fn read(&mut self, out: &mut Collector<String>) -> Result<ReadProgress, OperatorError> {
         let Some(split) = &mut self.split else { return Ok(ReadProgress::SplitFinished) };
         let progress = split.read(&mut self.file, out)?;
-        let skipped = split.lines.skipped();
-        self.metrics.count_skipped(skipped - split.counted);
-        split.counted = skipped;
+        let (bytes, skipped) = (split.lines.bytes(), split.lines.skipped());
+        self.metrics.count_read(bytes - split.counted.0);
+        self.metrics.count_skipped(skipped - split.counted.1);
+        split.counted = (bytes, skipped);
         if progress == ReadProgress::SplitFinished {
             self.split = None;
         }

@@ -106,7 +106,7 @@ proptest! {
         text in text(), target in 1_u64..30, min in 0_u64..8, stop in 0_usize..5, buffer in 1_usize..12,
     ) {
         let (_folder, file) = file(text.as_bytes());
-        let mut lines = Vec::new();
+        let (mut lines, mut bytes) = (Vec::new(), 0);
         for split in plan_splits(&[file], target, min) {
             // A reader stops after a few lines, or blocks, and another goes on where it was.
             let open = |position| LineReader::with_blocks(&split, position, InvalidUtf8::Fail, 1000, buffer);
@@ -116,10 +116,15 @@ proptest! {
             }
             let position = first.lines.position();
             prop_assert!(position.is_none_or(|at| at >= split.split.start && at <= split.file_len));
-            lines.extend(read_all(open(position)).unwrap());
+            let mut second = open(position);
+            while let Some(line) = second.next_line().unwrap() {
+                lines.push(line);
+            }
+            bytes += first.lines.bytes() + second.lines.bytes();
         }
         let expected: Vec<_> = lines_of(text.as_bytes()).iter().map(|line| String::from_utf8_lossy(line)).collect();
         prop_assert_eq!(lines, expected);
+        prop_assert_eq!(bytes, text.len() as u64);
     }
 
     #[test]
