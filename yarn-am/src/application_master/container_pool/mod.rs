@@ -1,7 +1,7 @@
 //! Which containers there are, which are on their way, and how many have to be asked for. Pure: what comes of it is returned.
 //!
 //! The invariant: containers asked for, allocated and registered TaskManagers together are never more than what the JobManager declared
-//! to need, whatever YARN has given that is not known here yet ([`requests`]). What comes though nobody needs it any more is released unused.
+//! to need, whatever YARN has given that is not known here yet (`requests`). What comes though nobody needs it any more is released unused.
 //!
 //! A container counts as coming until a deadline only. Then it is released by the same heartbeat that asks for another one:
 //!
