@@ -1,4 +1,5 @@
-//! A source that is slow until a file is there, so that a test decides when a job comes to its end.
+//! A source that is slow until a file is there, and keeps its last records until then: a test decides when a job comes to its end, however
+//! long that takes.
 
 use std::path::PathBuf;
 
@@ -96,6 +97,10 @@ impl SourceReader for GatedReader {
         self.open = self.open || self.source.gate.exists();
         let mut left = if self.open { usize::MAX } else { TRICKLE.0 };
         while *next < self.source.events && !out.is_full() && left > 0 {
+            if !self.open && *next + *stride >= self.source.events {
+                left = 0;
+                break;
+            }
             out.emit_untimed(event(*next, self.source.keys));
             *next += *stride;
             left -= 1;

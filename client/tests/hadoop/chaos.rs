@@ -9,12 +9,14 @@
 use std::time::{Duration, Instant};
 
 use crate::containers::kill;
-use crate::restarts::breakable;
 use crate::stream::{Processes, Stream, now, pass};
-use crate::support::until;
+use crate::support::{breakable, until};
 
 /// Unless told otherwise: what every run of the tests can afford.
 const SECONDS: u64 = 30;
+
+/// A new one for each run would make failures that nobody can explain later; `scripts/chaos` draws it.
+const SEED: u64 = 7;
 
 /// One kill in so many seconds.
 const PACE: u64 = 20;
@@ -91,12 +93,12 @@ fn do_it(stream: &Stream, Kill { victim, which, .. }: &Kill) -> u32 {
 #[test]
 fn random_kills_leave_no_trace_in_the_output() {
     let seconds = number("FLOTT_CHAOS_SECONDS").unwrap_or(SECONDS);
-    let seed = number("FLOTT_CHAOS_SEED").unwrap_or_else(|| now().unsigned_abs());
+    let seed = number("FLOTT_CHAOS_SEED").unwrap_or(SEED);
     let kills = number("FLOTT_CHAOS_KILLS").unwrap_or((seconds / PACE).max(FEWEST));
     eprintln!(
         "chaos of {kills} kills in {seconds} s: scripts/chaos {seconds} {seed} {kills} does the same again"
     );
-    let (cluster, _one) = breakable();
+    let cluster = breakable();
     // Many failures shall not make the last ones wait for long.
     let settings = ["yarn.application-attempts=1000", "restart-strategy.exponential-delay.max-backoff=2 s"];
     let stream = Stream::start(cluster, "chaos", seconds + 120, &["-ys", "1"], &settings);

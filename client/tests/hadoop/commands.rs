@@ -9,7 +9,7 @@ use crate::containers::{kill, process_of};
 use crate::support::{application_in, hadoop, program, until};
 
 /// After this time without a word a command is gone.
-const TIMEOUT: Duration = Duration::from_secs(3);
+const TIMEOUT: Duration = Duration::from_secs(6);
 
 /// A command that runs a program with pauses on a cluster of its own.
 struct Paused {
@@ -53,7 +53,7 @@ impl Paused {
 /// Longer than a cluster waits for a command that is gone, and than one waited for any when it did not hear of them.
 #[allow(clippy::disallowed_methods, reason = "that nothing happens for a while is what is tested")]
 fn a_while() {
-    std::thread::sleep(4 * TIMEOUT);
+    std::thread::sleep(2 * TIMEOUT);
 }
 
 #[test]

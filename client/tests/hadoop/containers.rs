@@ -86,8 +86,8 @@ pub struct Sums {
     pub id: String,
 }
 
-/// Enough for more than a minute while the gate is closed, with two readers.
-const EVENTS: u64 = 400_000;
+/// Enough to be busy with while the gate is closed.
+const EVENTS: u64 = 1_200_000;
 const KEYS: u64 = 10;
 
 /// Two slots in one TaskManager.
@@ -153,7 +153,7 @@ impl Sums {
 
     /// Lets it end, and compares what it wrote with what it had to write.
     pub fn end(self) {
-        let Self { cluster, events, .. } = self;
+        let (cluster, events) = (self.cluster, self.events);
         std::fs::write(self.folder.path().join("gate"), "").unwrap();
         let ended = cluster.ended(&self.id);
         assert_eq!(ended["finalStatus"], "SUCCEEDED", "{ended}");
@@ -163,6 +163,14 @@ impl Sums {
         found.sort();
         expected.sort();
         assert!(found == expected, "{} lines instead of {}", found.len(), expected.len());
+    }
+}
+
+impl Drop for Sums {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.cluster.kill_application(&self.id);
+        }
     }
 }
 

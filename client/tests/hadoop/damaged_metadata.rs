@@ -10,8 +10,8 @@ use serde_json::Value;
 use crate::containers::{kill, process_of, workers_of};
 use crate::support::{Hadoop, application_in, get_json, hadoop, program, text, until};
 
-/// Enough for three minutes while the gate is closed.
-const EVENTS: u64 = 400_000;
+/// Enough to be busy with while the gate is closed.
+const EVENTS: u64 = 800_000;
 const KEYS: u64 = 10;
 const JOBS: usize = 3;
 
@@ -142,6 +142,14 @@ impl Session {
         stop.stdin.take().unwrap().write_all(b"stop\n").unwrap();
         assert!(stop.wait().unwrap().success());
         assert_eq!(self.cluster.ended(&self.id)["finalStatus"], "SUCCEEDED");
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.cluster.kill_application(&self.id);
+        }
     }
 }
 

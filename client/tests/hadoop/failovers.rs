@@ -48,4 +48,5 @@ fn a_fail_over_of_name_node_or_resource_manager_disturbs_nothing() {
     let report = stream.end();
     assert_eq!(report["jobs"][0]["restarts"], 0, "{report}");
     cluster.assert_empty();
+    cluster.down();
 }

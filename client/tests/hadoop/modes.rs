@@ -146,6 +146,7 @@ fn a_detached_application_goes_on_by_itself_and_uploads_nothing_twice() {
     assert_eq!(cluster.ended(&run())["finalStatus"], "SUCCEEDED");
     let listing = |what: &str| text(&cluster.script(&["hdfs", "dfs", "-ls", what]).stdout);
     let before = listing("/user/alice/.flott/cache");
+    assert!(before.lines().count() > 2, "{before}");
     assert_eq!(cluster.ended(&run())["finalStatus"], "SUCCEEDED");
     // Names, sizes and times of the files.
     assert_eq!(listing("/user/alice/.flott/cache"), before);

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::support::{Hadoop, program, text, until, wordcount};
+use crate::support::{Hadoop, breakable, program, text, until, wordcount};
 
 /// Hadoop's configuration with one more property of YARN.
 fn configuration_with(cluster: &Hadoop, property: &str, value: &str) -> tempfile::TempDir {
@@ -26,9 +26,9 @@ fn script(cluster: &Hadoop, arguments: &[&str]) {
 
 #[test]
 fn what_is_away_or_full_is_waited_for_or_told() {
-    let cluster = Hadoop::start(&["--nodemanagers", "1"]);
+    let cluster = breakable();
     // A ResourceManager that comes back, and NodeManagers after it.
-    script(&cluster, &["kill", "resourcemanager"]);
+    script(cluster, &["kill", "resourcemanager"]);
     let folder = tempfile::tempdir().unwrap();
     let said = folder.path().join("said");
     let twice = program();
@@ -38,14 +38,14 @@ fn what_is_away_or_full_is_waited_for_or_told() {
     until("the command says what it waits for", || {
         fs::read_to_string(&said).unwrap().contains("does not answer; it is waited for, up to").then_some(())
     });
-    script(&cluster, &["start", "resourcemanager"]);
+    script(cluster, &["start", "resourcemanager"]);
     let status = waiting.wait_with_output().unwrap().status;
     assert_eq!(status.code(), Some(0), "{}", fs::read_to_string(&said).unwrap());
     cluster.until_nothing_is_staged("");
 
     // One that stays away.
-    script(&cluster, &["kill", "resourcemanager"]);
-    let impatient = configuration_with(&cluster, "yarn.resourcemanager.connect.max-wait.ms", "6000");
+    script(cluster, &["kill", "resourcemanager"]);
+    let impatient = configuration_with(cluster, "yarn.resourcemanager.connect.max-wait.ms", "6000");
     for line in [&line[..], &["yarn-session", "-d"], &["run", "-m", "yarn-cluster", &twice, "twice"]] {
         let ran = cluster.command(line).env("HADOOP_CONF_DIR", impatient.path()).output().unwrap();
         let said = text(&ran.stderr);
@@ -53,10 +53,10 @@ fn what_is_away_or_full_is_waited_for_or_told() {
         assert!(said.contains("flott: YARN's ResourceManager does not answer: "), "{said}");
         cluster.until_nothing_is_staged("");
     }
-    script(&cluster, &["start", "resourcemanager"]);
+    script(cluster, &["start", "resourcemanager"]);
 
     // No room for what the program writes.
-    full(&cluster, folder.path());
+    full(cluster, folder.path());
 }
 
 fn full(cluster: &Hadoop, folder: &Path) {

@@ -10,9 +10,8 @@
 use std::time::Duration;
 
 use crate::containers::kill;
-use crate::restarts::breakable;
 use crate::stream::{Stream, longest_gap, now, pass};
-use crate::support::{hadoop, until};
+use crate::support::{breakable, hadoop, until};
 
 /// How long the stream is left alone, to compare with.
 const UNDISTURBED: Duration = Duration::from_secs(5);
@@ -41,8 +40,7 @@ fn assert_within(what: &str, found: i64, limit: i64) {
 #[test]
 fn records_flow_again_soon() {
     // Once is no harm to others; who measures has a cluster without them.
-    let measuring = (rounds() > 1).then(breakable);
-    let cluster = measuring.as_ref().map_or_else(hadoop, |(cluster, _one)| cluster);
+    let cluster = if rounds() > 1 { breakable() } else { hadoop() };
     // Each time is to be like the first: no longer delay, though little time has passed.
     let settings =
         ["yarn.application-attempts=100", "restart-strategy.exponential-delay.backoff-multiplier=1.0"];

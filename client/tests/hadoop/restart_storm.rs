@@ -3,16 +3,22 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use crate::containers::{Sums, kill, processes_of, workers_of};
 use crate::support::{Hadoop, application_in, get_json, program, text, until};
 
-/// A cluster for tests of which each wants it for itself. Its nodes are hosts of their own, each with room for four containers.
+/// A cluster for tests of which each wants it for itself. Its nodes are hosts of their own, each with room for four containers; two of them have
+/// a DataNode.
 pub fn lonely() -> (&'static Hadoop, MutexGuard<'static, ()>) {
     static CLUSTER: OnceLock<Hadoop> = OnceLock::new();
     static ONE: Mutex<()> = Mutex::new(());
     let guard = ONE.lock().unwrap_or_else(PoisonError::into_inner);
-    (CLUSTER.get_or_init(|| Hadoop::start(&["--distinct-hosts", "--nodemanagers", "3"])), guard)
+    (
+        CLUSTER
+            .get_or_init(|| Hadoop::start(&["--distinct-hosts", "--nodemanagers", "3", "--datanodes", "2"])),
+        guard,
+    )
 }
 
 /// Of the root queue: allocated now, asked for and not yet given, given since the ResourceManager began.
@@ -23,6 +29,15 @@ fn counted(cluster: &Hadoop) -> (u64, u64, u64) {
     let root = &metrics["beans"][0];
     let of = |name: &str| root[name].as_u64().unwrap_or_else(|| panic!("no {name} in {metrics}"));
     (of("AllocatedContainers"), of("PendingContainers"), of("AggregateContainersAllocated"))
+}
+
+/// Ends the sampling.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// How many TaskManagers are killed, one after another and two at a time.
@@ -49,9 +64,12 @@ fn a_restart_storm_never_asks_for_more_than_is_missing() {
                 let (allocated, pending, _) = counted(cluster);
                 most = most.max((allocated + pending, allocated, pending));
                 samples += 1;
+                thread::park_timeout(Duration::from_millis(20));
             }
             (most, samples)
         });
+        // Also when this fails.
+        let over = Over(&over);
         let mut killed = Vec::new();
         let five_others = |killed: &[u32]| {
             until("five TaskManagers run", || {
@@ -76,7 +94,7 @@ fn a_restart_storm_never_asks_for_more_than_is_missing() {
         assert!(told.contains(": killed by signal 9") && told.contains("/node/containerlogs/"), "{told}");
         let log = sums.log();
         sums.end();
-        over.store(true, Ordering::Relaxed);
+        drop(over);
         let (most, samples) = sampling.join().unwrap();
         eprintln!("{} kills, {samples} samples, at most {most:?} (allocated + pending)", killed.len());
         assert!(samples > 20, "{samples}");

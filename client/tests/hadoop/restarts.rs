@@ -1,21 +1,9 @@
 //! Daemons of Hadoop that are killed and started again, one after another, under one stream: it goes on as if nothing had happened.
 
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use crate::stream::{Stream, now, pass};
-use crate::support::Hadoop;
-
-/// A cluster for tests that break it, one at a time. It lets an ApplicationMaster die as often as an application allows.
-pub fn breakable() -> (&'static Hadoop, MutexGuard<'static, ()>) {
-    static CLUSTER: OnceLock<Hadoop> = OnceLock::new();
-    static ONE: Mutex<()> = Mutex::new(());
-    let guard = ONE.lock().unwrap_or_else(PoisonError::into_inner);
-    let heartbeat = std::env::var("FLOTT_HADOOP_HEARTBEAT_MS").unwrap_or("200".to_owned());
-    let attempts = "yarn:yarn.resourcemanager.am.max-attempts=1000";
-    let options = ["--property", attempts, "--heartbeat-ms", heartbeat.as_str()];
-    (CLUSTER.get_or_init(|| Hadoop::start(&options)), guard)
-}
+use crate::support::breakable;
 
 /// Two TaskManagers with one slot each.
 pub const TWO: [&str; 2] = ["-ys", "1"];
@@ -27,7 +15,7 @@ pub fn say(stream: &Stream, what: &str) {
 
 #[test]
 fn daemons_that_are_restarted_one_after_another_disturb_nothing() {
-    let (cluster, _one) = breakable();
+    let cluster = breakable();
     let stream = Stream::start(cluster, "restarts", 240, &TWO, &[]);
     let processes = stream.processes();
     assert_eq!((processes.masters.len(), processes.workers.len()), (1, 2), "{processes:?}");

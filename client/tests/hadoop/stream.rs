@@ -45,7 +45,8 @@ pub struct Processes {
 }
 
 impl Stream {
-    /// Starts it with `layout`, the options that say on which containers; it can run for `seconds` before its gate is opened.
+    /// Starts it with `layout`, the options that say on which containers. It has records for so many seconds before its gate is opened; then it
+    /// waits.
     pub fn start(
         cluster: &'static Hadoop,
         name: &str,
@@ -282,7 +283,7 @@ impl Drop for Stream {
         if self.command.try_wait().is_ok_and(|ended| ended.is_none()) {
             let _ = self.command.kill();
             let _ = self.command.wait();
-            let _ = self.cluster.script(&["yarn", "application", "-kill", &self.id]);
+            self.cluster.kill_application(&self.id);
         }
     }
 }

@@ -1,11 +1,12 @@
 //! The cluster of these tests, and questions to it.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -65,12 +66,50 @@ pub struct Hadoop {
     _guard: Child,
 }
 
-/// The plain cluster, which all tests share.
-pub fn hadoop() -> &'static Hadoop {
+/// Who may use the plain cluster. Each test has a thread of its own, and gives back with it what it holds.
+enum Lease {
+    Shared(#[expect(dead_code, reason = "it is held")] RwLockReadGuard<'static, ()>),
+    Alone(#[expect(dead_code, reason = "it is held")] RwLockWriteGuard<'static, ()>),
+}
+
+static LEASES: RwLock<()> = RwLock::new(());
+
+thread_local! {
+    static LEASE: RefCell<Option<Lease>> = const { RefCell::new(None) };
+}
+
+fn plain() -> &'static Hadoop {
     static CLUSTER: OnceLock<Hadoop> = OnceLock::new();
     // Room for all tests at once: jobs that each wait for the rest of what they need would wait for each other.
     let room = "yarn:yarn.nodemanager.resource.cpu-vcores=16";
-    CLUSTER.get_or_init(|| Hadoop::start(&["--property", room]))
+    // An ApplicationMaster may die as often as its application allows.
+    let attempts = "yarn:yarn.resourcemanager.am.max-attempts=1000";
+    let heartbeat = std::env::var("FLOTT_HADOOP_HEARTBEAT_MS").unwrap_or("200".to_owned());
+    CLUSTER.get_or_init(|| {
+        Hadoop::start(&["--property", room, "--property", attempts, "--heartbeat-ms", &heartbeat])
+    })
+}
+
+/// The plain cluster, which all tests share but those that break it.
+pub fn hadoop() -> &'static Hadoop {
+    LEASE.with_borrow_mut(|lease| {
+        if !matches!(lease, Some(Lease::Shared(_))) {
+            *lease = None;
+            *lease = Some(Lease::Shared(LEASES.read().unwrap_or_else(PoisonError::into_inner)));
+        }
+    });
+    plain()
+}
+
+/// The same for a test that breaks it, which has it for itself to its end.
+pub fn breakable() -> &'static Hadoop {
+    LEASE.with_borrow_mut(|lease| {
+        if !matches!(lease, Some(Lease::Alone(_))) {
+            *lease = None;
+            *lease = Some(Lease::Alone(LEASES.write().unwrap_or_else(PoisonError::into_inner)));
+        }
+    });
+    plain()
 }
 
 impl Hadoop {
@@ -114,9 +153,19 @@ impl Hadoop {
         Self { folder, variables, _guard: guard }
     }
 
-    /// Starts a cluster of its own that lasts as long as this process.
+    /// Starts a cluster of its own that lasts as long as this process, unless it is taken [`down`](Self::down).
     pub fn start_for_ever(options: &[&str]) -> &'static Self {
         Box::leak(Box::new(Self::start(options)))
+    }
+
+    /// Stops it.
+    pub fn down(&self) {
+        self.script_well(&["down"]);
+    }
+
+    /// Kills an application, however far it is.
+    pub fn kill_application(&self, id: &str) {
+        let _ = self.script(&["yarn", "application", "-kill", id]);
     }
 
     /// What `env` says.
@@ -203,6 +252,9 @@ impl Hadoop {
     /// What is in a folder on HDFS, with all below it.
     pub fn tree(&self, folder: &str) -> Vec<String> {
         let output = self.script(&["hdfs", "dfs", "-ls", "-R", "-C", folder]);
+        let said = text(&output.stderr);
+        // What comes and goes meanwhile is no failure.
+        assert!(output.status.success() || said.contains("No such file or directory"), "{folder}: {said}");
         text(&output.stdout).lines().map(str::to_owned).collect()
     }
 
