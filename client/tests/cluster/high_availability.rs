@@ -15,8 +15,12 @@ use crate::support::{Cluster, counted, kill, lines_in, pause, program, text, unt
 use crate::zookeeper::{Ensemble, ZooKeeper};
 
 fn log_of(cluster: &Cluster) -> String {
+    logs_of(cluster, "jobmanager")
+}
+
+fn logs_of(cluster: &Cluster, name: &str) -> String {
     let files = fs::read_dir(cluster.path("log")).unwrap().flatten();
-    let of_managers = files.filter(|file| file.file_name().to_string_lossy().starts_with("jobmanager"));
+    let of_managers = files.filter(|file| file.file_name().to_string_lossy().starts_with(name));
     of_managers.map(|file| fs::read_to_string(file.path()).unwrap_or_default()).collect()
 }
 
@@ -104,6 +108,30 @@ fn a_pause_of_zookeeper_disturbs_nothing() {
     let ended = run.output();
     assert!(ended.status.success(), "{}", text(&ended.stderr));
     check_sums(&output);
+}
+
+#[test]
+fn who_starts_while_zookeeper_is_away_comes_up_when_it_is_back() {
+    let Some(mut zookeeper) = ZooKeeper::start() else { return };
+    let mut cluster = Cluster::start_elected(&zookeeper, 1, 1, "");
+    let submitted = cluster.flott(&["run", "-d", &program(), "endless"]);
+    assert!(submitted.status.success(), "{}", text(&submitted.stderr));
+    zookeeper.stop();
+    kill(cluster.job_manager.pid());
+    kill(cluster.task_managers.remove(0).pid());
+    let (next, _) = cluster.another_job_manager();
+    drop(std::mem::replace(&mut cluster.job_manager, next));
+    cluster.task_managers.push(cluster.task_manager());
+    for of in ["jobmanager", "taskmanager"] {
+        until("what is waited for is said", || {
+            logs_of(&cluster, of).contains("ZooKeeper is waited for").then_some(())
+        });
+    }
+    let refused = cluster.flott(&["list"]);
+    assert!(text(&refused.stderr).contains("cannot reach ZooKeeper at"), "{}", text(&refused.stderr));
+    zookeeper.start_again();
+    until("the job goes on", || text(&cluster.flott(&["list"]).stdout).contains("RUNNING").then_some(()));
+    until("it has a worker", || (!cluster.workers().is_empty()).then_some(()));
 }
 
 #[test]
@@ -280,7 +308,8 @@ fn what_cannot_work_is_said_at_the_start() {
     let storage = format!("high-availability.storageDir={}", cluster.path("storage"));
     assert!(start(&[kind, &storage]).contains("high-availability.zookeeper.quorum is not set"));
     let nobody = "high-availability.zookeeper.quorum=localhost:1";
-    assert!(start(&[kind, &storage, nobody]).contains("cannot reach ZooKeeper at localhost:1"));
+    let patience = "jobmanager.absence-timeout=1 s";
+    assert!(start(&[kind, &storage, nobody, patience]).contains("cannot reach ZooKeeper at localhost:1"));
     let Some(zookeeper) = ZooKeeper::start() else { return };
     let quorum = format!("high-availability.zookeeper.quorum=localhost:{}", zookeeper.port);
     assert!(

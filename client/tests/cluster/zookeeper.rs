@@ -42,6 +42,17 @@ impl ZooKeeper {
         Some(server)
     }
 
+    /// Kills the server; what it keeps stays.
+    pub fn stop(&mut self) {
+        kill(self.process.pid());
+        let _ = self.process.0.wait();
+    }
+
+    /// Starts it again where it was.
+    pub fn start_again(&mut self) {
+        self.process = run(&self.folder).unwrap();
+    }
+
     /// Starts a server with more settings, of which several have numbers, and waits for nothing.
     fn prepare(settings: &str, number: u32) -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
@@ -118,8 +129,7 @@ impl Ensemble {
 
     /// Starts it again, until it serves.
     pub fn start_again(&mut self, at: usize) {
-        let server = &mut self.servers[at];
-        server.process = run(&server.folder).unwrap();
+        self.servers[at].start_again();
         self.until_it_serves(at);
     }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use flott_cluster::client::report::JobSummaries;
 use flott_cluster::client::{Cluster, ClusterError, Driven, Driver, DriverListener, Program};
-use flott_cluster::high_availability::is_highly_available;
+use flott_cluster::high_availability::{HighAvailabilityError, is_highly_available};
 use flott_cluster::job_manager::StopRequest;
 use flott_cluster::rpc::control::{JobOutcome, JobOverview, ListJobsRequest};
 use flott_core::config::{self, Configuration};
@@ -58,15 +58,17 @@ impl Work {
         })
     }
 
-    /// Its own JobManager leads once an earlier attempt's leads no more, and it has read what that has left. However long that takes,
-    /// the tasks go on, and nothing is lost by waiting.
+    /// Its own JobManager leads once ZooKeeper is there, an earlier attempt's leads no more, and it has read what that has left. However
+    /// long that takes, the tasks go on, and nothing is lost by waiting; a JobManager that has waited for too long ends this process.
     async fn connect(&self) -> Result<Cluster, ClusterError> {
         if !is_highly_available(&self.configuration) {
             return Cluster::connect(&self.address, &self.secret).await;
         }
         loop {
             match Cluster::of_leader(&self.configuration, &self.secret).await {
-                Err(error) if error.is_lost() => tracing::warn!(%error, "this JobManager does not lead yet"),
+                Err(error) if may_lead_later(&error) => {
+                    tracing::warn!(%error, "this JobManager does not lead yet");
+                }
                 connected => return connected,
             }
         }
@@ -139,6 +141,12 @@ impl Work {
             }
         }
     }
+}
+
+/// Whether its own JobManager may lead all the same.
+fn may_lead_later(error: &ClusterError) -> bool {
+    let away = matches!(error, ClusterError::HighAvailability(HighAvailabilityError::Unreachable { .. }));
+    away || error.is_lost()
 }
 
 /// For whom a cluster is there, and until when.

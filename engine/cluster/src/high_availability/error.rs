@@ -36,6 +36,16 @@ pub enum HighAvailabilityError {
         /// Why not.
         reason: String,
     },
+    /// Who asks.
+    #[error(
+        "ZooKeeper at {quorum} does not believe who this process is ({reason}): see zookeeper.sasl.service-name, and the ticket or security.kerberos.login.keytab"
+    )]
+    NotAuthenticated {
+        /// Where it is.
+        quorum: String,
+        /// What was answered.
+        reason: String,
+    },
     /// The rights.
     #[error(
         "ZooKeeper at {quorum} does not let this user {action} {path}: {reason}; have its administrator create the node and give the user all rights to it"

@@ -16,6 +16,7 @@ mod zookeeper;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use flott_core::config::{self, Configuration, HighAvailabilityKind};
 use flott_core::ids::LeaderSessionId;
@@ -32,6 +33,9 @@ pub use zookeeper::{ZooKeeperElection, ZooKeeperRetrieval};
 
 use crate::program_store::SharedPrograms;
 use store::FileBlobs;
+
+/// The pause before what elects leaders is tried to be reached again, which has its patience, too.
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// How many leaders there were before one; grows with every leader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -145,14 +149,12 @@ pub trait LeaderRetrieval: Send + Sync {
     fn leader(&self) -> watch::Receiver<Option<LeaderInfo>>;
 }
 
-/// What a JobManager needs.
-pub struct JobManagerServices {
+/// What makes a leader of a JobManager.
+pub struct ElectionServices {
     /// Elects it, or not.
     pub election: Arc<dyn LeaderElection>,
     /// Tells who leads instead.
     pub retrieval: Arc<dyn LeaderRetrieval>,
-    /// Where files for the next leader go; none: there is no high availability.
-    pub storage: Option<Storage>,
 }
 
 /// The files of a cluster.
@@ -171,7 +173,7 @@ pub fn is_highly_available(configuration: &Configuration) -> bool {
     configuration.get(&config::HA_TYPE) != HighAvailabilityKind::None
 }
 
-fn storage(configuration: &Configuration) -> Result<Storage, HighAvailabilityError> {
+fn open_storage(configuration: &Configuration) -> Result<Storage, HighAvailabilityError> {
     let directory = configuration.get_optional(&config::HA_STORAGE_DIR);
     let directory: FsPath = directory.ok_or(HighAvailabilityError::NoStorageDir)?.parse()?;
     let cluster = zookeeper::cluster_id(configuration)?;
@@ -184,6 +186,19 @@ fn storage(configuration: &Configuration) -> Result<Storage, HighAvailabilityErr
     })
 }
 
+/// Where files for the next leader go; none: there is no high availability.
+///
+/// # Errors
+/// [`HighAvailabilityError`] that says what is not configured, or cannot be used.
+pub async fn storage(configuration: &Configuration) -> Result<Option<Storage>, HighAvailabilityError> {
+    if !is_highly_available(configuration) {
+        return Ok(None);
+    }
+    let configuration = configuration.clone();
+    let opened = tokio::task::spawn_blocking(move || open_storage(&configuration)).await;
+    opened.map_err(|error| HighAvailabilityError::Thread(error.to_string()))?.map(Some)
+}
+
 /// The services of a JobManager. `secret` tells clusters that were given the same id from each other.
 ///
 /// # Errors
@@ -191,24 +206,16 @@ fn storage(configuration: &Configuration) -> Result<Storage, HighAvailabilityErr
 pub async fn for_job_manager(
     configuration: &Configuration,
     secret: &Secret,
-) -> Result<JobManagerServices, HighAvailabilityError> {
+) -> Result<ElectionServices, HighAvailabilityError> {
     if !is_highly_available(configuration) {
-        return Ok(JobManagerServices {
+        return Ok(ElectionServices {
             election: Arc::new(StandaloneElection::default()),
             retrieval: Arc::new(StandaloneRetrieval::of(configuration)),
-            storage: None,
         });
     }
-    let for_files = configuration.clone();
-    let storage = tokio::task::spawn_blocking(move || storage(&for_files));
-    let storage = storage.await.map_err(|error| HighAvailabilityError::Thread(error.to_string()))??;
     let election = ZooKeeperElection::new(configuration, secret).await?;
     let retrieval = ZooKeeperRetrieval::new(configuration, secret).await?;
-    Ok(JobManagerServices {
-        election: Arc::new(election),
-        retrieval: Arc::new(retrieval),
-        storage: Some(storage),
-    })
+    Ok(ElectionServices { election: Arc::new(election), retrieval: Arc::new(retrieval) })
 }
 
 /// Tells TaskManagers and clients, who have the cluster's secret, who leads.
@@ -223,5 +230,62 @@ pub async fn for_follower(
         Ok(Arc::new(ZooKeeperRetrieval::new(configuration, secret).await?))
     } else {
         Ok(Arc::new(StandaloneRetrieval::of(configuration)))
+    }
+}
+
+/// Tries again while what elects leaders [cannot be reached](HighAvailabilityError::Unreachable): a process of the cluster waits for that as
+/// long as tasks wait for a JobManager (`jobmanager.absence-timeout`).
+///
+/// # Errors
+/// That of the last attempt; any other error at once.
+pub async fn patiently<T, A>(
+    configuration: &Configuration,
+    mut attempt: impl FnMut() -> A,
+) -> Result<T, HighAvailabilityError>
+where
+    A: Future<Output = Result<T, HighAvailabilityError>>,
+{
+    let (patience, begun) = (configuration.get(&config::ABSENCE_TIMEOUT), Instant::now());
+    loop {
+        match attempt().await {
+            Err(error @ HighAvailabilityError::Unreachable { .. }) if begun.elapsed() < patience => {
+                let left = patience.saturating_sub(begun.elapsed());
+                let seconds = left.as_secs();
+                tracing::warn!(%error, "nobody can be elected; ZooKeeper is waited for, {seconds} s at most");
+                tokio::time::sleep(PAUSE.min(left)).await;
+            }
+            done => return done,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn unreachable() -> HighAvailabilityError {
+        HighAvailabilityError::Unreachable { quorum: "zk:2181".to_owned(), reason: "it is away".to_owned() }
+    }
+
+    #[tokio::test]
+    async fn only_what_cannot_be_reached_is_tried_again_and_not_for_ever() {
+        let mut configuration = Configuration::new();
+        configuration.set(config::ABSENCE_TIMEOUT.key, "1 s").unwrap();
+        let mut left = 2;
+        let reached = patiently(&configuration, || {
+            left -= 1;
+            std::future::ready(if left == 0 { Ok(7) } else { Err(unreachable()) })
+        });
+        assert_eq!(reached.await.unwrap(), 7);
+        let mut attempts = 0;
+        let other = patiently(&configuration, || {
+            attempts += 1;
+            let path = "/x".to_owned();
+            std::future::ready(Err::<(), _>(HighAvailabilityError::OtherCluster { path }))
+        });
+        assert!(matches!(other.await, Err(HighAvailabilityError::OtherCluster { .. })));
+        assert_eq!(attempts, 1);
+        let never = patiently(&configuration, || std::future::ready(Err::<(), _>(unreachable())));
+        assert!(matches!(never.await, Err(HighAvailabilityError::Unreachable { .. })));
     }
 }

@@ -7,11 +7,10 @@ use tokio::sync::watch;
 use super::JobManagerError;
 use super::jobs::Jobs;
 use super::task_managers::TaskManagers;
-use crate::high_availability::{JobManagerServices, Leadership, StoreError, Term};
+use crate::high_availability::{LeaderElection, Leadership, StoreError, Term};
 
 /// What follows from leadership.
 pub(super) struct Leader<'a> {
-    pub(super) services: &'a JobManagerServices,
     pub(super) jobs: &'a Arc<Jobs>,
     pub(super) task_managers: &'a TaskManagers,
     /// Without a term nobody is served.
@@ -19,10 +18,11 @@ pub(super) struct Leader<'a> {
 }
 
 impl Leader<'_> {
-    /// Follows the election for ever, until what the leader before has left cannot be read, or until a later attempt
+    /// Follows an election for ever, until what the leader before has left cannot be read, or until a later attempt
     /// has taken its place.
     pub(super) async fn follow(
         &self,
+        election: &dyn LeaderElection,
         mut leadership: watch::Receiver<Leadership>,
     ) -> Result<(), JobManagerError> {
         let mut current: Option<Term> = None;
@@ -46,7 +46,7 @@ impl Leader<'_> {
                     self.step_down();
                 }
                 if let Some(term) = term {
-                    match self.lead(&term).await {
+                    match self.lead(election, &term).await {
                         Ok(()) => current = Some(term),
                         Err(StoreError::NotLeader(reason)) => {
                             tracing::warn!(reason, "this JobManager was about to lead");
@@ -63,13 +63,13 @@ impl Leader<'_> {
     }
 
     /// Takes the jobs over, then serves, then says so.
-    async fn lead(&self, term: &Term) -> Result<(), StoreError> {
+    async fn lead(&self, election: &dyn LeaderElection, term: &Term) -> Result<(), StoreError> {
         let (jobs, of) = (Arc::clone(self.jobs), term.clone());
         let taken_over = tokio::task::spawn_blocking(move || jobs.lead(&of)).await;
         taken_over.map_err(|error| StoreError::Failed(error.to_string()))??;
         self.leading.send_replace(Some(term.clone()));
         self.task_managers.lead();
-        self.services.election.confirm(term).await?;
+        election.confirm(term).await?;
         tracing::info!(?term, "this JobManager serves as the leader");
         Ok(())
     }

@@ -36,7 +36,9 @@ use flott_runtime::net::handshake::{Secret, TokenKeys};
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 
-use crate::high_availability::{self, ApplicationAttempt, Candidate, HighAvailabilityError};
+use crate::high_availability::{
+    self, ApplicationAttempt, Candidate, ElectionServices, HighAvailabilityError, LeaderInfo,
+};
 use crate::program_store::{ProgramStore, StoreError};
 use crate::resource_manager::{ResourceEvent, ResourceManagerDriver};
 use crate::rest::{RestServer, RestSetup, WebTokens, public_address};
@@ -176,8 +178,20 @@ async fn hear(events: Option<mpsc::Receiver<ResourceEvent>>, task_managers: Arc<
     std::future::pending().await
 }
 
+/// Tells of every leader that is found, for ever.
+async fn tell(mut leaders: watch::Receiver<Option<LeaderInfo>>, found: watch::Sender<Option<LeaderInfo>>) {
+    loop {
+        let leader = leaders.borrow_and_update().clone();
+        found.send_replace(leader);
+        if leaders.changed().await.is_err() {
+            break;
+        }
+    }
+    std::future::pending().await
+}
+
 /// Runs a JobManager until `shutdown`; `listening` is told where it listens. Jobs that run then are lost with it, unless there is high
-/// availability: then another one goes on with them.
+/// availability: then another one goes on with them. One that cannot contend for leadership yet, ZooKeeper being away, listens and waits.
 ///
 /// # Errors
 /// [`JobManagerError`] if no port is free or the temporary folder cannot be made.
@@ -199,7 +213,16 @@ pub async fn run_job_manager(
         client_tokens,
         attempt,
     } = setup;
-    let services = high_availability::for_job_manager(&configuration, &secret).await?;
+    let storage = high_availability::storage(&configuration).await?;
+    let reached = match high_availability::for_job_manager(&configuration, &secret).await {
+        Err(error @ HighAvailabilityError::Unreachable { .. }) => {
+            tracing::warn!(%error, "this JobManager serves nobody until it can contend for leadership");
+            None
+        }
+        services => Some(services?),
+    };
+    let known = reached.as_ref().and_then(|services| services.retrieval.leader().borrow().clone());
+    let (found, leaders) = watch::channel(known);
     let listener = bind_one_of(&configuration.get(&config::JOB_MANAGER_BIND_HOST), &ports).await?;
     let temp_dir = TempDir::create(&configuration)?;
     let store = ProgramStore::create(temp_dir.path().join("programs"))?;
@@ -209,8 +232,7 @@ pub async fn run_job_manager(
     let io = tokio::runtime::Handle::current();
     let task_managers = Arc::new(TaskManagers::new(&configuration, driver, io.clone()));
     let address = listener.local_addr()?;
-    let jobs =
-        Jobs::new(configuration.clone(), Arc::clone(&task_managers), services.storage.clone(), io.clone());
+    let jobs = Jobs::new(configuration.clone(), Arc::clone(&task_managers), storage.clone(), io.clone());
     let jobs = Arc::new(jobs);
     let (leading, led) = watch::channel(None);
     let renewed = hand_on(tokens, Arc::clone(&task_managers));
@@ -221,9 +243,9 @@ pub async fn run_job_manager(
         configuration,
         jobs: Arc::clone(&jobs),
         task_managers: Arc::clone(&task_managers),
-        is_elected: services.storage.is_some(),
+        is_elected: storage.is_some(),
         leading: led.clone(),
-        leaders: services.retrieval.leader(),
+        leaders: leaders.clone(),
     };
     let rest = RestServer::start(RestSetup {
         configuration: &inherited,
@@ -238,19 +260,19 @@ pub async fn run_job_manager(
     let web = WebReply { address: web_address.clone(), read_token: read, change_token: change };
     let service = Service {
         leading: led,
-        leaders: services.retrieval.leader(),
+        leaders,
         heartbeat_timeout,
         jobs: Arc::clone(&jobs),
         task_managers: Arc::clone(&task_managers),
         programs: Arc::new(store),
-        shared: services.storage.as_ref().map(|storage| Arc::clone(&storage.programs)),
+        shared: storage.as_ref().map(|storage| Arc::clone(&storage.programs)),
         stop,
         heard: heard.map(Arc::new),
         web,
         io: io.clone(),
     };
     let (accepted, connections) = mpsc::channel(QUEUED_CONNECTIONS);
-    io.spawn(authenticated(listener, secret, client_tokens, accepted));
+    io.spawn(authenticated(listener, secret.clone(), client_tokens, accepted));
     listening(Listening { rpc: address, web: rest.address(), web_address: web_address.clone() });
     tracing::info!(%address, web = %rest.address(), "the JobManager listens");
     let server = JobManagerServer::new(service)
@@ -268,19 +290,32 @@ pub async fn run_job_manager(
         rest_address: Some(web_address.clone()),
         attempt,
     };
-    let leadership = services.election.contend(candidate);
-    let leader =
-        Leader { services: &services, jobs: &jobs, task_managers: &task_managers, leading: &leading };
+    let leader = Leader { jobs: &jobs, task_managers: &task_managers, leading: &leading };
+    let mut elected = None;
+    let lead = async {
+        let reach = || high_availability::for_job_manager(&inherited, &secret);
+        let services = match reached {
+            Some(services) => services,
+            None => high_availability::patiently(&inherited, reach).await?,
+        };
+        let ElectionServices { election, retrieval } = elected.insert(services);
+        tokio::select! {
+            failed = leader.follow(&**election, election.contend(candidate)) => failed,
+            () = tell(retrieval.leader(), found) => Ok(()),
+        }
+    };
     let ended = tokio::select! {
         served = serve => served.map_err(Into::into),
         () = renewed => Ok(()),
         () = following => Ok(()),
         () = shutdown => Ok(()),
-        failed = leader.follow(leadership) => failed,
+        failed = lead => failed,
     };
-    if services.storage.is_some() {
+    if storage.is_some() {
         leader.step_down();
     }
-    services.election.resign().await;
+    if let Some(ElectionServices { election, .. }) = elected {
+        election.resign().await;
+    }
     ended
 }

@@ -101,7 +101,15 @@ pub fn run_task_manager(
     let data_address = format!("{}:{port}", configuration.get(&config::TASK_MANAGER_HOST));
     let (starts, to_start) = sync_channel(QUEUED_STARTS);
     let (news, heard) = mpsc::channel(QUEUED_NEWS);
-    let leaders = runtime.block_on(high_availability::for_follower(&configuration, &secret))?;
+    let mut shutdown = Box::pin(shutdown);
+    let leaders = runtime.block_on(async {
+        let look = || high_availability::for_follower(&configuration, &secret);
+        tokio::select! {
+            leaders = high_availability::patiently(&configuration, look) => leaders.map(Some),
+            () = &mut shutdown => Ok(None),
+        }
+    })?;
+    let Some(leaders) = leaders else { return Ok(()) };
     let outlives = high_availability::is_highly_available(&configuration);
     let store = ProgramStore::create(temp_dir.path().join("programs"))?;
     for program in programs {

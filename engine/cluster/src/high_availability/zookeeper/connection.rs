@@ -18,7 +18,7 @@ use crate::high_availability::HighAvailabilityError;
 /// How long one attempt to get a session may take, whatever the session timeout.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(30);
 
-/// For how long attempts that fail are repeated, and the pause between them.
+/// For how long attempts that fail are repeated, and the pause between them. Who can wait for longer tries again.
 const PATIENCE: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(250);
 
@@ -79,7 +79,8 @@ impl ZooKeeper {
                 Ok(Ok(client)) => return Ok(client),
                 Ok(Err(Error::NoHosts)) => "none of the servers answers".to_owned(),
                 Ok(Err(error @ (Error::AuthFailed | Error::NoAuth))) => {
-                    return Err(unreachable(error.to_string()));
+                    let (quorum, reason) = (self.servers.clone(), error.to_string());
+                    return Err(HighAvailabilityError::NotAuthenticated { quorum, reason });
                 }
                 Ok(Err(error)) => error.to_string(),
                 Err(_) => format!("no answer in {} s", CONNECT_DEADLINE.as_secs()),
