@@ -30,7 +30,7 @@ pub(super) struct Job {
     pub(super) hash: Option<ContentHash>,
     pub(super) workers: Arc<JobWorkers>,
     pub(super) report: watch::Receiver<JobReport>,
-    /// What came of it.
+    /// What came of it; of no kind: only the HA store knows.
     pub(super) outcome: watch::Receiver<Option<Arc<JobOutcome>>>,
     /// The same, to drop its results.
     pub(super) keeper: watch::Sender<Option<Arc<JobOutcome>>>,
@@ -137,12 +137,37 @@ impl Job {
         self.keeper.send_replace(Some(Arc::new(outcome)));
     }
 
-    /// Nobody will ask for the results.
+    /// It is over, and what came of it is in the HA store.
+    pub(super) fn is_over_as_kept(&self) {
+        self.is_over_with(JobOutcome { kind: None });
+    }
+
+    /// Whether its outcome is asked for again, by another attempt of the application, for as long as that lasts.
+    pub(super) fn is_of_main(&self) -> bool {
+        self.record.as_ref().is_some_and(|record| record.is_of_main())
+    }
+
+    /// What came of it, as a client is told. Blocks.
+    ///
+    /// # Errors
+    /// [`StoreError`] if that has to be read, and cannot be now.
+    pub(super) fn told(&self, outcome: &JobOutcome) -> Result<JobOutcome, StoreError> {
+        match (&outcome.kind, &self.record) {
+            (None, Some(record)) => record.outcome(),
+            _ => Ok(outcome.clone()),
+        }
+    }
+
+    /// Nobody will ask for the results soon. Those that are asked for once more stay in the HA store.
     pub(super) fn drop_results(&self) {
+        let is_of_main = self.is_of_main();
         self.keeper.send_if_modified(|outcome| {
             let Some(outcome) = outcome else { return false };
-            if let Some(Kind::Result(result)) = &mut Arc::make_mut(outcome).kind {
-                result.collected = Vec::new();
+            let kind = &mut Arc::make_mut(outcome).kind;
+            match kind {
+                Some(Kind::Result(_)) if is_of_main => *kind = None,
+                Some(Kind::Result(result)) => result.collected = Vec::new(),
+                _ => {}
             }
             // Who waits for the outcome has it.
             false

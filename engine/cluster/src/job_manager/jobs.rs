@@ -20,13 +20,15 @@ use crate::high_availability::store::{HISTORY, JobRecord, RESULTS};
 use crate::high_availability::{Storage, StoreError};
 use crate::job_master::JobReport;
 use crate::program_store::ContentHash;
-use crate::rpc::control::Submission;
-use crate::rpc::ha::JobPointer;
+use crate::rpc::control::{JobSpec, Submission};
+use crate::rpc::ha::{JobPointer, State as PointerState};
 use crate::rpc::{WireError, WireId, required};
 
 /// All jobs.
 pub(super) struct Jobs {
     pub(super) configuration: Configuration,
+    /// The application that this JobManager is of, if it is of one.
+    application: Option<String>,
     pub(super) task_managers: Arc<TaskManagers>,
     pub(super) io: Handle,
     /// Where files for the next leader go; none: there will be none.
@@ -70,12 +72,14 @@ impl Jobs {
     /// None yet; each inherits `configuration`.
     pub(super) fn new(
         configuration: Configuration,
+        application: Option<String>,
         task_managers: Arc<TaskManagers>,
         storage: Option<Storage>,
         io: Handle,
     ) -> Self {
         Self {
             configuration,
+            application,
             task_managers,
             io,
             storage,
@@ -118,6 +122,10 @@ impl Jobs {
                 Standing::Broken(reason) => Err(SubmitError::Broken(reason.clone())),
             };
         }
+        let of_main = self.is_of_main(id, spec);
+        if let Some(job) = if of_main { self.ended_before(id)? } else { None } {
+            return Ok(job);
+        }
         let graph = JobGraph::decode(&spec.graph)?;
         let mut configuration = self.configuration.clone();
         configuration.extend(&Configuration::from_entries(&spec.configuration)?);
@@ -136,6 +144,7 @@ impl Jobs {
                     streaming: graph.mode == ExecutionMode::Streaming,
                     submitted: wall_clock_millis(),
                     next_checkpoint: 1,
+                    of_main,
                     ..JobPointer::default()
                 };
                 Some(leading.store.submit(id, &submission, pointer)?)
@@ -157,6 +166,36 @@ impl Jobs {
         }
         tracing::info!(job = %id, name = job.name, "a job was submitted");
         Ok(job)
+    }
+
+    /// Whether a job is one of the application's own main, which another attempt runs again.
+    fn is_of_main(&self, id: JobId, spec: &JobSpec) -> bool {
+        let application = self.application.as_ref();
+        application.is_some_and(|application| id == JobId::derived(application, spec.execution.into()))
+    }
+
+    /// A job of an application's main that is over and no longer remembered here.
+    fn ended_before(&self, id: JobId) -> Result<Option<Arc<Job>>, StoreError> {
+        let Some(leading) = self.state().leading.clone() else { return Ok(None) };
+        let found = leading.store.find(id)?;
+        let Some(record) = found.filter(|record| record.pointer().state() == PointerState::Over) else {
+            return Ok(None);
+        };
+        let job = self.remember_ended(id, record, &leading);
+        job.map(Some).ok_or_else(|| StoreError::NotLeader("another one has it now".to_owned()))
+    }
+
+    /// Adds a job that is over, of which nothing but the pointer is read for now, unless that leader leads no longer.
+    pub(super) fn remember_ended(
+        &self,
+        id: JobId,
+        record: Arc<JobRecord>,
+        leading: &Arc<Leading>,
+    ) -> Option<Arc<Job>> {
+        let pointer = record.pointer();
+        let job = Arc::new(self.known_by_pointer(id, Some(record), &pointer, Standing::Here));
+        job.is_over_as_kept();
+        self.remember(&job, Some(leading)).map(|_| job)
     }
 
     /// A job that is about to run, from its beginning or from what an earlier leader has left.
@@ -238,11 +277,11 @@ impl Jobs {
         };
         for job in stripped {
             job.drop_results();
-            if let Some(record) = &job.record {
+            if let Some(record) = job.record.as_ref().filter(|record| !record.is_of_main()) {
                 record.drop_results();
             }
         }
-        for job in forgotten {
+        for job in forgotten.iter().filter(|job| !job.is_of_main()) {
             if let (Some(leading), Some(_)) = (&leading, &job.record)
                 && let Err(error) = leading.store.forget(job.id)
             {

@@ -232,8 +232,13 @@ pub async fn run_job_manager(
     let io = tokio::runtime::Handle::current();
     let task_managers = Arc::new(TaskManagers::new(&configuration, driver, io.clone()));
     let address = listener.local_addr()?;
-    let jobs = Jobs::new(configuration.clone(), Arc::clone(&task_managers), storage.clone(), io.clone());
-    let jobs = Arc::new(jobs);
+    let jobs = Arc::new(Jobs::new(
+        configuration.clone(),
+        attempt.as_ref().map(|attempt| attempt.application.clone()),
+        Arc::clone(&task_managers),
+        storage.clone(),
+        io.clone(),
+    ));
     let (leading, led) = watch::channel(None);
     let renewed = hand_on(tokens, Arc::clone(&task_managers));
     let following = hear(resource_events, Arc::clone(&task_managers));

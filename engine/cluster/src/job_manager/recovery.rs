@@ -2,6 +2,8 @@
 //!
 //! Files that cannot be read now are tried again while this leader leads. Until then, and where what is there cannot be used, the job's
 //! workers go on as they did without a JobManager, its files, pointer and program stay, and no other job waits for it.
+//!
+//! Of the jobs of an application's main that are over, of which there may be many, no file is read before another attempt's main asks.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
@@ -53,8 +55,13 @@ impl Jobs {
         let recovered = leading.store.recover()?;
         self.state().leading = Some(Arc::clone(&leading));
         tracing::info!(jobs = recovered.len(), "what earlier leaders have left is taken over");
+        let mut ended = Vec::new();
         for (id, record) in recovered {
             match record {
+                Ok(record) if record.is_of_main() && record.pointer().state() == State::Over => {
+                    let _ = self.remember_ended(id, Arc::clone(&record), &leading);
+                    ended.push((id, record));
+                }
                 Ok(record) => self.read(id, record, &leading)?,
                 Err(error) => {
                     let standing = Standing::Unread(String::new());
@@ -67,6 +74,10 @@ impl Jobs {
         let jobs = Arc::clone(self);
         drop(self.io.spawn_blocking(move || {
             jobs.retain_programs();
+            for (id, record) in ended {
+                record.delete_files_of_the_past();
+                delete_garbage(id, &record);
+            }
             let _one = jobs.submitting.lock().unwrap_or_else(PoisonError::into_inner);
             if let Err(error) = leading.store.clear() {
                 tracing::warn!(%error, "files that nothing points to are not looked for");
@@ -205,7 +216,7 @@ impl Jobs {
     }
 
     /// A job of which no more is known than its pointer tells.
-    fn known_by_pointer(
+    pub(super) fn known_by_pointer(
         &self,
         id: JobId,
         record: Option<Arc<JobRecord>>,

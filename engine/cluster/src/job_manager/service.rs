@@ -23,7 +23,7 @@ use crate::program::{CONTROL_PROTOCOL, VERSION, Versions};
 use crate::program_store::{ContentHash, ProgramStore, SharedPrograms};
 use crate::rpc::control::job_manager_server::JobManager;
 use crate::rpc::control::{
-    HasProgramReply, HeldWorker, JobList, JobOverview, JobReference, JobUpdate, KeepAliveReply,
+    HasProgramReply, HeldWorker, JobList, JobOutcome, JobOverview, JobReference, JobUpdate, KeepAliveReply,
     KeepAliveRequest, ListJobsRequest, LogLevelReply, LogLevelRequest, ProgramChunk, ProgramRequest,
     Registered, StopClusterReply, StopClusterRequest, Submission, TaskManagerMessage, TaskManagerOrder,
     WorkerMessage, WorkerOrder, task_manager_message, task_manager_order, worker_message,
@@ -109,6 +109,18 @@ impl Service {
     ) -> Result<T, Status> {
         let done = self.io.spawn_blocking(work).await;
         done.map_err(|error| Status::internal(format!("a thread of the JobManager has failed: {error}")))?
+    }
+
+    /// What a client is told of a job's outcome; what cannot be read now is asked for again.
+    async fn told(
+        &self,
+        job: &Arc<Job>,
+        outcome: Option<Arc<JobOutcome>>,
+    ) -> Result<Option<JobOutcome>, Status> {
+        let Some(outcome) = outcome else { return Ok(None) };
+        let job = Arc::clone(job);
+        let unread = |error: StoreError| Status::unavailable(error.to_string());
+        self.blocking(move || job.told(&outcome).map_err(unread)).await.map(Some)
     }
 
     /// Where a program is; it is fetched, if only the leader before had it.
@@ -330,7 +342,13 @@ impl JobManager for Service {
             loop {
                 let ended = outcome.borrow_and_update().clone();
                 let over = ended.is_some();
-                let outcome_now = ended.map(|ended| ended.as_ref().clone());
+                let outcome_now = match service.told(&job, ended).await {
+                    Ok(outcome) => outcome,
+                    Err(status) => {
+                        let _ = updates.send(Err(status)).await;
+                        return;
+                    }
+                };
                 report.mark_unchanged();
                 let update = JobUpdate { overview: Some(job.overview()), outcome: outcome_now };
                 if updates.send(Ok(update)).await.is_err() {

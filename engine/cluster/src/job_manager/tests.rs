@@ -14,12 +14,18 @@ use super::job::{Job, Standing};
 use super::jobs::{Jobs, SubmitError};
 use super::recovery::Leading;
 use super::task_managers::{Brought, Owner, Registration, TaskManagers};
-use crate::high_availability::store::{MemoryBlobs, MemoryPointers, Patience, SoFar};
+use crate::high_availability::store::{
+    HISTORY, MemoryBlobs, MemoryPointers, Outcome, Patience, RESULTS, SoFar,
+};
 use crate::high_availability::{HighAvailabilityStore, PointerStore, Storage};
-use crate::job_master::simulated_graph;
+use crate::job_master::{JobEvent, simulated_graph};
 use crate::program_store::SharedPrograms;
 use crate::rpc::WireId;
-use crate::rpc::control::{HeldWorker, JobSpec, Submission, TaskManagerOrder, task_manager_order};
+use crate::rpc::control::job_outcome::Kind;
+use crate::rpc::control::{
+    CollectedOperator, CollectedSubtask, HeldWorker, JobOutcome, JobResult, JobSpec, Submission,
+    TaskManagerOrder, task_manager_order,
+};
 use crate::rpc::ha::{JobPointer, State};
 
 /// What outlives a leader.
@@ -30,6 +36,9 @@ struct Cluster {
     storage: Storage,
     runtime: Runtime,
 }
+
+/// The application of the JobManagers here.
+const APPLICATION: &str = "application_1";
 
 type TaskManagerOrders = mpsc::Receiver<Result<TaskManagerOrder, tonic::Status>>;
 
@@ -88,7 +97,13 @@ impl Cluster {
     fn lead(&self) -> Arc<Jobs> {
         let (configuration, io) = (Configuration::new(), self.runtime.handle().clone());
         let managers = Arc::new(TaskManagers::new(&configuration, None, io.clone()));
-        let jobs = Arc::new(Jobs::new(configuration, managers, Some(self.storage.clone()), io));
+        let jobs = Arc::new(Jobs::new(
+            configuration,
+            Some(APPLICATION.to_owned()),
+            managers,
+            Some(self.storage.clone()),
+            io,
+        ));
         let store = HighAvailabilityStore::new(
             Arc::new(self.pointers.next_writer()),
             Arc::clone(&self.storage.blobs),
@@ -283,5 +298,79 @@ fn registrations_of_one_task_manager_follow_each_other() {
     assert!(registers(&of, worker(1)), "the last registration has brought it");
     let owned = take_over(&jobs, id, &[(worker(1), job(1))]);
     assert!(matches!(owned.as_slice(), [(_, 1, Owner::Job(_))]));
+    jobs.suspend();
+}
+
+/// A submission of the application's `n`-th execute.
+fn execute(n: u32) -> (JobId, Submission) {
+    let (id, mut submission) = (JobId::derived(APPLICATION, n.into()), submission());
+    let spec = submission.spec.as_mut().unwrap();
+    (spec.job, spec.execution) = (id.write(), n);
+    (id, submission)
+}
+
+/// What comes of the `n`-th execute: some results.
+fn result(n: u32) -> JobOutcome {
+    let pieces = vec![n.to_le_bytes().to_vec(); 3];
+    let subtasks = vec![CollectedSubtask { pieces }];
+    let collected = vec![CollectedOperator { operator: vec![1; 16], subtasks }];
+    JobOutcome { kind: Some(Kind::Result(JobResult { collected, ..JobResult::default() })) }
+}
+
+/// What a client hears that asks again what came of a job that is over.
+fn told(job: &Job) -> JobOutcome {
+    let outcome = job.outcome.borrow().clone().unwrap();
+    job.told(&outcome).unwrap()
+}
+
+#[test]
+fn what_came_of_an_applications_executes_is_known_to_every_attempt_of_it() {
+    const EXECUTES: u32 = 2 * HISTORY as u32 + 50;
+    let cluster = Cluster::with_jobs(&[]);
+    let jobs = cluster.lead();
+    for n in 0..EXECUTES {
+        let job = jobs.submit(execute(n).1).unwrap();
+        // It finishes.
+        let record = job.record.as_ref().unwrap();
+        let (status, failure, ended) = ("FINISHED", "", 1);
+        let outcome = result(n);
+        record.over(Outcome { status, failure, ended, outcome: &outcome, garbage: None }).unwrap();
+        job.workers.events().put(JobEvent::Suspend);
+        job.is_over_with(outcome);
+    }
+    jobs.suspend();
+    for attempt in 0..2 {
+        let jobs = cluster.lead();
+        for n in 0..EXECUTES {
+            let (id, submission) = execute(n);
+            let job = jobs.submit(submission).unwrap();
+            assert!(job.is_over() && job.overview().status == "FINISHED", "execute {n} runs again");
+            assert_eq!(told(&job), result(n), "execute {n} under attempt {attempt}");
+            assert_eq!(jobs.get(id).unwrap().overview().failure, "");
+        }
+        let remembered = jobs.all();
+        assert!(remembered.len() <= HISTORY + 1, "{} are remembered", remembered.len());
+        let is_read = |job: &&Arc<Job>| {
+            let outcome = job.outcome.borrow();
+            outcome.as_ref().is_some_and(|outcome| outcome.kind.is_some())
+        };
+        let read = remembered.iter().filter(is_read).count();
+        assert!(read <= RESULTS, "the results of {read} are in memory");
+        let next = until("another one is taken", || jobs.submit(execute(EXECUTES).1).ok());
+        assert!(!next.is_over(), "another one runs");
+        jobs.suspend();
+    }
+    // Of others' jobs only the last are known.
+    let jobs = cluster.lead();
+    for n in 0..=HISTORY {
+        let mut other = submission();
+        other.spec.as_mut().unwrap().job = job(n as u8).write();
+        let job = jobs.submit(other).unwrap();
+        job.cancel().unwrap();
+        until("it is cancelled", || job.is_over().then_some(()));
+    }
+    jobs.forget_oldest();
+    assert_eq!(cluster.pointer(job(0)).map(|pointer| pointer.status), None);
+    assert_eq!(cluster.pointer(execute(0).0).unwrap().state(), State::Over);
     jobs.suspend();
 }

@@ -35,10 +35,10 @@ use super::StoreError;
 use crate::rpc::control::{JobOutcome, Submission};
 use crate::rpc::ha::JobPointer;
 
-/// How many jobs that are over are remembered.
+/// How many jobs that are over are remembered. Those of an application's own main are kept until that is over, but no more of them are listed.
 pub const HISTORY: usize = 100;
 
-/// Of how many of them the outcome's file is kept.
+/// Of how many of them the results are remembered.
 pub const RESULTS: usize = 10;
 
 /// Small values by name, which only the leader can change. Calls block.
@@ -81,6 +81,10 @@ const SUBMISSION: &str = "submission";
 pub struct HighAvailabilityStore {
     pointers: Arc<dyn PointerStore>,
     blobs: Arc<dyn BlobStore>,
+}
+
+fn open_pointer(bytes: &[u8], name: &str) -> Result<JobPointer, StoreError> {
+    envelope::open(bytes, &format!("the HA pointer of job {name}"))
 }
 
 /// A job that an earlier leader has left: its pointer in this leader's hands, or why that cannot be used.
@@ -132,7 +136,7 @@ impl HighAvailabilityStore {
                 continue;
             };
             let Some(bytes) = self.pointers.read(&name)? else { continue };
-            let pointer = envelope::open(&bytes, &format!("the HA pointer of job {name}"));
+            let pointer = open_pointer(&bytes, &name);
             jobs.push((job, pointer.map(|pointer| self.record(job, pointer))));
         }
         jobs.sort_by_key(|(job, record)| {
@@ -156,6 +160,16 @@ impl HighAvailabilityStore {
             }
         }
         Ok(())
+    }
+
+    /// What is kept of one job, if anything is.
+    ///
+    /// # Errors
+    /// [`StoreError`] if its pointer cannot be read or used.
+    pub fn find(&self, job: JobId) -> Result<Option<Arc<JobRecord>>, StoreError> {
+        let name = job.to_string();
+        let Some(bytes) = self.pointers.read(&name)? else { return Ok(None) };
+        Ok(Some(self.record(job, open_pointer(&bytes, &name)?)))
     }
 
     /// What is kept of a job.

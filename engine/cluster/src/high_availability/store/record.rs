@@ -93,7 +93,7 @@ impl JobRecord {
     pub fn content(&self) -> Result<RecoveredContent, StoreError> {
         let pointer = self.pointer();
         if pointer.state() == State::Over {
-            let outcome = self.outcome(&pointer)?;
+            let outcome = self.outcome()?;
             self.delete_files_of_the_past();
             return Ok(RecoveredContent::Over(outcome));
         }
@@ -102,8 +102,17 @@ impl JobRecord {
         Ok(RecoveredContent::Active(Box::new(envelope::open(&bytes, &path)?)))
     }
 
+    /// Whether another attempt of the application asks for the job's outcome again, so that it is kept until the application is over.
+    pub fn is_of_main(&self) -> bool {
+        self.locked().of_main
+    }
+
     /// What came of a job that is over; its summary, if the file is not there any more.
-    fn outcome(&self, pointer: &JobPointer) -> Result<JobOutcome, StoreError> {
+    ///
+    /// # Errors
+    /// [`StoreError::Failed`] if it cannot be read now.
+    pub fn outcome(&self) -> Result<JobOutcome, StoreError> {
+        let pointer = self.pointer();
         let read = || -> Result<JobOutcome, StoreError> {
             if pointer.outcome.is_empty() {
                 let reason = "its results are not kept any more".to_owned();
@@ -283,7 +292,7 @@ impl JobRecord {
     }
 
     /// What nobody will read of a job that is over.
-    fn delete_files_of_the_past(&self) {
+    pub fn delete_files_of_the_past(&self) {
         let outcome = self.locked().outcome.clone();
         if let Err(error) = self.blobs.remove_others(self.job, &outcome) {
             tracing::debug!(job = %self.job, %error, "files of a job that is over stay");
