@@ -1,4 +1,4 @@
-//! The login towards ZooKeeper of a process that has a keytab.
+//! The login of a service that has a keytab: towards HDFS, and towards ZooKeeper.
 //!
 //! SASL with ZooKeeper takes whatever login Kerberos finds by itself: the ticket cache, or the keytab that the environment names, with which
 //! Kerberos also gets a new ticket when the last one ends. Kerberos reads that from the environment with which a process begins.
@@ -8,6 +8,7 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use flott_core::config::{self, Configuration, HighAvailabilityKind};
+use flott_fs::Keytab;
 
 use crate::CommandError;
 
@@ -20,6 +21,14 @@ fn keytab(configuration: &Configuration, told: bool) -> Option<String> {
         && !configuration.get(&config::ZOOKEEPER_SASL_DISABLE);
     let keytab = configuration.get_optional(&config::KERBEROS_KEYTAB).filter(|_| by_sasl && !told)?;
     Some(format!("FILE:{}", keytab.display()))
+}
+
+/// Has this process use HDFS by the keytab of its configuration, if that has one; else it uses the ticket that somebody keeps for it.
+pub(crate) fn log_in(configuration: &Configuration) {
+    let principal = configuration.get_optional(&config::KERBEROS_PRINCIPAL);
+    if let (Some(principal), Some(path)) = (principal, configuration.get_optional(&config::KERBEROS_KEYTAB)) {
+        flott_fs::log_in(Some(Keytab { principal, path }));
+    }
 }
 
 /// Begins this process again, where Kerberos does not know yet of the configuration's keytab. Nothing has been done before that.

@@ -28,6 +28,7 @@ fn terminated() -> io::Result<impl Future<Output = ()> + Send> {
 pub(crate) fn job_manager(options: &ServiceOptions) -> Result<Ended, CommandError> {
     let configuration = options.settings.configuration()?;
     kerberos::use_keytab(&configuration)?;
+    kerberos::log_in(&configuration);
     logging::start(&configuration, "jobmanager.log")?;
     let secret = read_or_write_secret(&configuration)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
@@ -49,6 +50,7 @@ pub(crate) fn job_manager(options: &ServiceOptions) -> Result<Ended, CommandErro
 pub(crate) fn task_manager(options: &ServiceOptions) -> Result<Ended, CommandError> {
     let configuration = options.settings.configuration()?;
     kerberos::use_keytab(&configuration)?;
+    kerberos::log_in(&configuration);
     logging::start(&configuration, &format!("taskmanager-{}.log", std::process::id()))?;
     let secret = read_secret(&configuration)?;
     run_task_manager(configuration, secret, &[], until_terminated())?;

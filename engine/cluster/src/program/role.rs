@@ -7,6 +7,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use flott_core::config::{self, ConfigError, Configuration};
 use flott_core::{CodecError, Data};
+use flott_fs::Keytab;
 
 use crate::launch::{LaunchSocket, inherited_socket};
 use crate::rpc::launch::{Start, ToProgram, Worker, start, to_program};
@@ -90,14 +91,14 @@ pub(super) fn process() -> &'static Process {
     })
 }
 
-/// Has main use the file systems as whoever started it does. A worker has tokens.
-fn log_in(configuration: &BTreeMap<String, String>) {
-    let of = |key: &str| configuration.get(key).filter(|value| !value.is_empty());
-    if let (Some(principal), Some(path)) =
-        (of(config::KERBEROS_PRINCIPAL.key), of(config::KERBEROS_KEYTAB.key))
-    {
-        flott_fs::log_in(Some(flott_fs::Keytab { principal: principal.clone(), path: path.into() }));
+/// The key by which main uses the file systems, if it is to log in: a worker that has tokens, as those on YARN, uses these.
+fn key_of(configuration: &BTreeMap<String, String>, is_worker: bool, has_tokens: bool) -> Option<Keytab> {
+    if is_worker && has_tokens {
+        return None;
     }
+    let of = |key: &str| configuration.get(key).filter(|value| !value.is_empty());
+    let (principal, path) = (of(config::KERBEROS_PRINCIPAL.key)?, of(config::KERBEROS_KEYTAB.key)?);
+    Some(Keytab { principal: principal.clone(), path: path.into() })
 }
 
 impl Process {
@@ -130,8 +131,10 @@ impl Process {
         {
             process.recorded = Mutex::new(std::mem::take(&mut spec.recorded));
         }
-        if !matches!(process.role, Role::Worker(_)) {
-            log_in(&start.configuration);
+        let is_worker = matches!(process.role, Role::Worker(_));
+        let has_tokens = std::env::var_os("HADOOP_TOKEN_FILE_LOCATION").is_some();
+        if let Some(key) = key_of(&start.configuration, is_worker, has_tokens) {
+            flott_fs::log_in(Some(key));
         }
         process.configuration = Some(start.configuration);
         process.socket = Mutex::new(Some(socket));
@@ -225,5 +228,27 @@ pub fn same_everywhere<T: Data>(make: impl FnOnce() -> T) -> T {
             eprintln!("{error}");
             std::process::exit(1)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_worker_with_tokens_does_without_the_keytab() {
+        let [principal, keytab] = [config::KERBEROS_PRINCIPAL.key, config::KERBEROS_KEYTAB.key];
+        let of = |pairs: &[(&str, &str)], is_worker, has_tokens| {
+            let pairs = pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+            key_of(&pairs.collect(), is_worker, has_tokens)
+        };
+        let both = [(principal, "alice@R"), (keytab, "/alice.keytab")];
+        let alice = Some(Keytab { principal: "alice@R".to_owned(), path: "/alice.keytab".into() });
+        for (is_worker, has_tokens) in [(false, false), (false, true), (true, false)] {
+            assert_eq!(of(&both, is_worker, has_tokens), alice);
+        }
+        assert_eq!(of(&both, true, true), None);
+        assert_eq!(of(&both[..1], true, false), None);
+        assert_eq!(of(&[(principal, "alice@R"), (keytab, "")], true, false), None);
     }
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use flott_core::config::Configuration;
+use flott_core::config::{self, Configuration};
 use flott_core::ids::{JobId, TaskManagerId, WorkerId};
 use flott_runtime::net::handshake::Secret;
 use tokio::sync::{mpsc, watch};
@@ -257,6 +257,7 @@ impl Session {
                         .map_or_else(String::new, |(host, _)| host.to_owned()),
                     leader: leader.clone(),
                     outlives_leader: self.absence_timeout.is_some(),
+                    login: own_login(&self.configuration),
                     secret: self.secret.clone(),
                     programs: Arc::clone(&self.programs),
                     workers: Arc::clone(&self.workers),
@@ -279,6 +280,14 @@ impl Session {
     }
 }
 
+/// What the workers here log in with: what this TaskManager does, and no file of another host.
+type OwnLogin = [(&'static str, Option<String>); 2];
+
+fn own_login(configuration: &Configuration) -> OwnLogin {
+    [config::KERBEROS_PRINCIPAL.key, config::KERBEROS_KEYTAB.key]
+        .map(|key| (key, configuration.entries().get(key).cloned()))
+}
+
 /// An order to start a worker, on its way.
 struct StartOrder {
     id: WorkerId,
@@ -287,6 +296,7 @@ struct StartOrder {
     host: String,
     leader: Leader,
     outlives_leader: bool,
+    login: OwnLogin,
     secret: Secret,
     programs: Arc<Programs>,
     workers: Arc<Workers>,
@@ -312,7 +322,13 @@ impl StartOrder {
         let checked = tokio::task::spawn_blocking(move || program_file::check(&file)).await;
         checked.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
         let arguments = std::mem::take(&mut spec.arguments);
-        let (configuration, folder) = (spec.configuration.clone(), PathBuf::from(&spec.folder));
+        let (mut configuration, folder) = (spec.configuration.clone(), PathBuf::from(&spec.folder));
+        for (key, own) in self.login {
+            match own {
+                Some(own) => configuration.insert(key.to_owned(), own),
+                None => configuration.remove(key),
+            };
+        }
         let worker = launch::Worker {
             worker: self.id.write(),
             spec: Some(spec),
