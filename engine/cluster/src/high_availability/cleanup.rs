@@ -8,6 +8,44 @@ use flott_runtime::net::handshake::Secret;
 
 use super::{HighAvailabilityError, zookeeper};
 
+/// What is kept for the next leader.
+pub(crate) trait Remains {
+    /// Removes the pointers, unless somebody contends for the leadership: then false.
+    async fn remove_pointers(&self) -> Result<bool, HighAvailabilityError>;
+
+    /// Removes the files.
+    async fn remove_files(&self) -> Result<(), HighAvailabilityError>;
+}
+
+/// Removes all, unless somebody contends for the leadership: then false. What was ended in the middle is done again from the beginning.
+pub(crate) async fn remove(remains: &impl Remains) -> Result<bool, HighAvailabilityError> {
+    // Pointers first: what they point to is not missed then.
+    let over = remains.remove_pointers().await?;
+    if over {
+        remains.remove_files().await?;
+    }
+    Ok(over)
+}
+
+/// The nodes and files of a cluster.
+struct ClusterRemains<'a> {
+    configuration: &'a Configuration,
+    secret: &'a Secret,
+    directory: FsPath,
+}
+
+impl Remains for ClusterRemains<'_> {
+    async fn remove_pointers(&self) -> Result<bool, HighAvailabilityError> {
+        zookeeper::remove_cluster(self.configuration, self.secret).await
+    }
+
+    async fn remove_files(&self) -> Result<(), HighAvailabilityError> {
+        let directory = self.directory.clone();
+        let removed = tokio::task::spawn_blocking(move || remove_files(&directory)).await;
+        Ok(removed.map_err(|error| HighAvailabilityError::Thread(error.to_string()))??)
+    }
+}
+
 /// Removes the nodes and the files of the cluster that the configuration names and that has this secret, unless somebody contends for it. False: somebody does.
 /// What is gone already is no error.
 ///
@@ -17,13 +55,7 @@ pub async fn clean_up(configuration: &Configuration, secret: &Secret) -> Result<
     let directory = configuration.get_optional(&config::HA_STORAGE_DIR);
     let directory: FsPath = directory.ok_or(HighAvailabilityError::NoStorageDir)?.parse()?;
     let directory = directory.join(&zookeeper::cluster_id(configuration)?);
-    // Pointers first: what they point to is not missed then.
-    if !zookeeper::remove_cluster(configuration, secret).await? {
-        return Ok(false);
-    }
-    let removed = tokio::task::spawn_blocking(move || remove_files(&directory)).await;
-    removed.map_err(|error| HighAvailabilityError::Thread(error.to_string()))??;
-    Ok(true)
+    remove(&ClusterRemains { configuration, secret, directory }).await
 }
 
 /// Removes all below a cluster's directory but checkpoints. Blocks.

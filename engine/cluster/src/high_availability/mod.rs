@@ -25,6 +25,8 @@ use flott_runtime::net::handshake::Secret;
 use tokio::sync::watch;
 
 pub use cleanup::clean_up;
+#[cfg(test)]
+pub(crate) use cleanup::{Remains, remove};
 pub use embedded::EmbeddedElection;
 pub use error::{HighAvailabilityError, StoreError};
 pub use standalone::{StandaloneElection, StandaloneRetrieval};

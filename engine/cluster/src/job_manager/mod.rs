@@ -19,6 +19,7 @@ mod recovery;
 mod running_job;
 mod service;
 mod slot_choice;
+mod take_over;
 mod task_managers;
 #[cfg(test)]
 mod tests;
@@ -50,6 +51,8 @@ use crate::temp_dir::TempDir;
 use jobs::Jobs;
 use leader::Leader;
 use service::Service;
+#[cfg(test)]
+pub(crate) use take_over::{TakeOver, delete_garbage};
 use task_managers::TaskManagers;
 use view::View;
 

@@ -10,7 +10,6 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use flott_core::ids::{JobId, TaskManagerId, WorkerId};
-use flott_fs::FsPath;
 use flott_plan::execution_graph::JobStatus;
 use flott_plan::{ExecutionMode, JobGraph, ProgramHash, ProgramListing};
 use tokio::sync::watch;
@@ -19,8 +18,8 @@ use super::job::{Job, Standing};
 use super::job_workers::JobWorkers;
 use super::jobs::{Jobs, thread_name};
 use super::running_job::Left;
+use super::take_over::delete_garbage;
 use super::task_managers::{Brought, Owner};
-use crate::checkpoint::CheckpointStore;
 use crate::high_availability::store::{JobRecord, Patience, RecoveredContent};
 use crate::high_availability::{HighAvailabilityStore, StoreError, Term};
 use crate::job_master::{JobEvent, JobReport};
@@ -277,19 +276,6 @@ impl Jobs {
             job.workers.events().put(JobEvent::Suspend);
             job.workers.abandon();
         }
-    }
-}
-
-/// The checkpoints of a job that is over, if the leader before has not come to deleting them.
-fn delete_garbage(id: JobId, record: &JobRecord) {
-    let Some(folder) = record.garbage() else { return };
-    let delete = || -> Result<(), String> {
-        let folder: FsPath = folder.parse().map_err(|error: flott_fs::FsError| error.to_string())?;
-        CheckpointStore::new(folder).delete_all().map_err(|error| error.to_string())?;
-        record.cleaned().map_err(|error| error.to_string())
-    };
-    if let Err(error) = delete() {
-        tracing::warn!(job = %id, error, "the checkpoints of a job that is over stay");
     }
 }
 

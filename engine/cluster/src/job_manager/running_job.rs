@@ -1,12 +1,9 @@
 //! A job on its thread: from what it is started from, or what an earlier leader has left of it, to its outcome.
 
-use std::collections::BTreeSet;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use flott_core::config::{self, Configuration};
-use flott_core::ids::CheckpointId;
-use flott_fs::{FsErrorKind, FsPath};
 use flott_plan::JobGraph;
 use flott_plan::execution_graph::JobStatus;
 use flott_runtime::slot::wall_clock_millis;
@@ -16,12 +13,12 @@ use tokio::sync::watch;
 use super::job::Job;
 use super::job_workers::RemoteGateway;
 use super::recovery::Leading;
-use crate::checkpoint::{CheckpointError, CheckpointStore, CompletedCheckpoint, read_checkpoint};
+use super::take_over::{TakeOver, damaged, read_kept};
+use crate::checkpoint::CompletedCheckpoint;
 use crate::high_availability::StoreError;
 use crate::high_availability::store::{JobRecord, Outcome};
-use crate::job_master::{Adoption, JobMaster, JobMasterSetup, JobReport, Totals};
+use crate::job_master::{Adoption, JobMaster, JobMasterSetup, JobReport};
 use crate::result::{JobError, JobResult};
-use crate::rpc::ha::State;
 use crate::rpc::write_outcome;
 use crate::worker::checkpoint_directory;
 
@@ -142,74 +139,30 @@ impl RunningJob {
     /// Reads what an earlier leader has left, for as long as it takes.
     fn patiently<T>(&self, mut attempt: impl FnMut() -> Result<T, StoreError>) -> Result<T, StoreError> {
         let Some(leading) = &self.leading else { return attempt() };
-        leading.patience.until_done(attempt, |reason| {
-            tracing::warn!(job = %self.job.id, reason, "what an earlier leader has left cannot be read yet; it is tried again");
-            let reason = format!("what an earlier JobManager has left of it cannot be read yet: {reason}");
-            self.report.send_modify(|report| report.failure = Some(reason));
-        })
+        leading.patience.until_done(attempt, |reason| self.is_unread(reason))
+    }
+
+    fn is_unread(&self, reason: &str) {
+        tracing::warn!(job = %self.job.id, reason, "what an earlier leader has left cannot be read yet; it is tried again");
+        let reason = format!("what an earlier JobManager has left of it cannot be read yet: {reason}");
+        self.report.send_modify(|report| report.failure = Some(reason));
     }
 
     /// Hears what runs of a job, and reads how far it was.
     fn take_over(&self, left: &Left) -> Result<Adoption, StoreError> {
-        let record = &left.record;
-        self.patiently(|| record.next_term())?;
-        self.job.workers.begin_term(record.first_attempt());
-        let commits = self.patiently(|| record.commits())?;
-        let pointer = record.pointer();
-        let mut checkpoints = Vec::with_capacity(pointer.checkpoints.len());
-        for (position, kept) in pointer.checkpoints.iter().enumerate() {
-            match self.patiently(|| read_kept(&kept.path)) {
-                Ok(checkpoint) => checkpoints.push(checkpoint),
-                // Only the latest is gone on from.
-                Err(error @ StoreError::Damaged { .. }) if position + 1 < pointer.checkpoints.len() => {
-                    tracing::warn!(%error, "an earlier checkpoint is not there any more");
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        let directory = checkpoint_directory(&self.configuration, self.job.id)
+        let (job, workers) = (self.job.id, &self.job.workers);
+        let directory = checkpoint_directory(&self.configuration, job)
             .map_err(|error| damaged("the folder for checkpoints", error))?;
-        let reports = self.job.workers.end_adoption(self.configuration.get(&config::ADOPTION_TIMEOUT));
-        if let Some(directory) = directory {
-            let kept: BTreeSet<CheckpointId> = checkpoints.iter().map(|checkpoint| checkpoint.id).collect();
-            let last = CheckpointId(record.next_checkpoint().0.saturating_sub(1));
-            if let Err(error) = CheckpointStore::new(directory).delete_others(&kept, last) {
-                tracing::warn!(job = %self.job.id, %error, "what is left of checkpoints that were given up stays");
-            }
-        }
-        // A cancellation may have come meanwhile.
-        let pointer = record.pointer();
-        Ok(Adoption {
-            reports,
-            canceling: pointer.state() == State::Cancelling,
-            commits,
-            checkpoints,
-            completed_checkpoints: pointer.completed_checkpoints,
-            restarts: pointer.restarts,
-            totals: Totals::read(pointer.totals.unwrap_or_default()),
-            started_millis: pointer.submitted,
-        })
+        let take_over = TakeOver {
+            job,
+            record: &left.record,
+            directory,
+            patience: self.leading.as_ref().map(|leading| &leading.patience),
+            failing: &|reason| self.is_unread(reason),
+        };
+        let timeout = self.configuration.get(&config::ADOPTION_TIMEOUT);
+        take_over.run(|first| workers.begin_term(first), || workers.end_adoption(timeout))
     }
-}
-
-/// It is there, or should be, and cannot be used.
-fn damaged(path: &str, reason: impl ToString) -> StoreError {
-    StoreError::Damaged { path: path.to_owned(), reason: reason.to_string() }
-}
-
-/// Reads a checkpoint of which a path is kept.
-fn read_kept(path: &str) -> Result<CompletedCheckpoint, StoreError> {
-    let parsed: FsPath = path.parse().map_err(|error: flott_fs::FsError| damaged(path, error))?;
-    read_checkpoint(&parsed).map_err(|error| match error {
-        CheckpointError::File(error) if !is_final(error.kind()) => error.into(),
-        error => damaged(path, error),
-    })
-}
-
-/// Whether trying again would not help.
-fn is_final(kind: FsErrorKind) -> bool {
-    use FsErrorKind::{InvalidPath, IsDirectory, NotFound, Unsupported, UnsupportedScheme};
-    matches!(kind, NotFound | IsDirectory | InvalidPath | UnsupportedScheme | Unsupported)
 }
 
 /// Reads the checkpoint that a job is started from.

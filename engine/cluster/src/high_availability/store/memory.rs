@@ -54,6 +54,11 @@ impl MemoryPointers {
         Self { fate: Some(fate), ..self }
     }
 
+    /// Takes a name away whoever leads, as is done when nobody will any more.
+    pub fn take_away(&self, name: &str) {
+        self.shared().values.remove(name);
+    }
+
     /// How many writes took effect.
     pub fn writes(&self) -> u64 {
         self.shared().writes

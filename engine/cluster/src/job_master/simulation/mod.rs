@@ -1,10 +1,15 @@
-//! A seeded simulation of leaders that die between any two steps. Real are the JobMaster, the HA store and what workers remember for the
-//! next leader; time, threads, disks and tasks are simulated, so a seed always gives the same run.
+//! A seeded simulation of leaders that die between any two steps. Real are the JobMaster, the HA store, how a job is taken over, the order in
+//! which what is kept is removed, and what workers remember for the next leader; the election, YARN, time, threads, disks and tasks
+//! are simulated, so a seed always gives the same run.
 //!
-//! The oracle: an acknowledged submission, and an acknowledged cancellation, holds; a job has one outcome, ever; no checkpoint is gone back
-//! behind; every part of a checkpoint that another one followed is committed, and nothing else; no attempt runs twice; what is
-//! left over is deleted. After the last fault the job comes to its end.
+//! The job is that of an application's main, which every attempt runs again until YARN knows that the application is over.
+//!
+//! The oracle: an acknowledged submission, and an acknowledged cancellation, holds; a job has one outcome, ever, which every later attempt's
+//! main is told, and does not run again; no checkpoint is gone back behind; every part of a checkpoint that another one followed is committed,
+//! and nothing else; no attempt runs twice; what is left over is deleted. Of an application that runs nothing is removed, and of one that is over nothing
+//! is kept. After the last fault the job comes to its end.
 
+mod application;
 mod files;
 pub(super) mod plan;
 mod process;
@@ -24,15 +29,15 @@ use tokio::sync::watch;
 
 use super::{
     Adoption, Environment, EventQueue, ExecutionReport, JobEvent, JobMaster, JobMasterSetup, JobReport,
-    Totals,
 };
-use crate::checkpoint::{CheckpointStore, read_checkpoint};
-use crate::high_availability::StoreError;
+use crate::checkpoint::CheckpointStore;
 use crate::high_availability::store::{
     Fate, HighAvailabilityStore, JobRecord, MemoryBlobs, MemoryPointers, RecoveredContent, Verdict,
 };
+use crate::high_availability::{PointerStore, StoreError};
+use crate::job_manager::{TakeOver, delete_garbage};
 use crate::result::JobError;
-use crate::rpc::control::{Submission, worker_message};
+use crate::rpc::control::{JobOutcome, Submission, worker_message};
 use crate::rpc::ha::{JobPointer, State};
 use crate::rpc::read_event;
 use files::MemoryFiles;
@@ -107,6 +112,10 @@ struct Simulation {
     /// Every checkpoint that was complete.
     completed: BTreeSet<CheckpointId>,
     over: Option<(String, String)>,
+    /// What the application's main was told.
+    told: Option<JobOutcome>,
+    /// YARN knows that the application is over: there will be no other attempt.
+    is_unregistered: bool,
 }
 
 fn job() -> JobId {
@@ -157,6 +166,8 @@ impl Simulation {
             latest: None,
             completed: BTreeSet::new(),
             over: None,
+            told: None,
+            is_unregistered: false,
         }
     }
 
@@ -197,7 +208,7 @@ impl Simulation {
     fn pointer(&self) -> Option<JobPointer> {
         let store = HighAvailabilityStore::new(Arc::new(self.pointers.clone()), Arc::new(self.blobs.clone()));
         let recovered = store.peek(job()).unwrap();
-        if self.acknowledged {
+        if self.acknowledged && !self.is_unregistered {
             assert!(recovered.is_some(), "an acknowledged job is not there");
         }
         recovered
@@ -217,9 +228,9 @@ impl Simulation {
         let _ = store.clear();
         let Some((_, recovered)) = recovered else {
             assert!(!self.acknowledged, "an acknowledged job is not there");
-            // The client tries again.
+            // Main tries again.
             let submission = Submission::default();
-            let pointer = JobPointer { next_checkpoint: 1, ..JobPointer::default() };
+            let pointer = JobPointer { next_checkpoint: 1, of_main: true, ..JobPointer::default() };
             if let Ok(record) = store.submit(job(), &submission, pointer) {
                 self.acknowledged = true;
                 self.begin_leader(number, record, None, dead);
@@ -227,20 +238,31 @@ impl Simulation {
             return;
         };
         let record = recovered.unwrap();
-        if let RecoveredContent::Over(_) = record.content().unwrap() {
-            if let Some(folder) = record.garbage() {
-                CheckpointStore::new(folder.parse().unwrap()).delete_all().unwrap();
-                let _ = record.cleaned();
+        if record.pointer().state() == State::Over {
+            record.delete_files_of_the_past();
+            delete_garbage(job(), &record);
+            self.tell_main(&record);
+            if !dead.load(Ordering::SeqCst) {
+                self.end_application();
             }
             return;
         }
-        if record.next_term().is_err() {
-            return;
+        assert!(matches!(record.content(), Ok(RecoveredContent::Active(_))), "its submission is gone");
+        let take_over = TakeOver {
+            job: job(),
+            record: &record,
+            directory: Some(self.folder.clone()),
+            patience: None,
+            failing: &|_| {},
+        };
+        match take_over.run(|_| {}, || self.reports(number)) {
+            Ok(adoption) => self.begin_leader(number, Arc::clone(&record), Some(adoption), dead),
+            Err(error) => assert!(matches!(error, StoreError::NotLeader(_)), "{error}"),
         }
-        let (commits, pointer) = (record.commits().unwrap(), record.pointer());
-        let read =
-            |kept: &crate::rpc::ha::CheckpointPointer| read_checkpoint(&kept.path.parse().unwrap()).unwrap();
-        let checkpoints: Vec<_> = pointer.checkpoints.iter().map(read).collect();
+    }
+
+    /// What workers tell a leader that they follow from now on.
+    fn reports(&mut self, leader: u32) -> Vec<ExecutionReport> {
         let mut reports = Vec::new();
         let slots: Vec<_> = self.world.workers.keys().copied().collect();
         for slot in slots {
@@ -251,7 +273,7 @@ impl Simulation {
                 continue;
             }
             let Some(worker) = self.world.workers.get_mut(&slot) else { continue };
-            worker.leader = number;
+            worker.leader = leader;
             for report in worker.outbox.report() {
                 let events = report.events.into_iter().map(|event| read_event(event).unwrap().1);
                 reports.push(ExecutionReport {
@@ -261,20 +283,7 @@ impl Simulation {
                 });
             }
         }
-        let kept = checkpoints.iter().map(|checkpoint| checkpoint.id).collect();
-        let last = CheckpointId(record.next_checkpoint().0 - 1);
-        CheckpointStore::new(self.folder.clone()).delete_others(&kept, last).unwrap();
-        let adoption = Adoption {
-            reports,
-            canceling: pointer.state() == State::Cancelling,
-            commits,
-            checkpoints,
-            completed_checkpoints: pointer.completed_checkpoints,
-            restarts: pointer.restarts,
-            totals: Totals::read(pointer.totals.unwrap_or_default()),
-            started_millis: 0,
-        };
-        self.begin_leader(number, record, Some(adoption), dead);
+        reports
     }
 
     fn begin_leader(
@@ -414,6 +423,10 @@ impl Simulation {
                     Err(error) => error.status().name(),
                 };
                 assert_eq!(self.pointer().unwrap().status, status, "told before it was kept");
+                self.tell_main(&leader.record);
+                if !leader.dead.load(Ordering::SeqCst) && self.random.one_in(2) {
+                    self.end_application();
+                }
                 false
             }
         }
@@ -422,6 +435,9 @@ impl Simulation {
     fn observe(&mut self) {
         let writes = self.pointers.writes();
         if std::mem::replace(&mut self.seen, writes) == writes {
+            return;
+        }
+        if self.is_unregistered {
             return;
         }
         let Some(pointer) = self.pointer() else { return };
@@ -482,6 +498,9 @@ impl Simulation {
             if self.faults > 0 && self.random.one_in(60) {
                 self.fault();
             }
+            if self.random.one_in(500) {
+                self.remove_remains();
+            }
             if self.wants_cancel
                 && self.random.one_in(200)
                 && let Some(leader) = &self.current
@@ -525,16 +544,20 @@ impl Simulation {
     }
 
     fn check_end(&mut self) {
-        // Whoever leads next finds the same, and clears away what is left.
-        self.faults = 0;
-        self.elect();
+        // Whoever leads next finds the same, until YARN knows; the next commands then find what is left.
+        while !self.is_unregistered {
+            self.elect();
+        }
+        while self.faults > 0 && !self.is_removed() {
+            self.remove_remains();
+        }
+        self.remove_remains();
+        assert!(self.is_removed(), "{:?} {:?} are left", self.blobs.names(), self.pointers.names());
         let (status, failure) = self.over.clone().unwrap();
         let expected = if self.canceled { "CANCELED" } else { "FINISHED" };
         let maybe = self.may_be_canceled && status == "CANCELED";
         assert!(status == expected || maybe, "{status} {failure}");
         assert_eq!(disk().below(&self.folder), 0, "checkpoints are left");
-        let submission = self.blobs.names().into_iter().find(|(_, name)| !name.starts_with("outcome"));
-        assert_eq!(submission, None, "files are left");
         if status != "FINISHED" {
             return;
         }
