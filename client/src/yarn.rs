@@ -214,7 +214,7 @@ pub(crate) async fn run_per_job(
         Ok(driven) if detached && driven.ended == Ended::Well => return Ok(Ended::Well),
         Ok(driven) => match &driven.how {
             Driven::JobFailed(reason) => Some(reason.clone()),
-            Driven::ProgramFailed(status) => Some(format!("the program ended with {status}")),
+            Driven::ProgramFailed { status, .. } => Some(format!("the program ended with {status}")),
             Driven::Interrupted => {
                 kill(&yarn, &application.id, INTERRUPTED, &mut interruption).await;
                 return Ok(Ended::Interrupted);

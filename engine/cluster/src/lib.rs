@@ -16,6 +16,7 @@ mod log_files;
 pub mod logging;
 mod memory_guard;
 mod outbox;
+mod output;
 pub mod program;
 pub mod program_file;
 pub mod program_store;

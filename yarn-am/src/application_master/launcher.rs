@@ -32,8 +32,9 @@ pub(crate) fn launch_context(
             variable("HADOOP_CONF_DIR", &format!("$PWD/{HADOOP_CONF}")),
             variable("HADOOP_USER_NAME", "$USER"),
         ],
+        // The process's own streams, which hold little but why it has ended. YARN's diagnostics show the end of a file called `…stderr…`.
         command: vec![format!(
-            "exec ./{RUNTIME} {command} 1><LOG_DIR>/{log_name}.out 2><LOG_DIR>/{log_name}.err"
+            "exec ./{RUNTIME} {command} 1><LOG_DIR>/{log_name}.stdout 2><LOG_DIR>/{log_name}.stderr"
         )],
         ..ContainerLaunchContext::default()
     }
@@ -107,6 +108,13 @@ impl NodeTokens {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_last_words_of_a_process_are_where_yarn_looks_for_them() {
+        let context = launch_context(&[], Vec::new(), "application-master", "jobmanager");
+        let streams = "1><LOG_DIR>/jobmanager.stdout 2><LOG_DIR>/jobmanager.stderr";
+        assert_eq!(context.command, [format!("exec ./flott application-master {streams}")]);
+    }
 
     #[test]
     fn urls_in_parts() {

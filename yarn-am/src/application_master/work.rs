@@ -101,9 +101,13 @@ impl Work {
         match driven {
             Ok(Driven::Finished) => final_status(None, false),
             Ok(Driven::JobFailed(reason)) => final_status(Some(reason), false),
-            Ok(Driven::ProgramFailed(status)) => {
+            Ok(Driven::ProgramFailed { status, last_words }) => {
                 let name = program.arguments.first().map(String::as_str).unwrap_or_default();
-                final_status(Some(format!("{name} ended with {status}, as jobmanager.err says")), false)
+                let said = match last_words.as_str() {
+                    "" => String::new(),
+                    words => format!("; it said last:\n{words}"),
+                };
+                final_status(Some(format!("{name} ended with {status}{said}")), false)
             }
             Ok(Driven::Interrupted) => final_status(None, true),
             Err(error) => final_status(Some(error.to_string()), false),

@@ -41,7 +41,7 @@ const KEPT_LOOK: Duration = Duration::from_millis(5);
 const SWEEP_DEADLINE: Duration = Duration::from_secs(10);
 
 /// What may be fetched while an application runs: files that are not written any more. YARN deletes what it has fetched.
-const ROLLED_LOGS: &str = r".*\.(log|out|err)\.[0-9]+";
+const ROLLED_LOGS: &str = r".*\.(log|out)\.[0-9]+";
 
 /// A cluster that is wanted.
 #[derive(Debug, Clone)]

@@ -14,6 +14,7 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use super::{Cluster, ClusterError};
 use crate::launch::{Launch, LaunchError, LaunchSocket, Launched, launch};
+use crate::output::{Output, OutputFiles};
 use crate::program::{CONTROL_PROTOCOL, VERSION};
 use crate::program_file::{self, ProgramFileError};
 use crate::program_store::ContentHash;
@@ -98,7 +99,12 @@ pub enum Driven {
     /// A job failed or was cancelled; why.
     JobFailed(String),
     /// The program did not end well.
-    ProgramFailed(ExitStatus),
+    ProgramFailed {
+        /// How it ended.
+        status: ExitStatus,
+        /// What it wrote to standard error last, where that goes into a file.
+        last_words: String,
+    },
     /// Somebody interrupted it; its job is cancelled.
     Interrupted,
 }
@@ -122,6 +128,14 @@ pub fn start_program(
     role: start::Role,
     output: Stdio,
 ) -> Result<(Child, LaunchSocket), DriveError> {
+    start_with(program, role, [Stdio::inherit(), output, Stdio::inherit()])
+}
+
+fn start_with(
+    program: &Program,
+    role: start::Role,
+    streams: [Stdio; 3],
+) -> Result<(Child, LaunchSocket), DriveError> {
     program_file::check(&program.path)?;
     let start = Start {
         arguments: program.arguments.clone(),
@@ -134,7 +148,7 @@ pub fn start_program(
         name: name.as_ref(),
         arguments: Vec::new(),
         start,
-        streams: [Stdio::inherit(), output, Stdio::inherit()],
+        streams,
         folder: None,
     });
     let Launched { child, socket } =
@@ -142,8 +156,13 @@ pub fn start_program(
     Ok((child, socket))
 }
 
-async fn wait(mut child: Child) -> io::Result<ExitStatus> {
-    tokio::task::spawn_blocking(move || child.wait()).await.map_err(io::Error::other)?
+/// How a program ends, and its last words.
+async fn wait(mut child: Child, output: Option<Output>) -> io::Result<(ExitStatus, String)> {
+    let waited = tokio::task::spawn_blocking(move || {
+        let status = child.wait()?;
+        Ok((status, output.map(|output| output.last_words()).unwrap_or_default()))
+    });
+    waited.await.map_err(io::Error::other)?
 }
 
 /// What comes from the program, on a thread that may block.
@@ -171,7 +190,8 @@ pub struct Driver {
     pub detached: bool,
     /// The checkpoint its first job goes on from.
     pub restore: Option<String>,
-    /// The application whose `main` it is: when another attempt of it runs `main` again, its jobs are the same jobs.
+    /// The application whose `main` it is: when another attempt of it runs `main` again, its jobs are the same jobs. What it prints goes into
+    /// `main.out` and `main.log` in the folder for logs.
     pub application: Option<String>,
 }
 
@@ -194,7 +214,7 @@ impl Driver {
         }));
         let role =
             if self.detached { start::Role::Plan(Plan {}) } else { start::Role::Driver(DriverRole {}) };
-        let (mut child, mut socket) = start_program(&self.program, role, Stdio::inherit())?;
+        let (mut child, output, mut socket) = self.start(role)?;
         let two = socket.try_clone();
         let mut executes = listen(two.map_err(|source| self.io_error(source))?);
         let (mut failure, mut hash) = (None, None);
@@ -243,12 +263,31 @@ impl Driver {
                 }
             }
         }
-        let status = wait(child).await.map_err(|source| self.io_error(source))?;
+        let (status, last_words) = wait(child, output).await.map_err(|source| self.io_error(source))?;
         match failure {
             Some(failure) => Ok(Driven::JobFailed(failure.to_string())),
-            None if !status.success() => Ok(Driven::ProgramFailed(status)),
+            None if !status.success() => Ok(Driven::ProgramFailed { status, last_words }),
             None if hash.is_none() => Err(DriveError::NeverExecuted { path: self.program.path.clone() }),
             None => Ok(Driven::Finished),
+        }
+    }
+
+    /// Starts the program, and has its output copied if that goes into files.
+    fn start(&self, role: start::Role) -> Result<(Child, Option<Output>, LaunchSocket), DriveError> {
+        if self.application.is_none() {
+            let (child, socket) = start_program(&self.program, role, Stdio::inherit())?;
+            return Ok((child, None, socket));
+        }
+        let files = OutputFiles::in_log_dir(&self.program.configuration, "main");
+        let files = files.map_err(|source| self.io_error(source))?;
+        let streams = [Stdio::inherit(), Stdio::piped(), Stdio::piped()];
+        let (mut child, socket) = start_with(&self.program, role, streams)?;
+        match files.fill_from(&mut child) {
+            Ok(output) => Ok((child, Some(output), socket)),
+            Err(source) => {
+                let _ = child.kill();
+                Err(self.io_error(source))
+            }
         }
     }
 

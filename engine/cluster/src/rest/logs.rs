@@ -15,11 +15,17 @@ use super::error::RestError;
 use super::routes::{Reply, RestState};
 use crate::log_files::{LogFile, MAX_BYTES, end_of, in_folder};
 
-/// The log of a JobManager, and what older ones begin with.
+/// The log of a JobManager.
 const NAME: &str = "jobmanager.log";
 
+/// What a program's `main` writes that runs beside the JobManager.
+const OF_MAIN: [&str; 2] = ["main.log", "main.out"];
+
+/// One of those, or an older one: `….N`.
 fn is_ours(name: &str) -> bool {
-    name.starts_with(NAME) && name[NAME.len()..].chars().all(|c| c == '.' || c.is_ascii_digit())
+    let names = OF_MAIN.into_iter().chain([NAME]);
+    let mut rests = names.filter_map(|ours| name.strip_prefix(ours));
+    rests.any(|rest| rest.chars().all(|c| c == '.' || c.is_ascii_digit()))
 }
 
 fn folder(rest: &RestState) -> Result<PathBuf, RestError> {
@@ -113,6 +119,9 @@ mod tests {
         for (name, ours) in [
             ("jobmanager.log", true),
             ("jobmanager.log.2", true),
+            ("main.out", true),
+            ("main.log.1", true),
+            ("main.rs", false),
             ("jobmanager.log/../secret", false),
             ("taskmanager-1.log", false),
             ("secret", false),

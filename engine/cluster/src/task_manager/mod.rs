@@ -14,7 +14,6 @@ mod data_port;
 mod figures;
 mod logs;
 mod memory_budget;
-mod output;
 mod programs;
 mod session;
 mod starter;

@@ -9,10 +9,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStderr, ExitStatus, Stdio};
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::process::{Child, ExitStatus, Stdio};
+use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use flott_core::config::Configuration;
 use flott_core::ids::{JobId, WorkerId};
@@ -20,16 +19,12 @@ use flott_runtime::net::Hello;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tokio::sync::{Notify, mpsc};
 
-use super::output::{LastWords, copy};
 use super::starter;
 use crate::launch::{self, Launch, LaunchSocket};
-use crate::rolled_file::RolledFile;
+use crate::output::OutputFiles;
 use crate::rpc::WireId;
 use crate::rpc::control::{HeldWorker, WorkerEnded};
 use crate::rpc::launch::{DataSocket, Leader, ToProgram, to_program};
-
-/// How long after a worker's end its last words may take.
-const LAST_WORDS_DEADLINE: Duration = Duration::from_millis(500);
 
 /// All workers of a TaskManager.
 pub(super) struct Workers {
@@ -180,8 +175,7 @@ impl Workers {
         let temp_dir = workers.temp_dir_of(id);
         let made = fs::DirBuilder::new().mode(0o700).create(&temp_dir);
         made.map_err(|error| format!("{}: {error}", temp_dir.display()))?;
-        let log = |kind| RolledFile::in_log_dir(&workers.configuration, &format!("job-{job}.{kind}"));
-        let (out, err) = (log("out").map_err(text)?, log("log").map_err(text)?);
+        let files = OutputFiles::in_log_dir(&workers.configuration, &format!("job-{job}")).map_err(text)?;
         let launched = launch::launch(Launch {
             program: Path::new(starter::OWN_EXECUTABLE),
             name: OsStr::new("flott"),
@@ -198,15 +192,7 @@ impl Workers {
             error.to_string()
         })?;
         tracing::info!(worker = %id, %job, pid = child.id(), "a worker was started");
-        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-        if let Some(stdout) = stdout {
-            thread("flott-out", move || match out {
-                Some(file) => copy(stdout, file, None),
-                None => copy(stdout, io::stdout(), None),
-            })?;
-        }
-        let last_words = LastWords::default();
-        let heard = stderr.map(|stderr| listen(stderr, err, &last_words)).transpose()?;
+        let output = files.fill_from(&mut child).map_err(text)?;
         let socket = Arc::new(Mutex::new(socket));
         let stopped = {
             let mut state = workers.state();
@@ -225,10 +211,7 @@ impl Workers {
         let workers = Arc::clone(workers);
         thread("flott-wait", move || {
             let status = child.wait();
-            if let Some(heard) = heard {
-                let _ = heard.recv_timeout(LAST_WORDS_DEADLINE);
-            }
-            let (reason, exited) = ending(id, job, status, &last_words.text());
+            let (reason, exited) = ending(id, job, status, &output.last_words());
             workers.ended(id, reason, exited);
         })
     }
@@ -315,24 +298,6 @@ fn pid_of(child: &Child) -> io::Result<Pid> {
 
 fn thread(name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), String> {
     std::thread::Builder::new().name(name.to_owned()).stack_size(256 << 10).spawn(run).map(drop).map_err(text)
-}
-
-/// Copies standard error; the receiver hears when that is done.
-fn listen(
-    stderr: ChildStderr,
-    file: Option<RolledFile>,
-    last_words: &LastWords,
-) -> Result<std::sync::mpsc::Receiver<()>, String> {
-    let (done, heard) = sync_channel(1);
-    let last_words = last_words.clone();
-    thread("flott-err", move || {
-        match file {
-            Some(file) => copy(stderr, file, Some(&last_words)),
-            None => copy(stderr, io::stderr(), Some(&last_words)),
-        }
-        let _ = done.send(());
-    })?;
-    Ok(heard)
 }
 
 /// How a worker ended, in words, and whether it did so by itself.
