@@ -10,8 +10,8 @@ use std::time::Duration;
 use flott_cluster::resource_manager::ResourceEvent;
 use hadoop_rpc::proto::yarn::{
     AllocateRequest, AllocateResponse, AmCommand, Container, ContainerId, FinalApplicationStatus,
-    FinishApplicationMasterRequest, RegisterApplicationMasterRequest, RegisterApplicationMasterResponse,
-    ResourceBlacklistRequest, ResourceRequest,
+    RegisterApplicationMasterRequest, RegisterApplicationMasterResponse, ResourceBlacklistRequest,
+    ResourceRequest,
 };
 use hadoop_rpc::{ApplicationMasterClient, RemoteException, RpcError};
 use tokio::sync::mpsc::error::TrySendError;
@@ -25,17 +25,12 @@ use super::exit_status;
 use super::launcher::NodeTokens;
 use super::nodes::Nodes;
 use super::notices::{Notice, What, notices};
+use super::registration::{REFUSED_PATIENCE, Setback, expected_response, register, unregister};
 use crate::ids::{container_text, node_text};
 use crate::security::ClientTokens;
 
 /// The priority of TaskManagers' containers. YARN needs one for every request; there is one kind.
 const PRIORITY: i32 = 1;
-
-/// For how long unregistering is asked for: YARN carries it out by and by, and may be away for a while.
-const FINISH_PATIENCE: Duration = Duration::from_secs(15 * 60);
-
-/// The pause between two of them.
-const FINISH_PAUSE: Duration = Duration::from_millis(50);
 
 /// Launches that may wait to be started.
 const QUEUED_LAUNCHES: usize = 4096;
@@ -46,6 +41,9 @@ pub enum ConversationError {
     /// YARN has begun another attempt, or has ended the application.
     #[error("YARN wants this ApplicationMaster to go: {0}")]
     ShutDown(String),
+    /// Unregistering takes too long.
+    #[error("YARN has not written down in {} s that the application is over", .0.as_secs())]
+    NotWritten(Duration),
     /// A call that cannot be repeated any more.
     #[error(transparent)]
     Rpc(#[from] RpcError),
@@ -73,6 +71,8 @@ pub(crate) type NotLaunched = (String, String);
 /// What an ApplicationMaster needs for the conversation.
 pub(crate) struct Setup {
     pub(crate) client: ApplicationMasterClient,
+    /// For how long YARN may be away when this registers and unregisters.
+    pub(crate) patience: Duration,
     pub(crate) nodes: Nodes,
     pub(crate) registration: RegisterApplicationMasterRequest,
     pub(crate) profile: ContainerProfile,
@@ -107,9 +107,6 @@ fn now() -> std::time::Instant {
 fn is_refusal(error: &RpcError) -> bool {
     error.exception() == Some(RemoteException::InvalidResourceRequest)
 }
-
-/// For how long the token of an attempt may be refused: a ResourceManager that was just started may not know all attempts yet.
-const REFUSED_PATIENCE: Duration = Duration::from_secs(30);
 
 /// Since when YARN has not known this attempt any more.
 #[derive(Debug, Default)]
@@ -154,7 +151,7 @@ pub(crate) type LaunchQueue = (mpsc::Receiver<Launch>, mpsc::Sender<NotLaunched>
 impl Conversation {
     /// Registers with YARN.
     pub(crate) async fn begin(setup: Setup) -> Result<(Self, LaunchQueue), ConversationError> {
-        let answer = setup.client.register(&setup.registration).await?;
+        let answer = register(&setup.client, &setup.registration, setup.patience).await?;
         let (launches, to_launch) = mpsc::channel(QUEUED_LAUNCHES);
         let (failed, not_launched) = mpsc::channel(QUEUED_LAUNCHES);
         let pool = ContainerPool::new(setup.pool.clone(), now());
@@ -249,7 +246,10 @@ impl Conversation {
     /// The application ends, if anybody has said how.
     async fn over(self, status: Option<FinalStatus>) -> Result<(), ConversationError> {
         match status {
-            Some(status) => self.finish(status).await,
+            Some(status) => {
+                let Setup { client, registration, patience, .. } = &self.setup;
+                unregister(client, registration, status, *patience).await
+            }
             // Who would have said is gone: so is this process, and YARN begins another attempt.
             None => Ok(()),
         }
@@ -287,11 +287,10 @@ impl Conversation {
         }
         match answer {
             Ok(answer) => self.answered(answer).await,
-            Err(error) => match error.exception() {
-                Some(RemoteException::ApplicationMasterNotRegistered) => self.resync().await,
-                Some(RemoteException::ApplicationAttemptNotFound | RemoteException::ApplicationNotFound) => {
-                    Err(ConversationError::ShutDown(error.to_string()))
-                }
+            Err(error) => match Setback::of(&error) {
+                Setback::Unregistered => self.resync().await,
+                Setback::OutOfStep => self.in_step(&error).await,
+                Setback::Gone => Err(ConversationError::ShutDown(error.to_string())),
                 _ if is_refusal(&error) => {
                     tracing::warn!(%error, "YARN refuses the request for containers");
                     self.pool.refused(error.to_string());
@@ -354,25 +353,37 @@ impl Conversation {
         let answer = self.setup.client.register(&self.setup.registration).await;
         match answer {
             Ok(answer) => {
-                self.response_id = 0;
                 self.registered(answer);
-                self.unsaid = Some(self.pool.resync(now()));
+                self.say_again(0);
                 Ok(())
             }
-            // It knows this ApplicationMaster already: an answer was lost.
-            Err(error) if error.exception() == Some(RemoteException::InvalidApplicationMasterRequest) => {
-                self.response_id = 0;
-                self.unsaid = Some(self.pool.resync(now()));
-                Ok(())
-            }
-            Err(error) if error.exception() == Some(RemoteException::ApplicationAttemptNotFound) => {
-                Err(ConversationError::ShutDown(error.to_string()))
-            }
-            Err(error) => {
-                tracing::warn!(%error, "YARN does not take the registration yet");
-                Ok(())
-            }
+            Err(error) => match Setback::of(&error) {
+                // It knows this ApplicationMaster already: an answer was lost.
+                Setback::OutOfStep => {
+                    self.say_again(0);
+                    Ok(())
+                }
+                Setback::Gone => Err(ConversationError::ShutDown(error.to_string())),
+                _ => {
+                    tracing::warn!(%error, "YARN does not take the registration yet");
+                    Ok(())
+                }
+            },
         }
+    }
+
+    /// Answers were lost. YARN goes on from the last that it gave, and hears everything again.
+    async fn in_step(&mut self, refusal: &RpcError) -> Result<(), ConversationError> {
+        let Some(response) = expected_response(&refusal.to_string()) else { return self.resync().await };
+        tracing::warn!(response, "YARN has given answers that were not heard: everything is said again");
+        self.say_again(response);
+        Ok(())
+    }
+
+    /// The next request follows this response, and says all that is wanted.
+    fn say_again(&mut self, response: i32) {
+        self.response_id = response;
+        self.unsaid = Some(self.pool.resync(now()));
     }
 
     async fn answered(&mut self, answer: AllocateResponse) -> Result<(), ConversationError> {
@@ -458,32 +469,6 @@ impl Conversation {
         if let Err(error) = self.setup.events.try_send(event) {
             tracing::debug!(%error, "the JobManager does not hear what became of a TaskManager");
         }
-    }
-
-    async fn finish(self, status: FinalStatus) -> Result<(), ConversationError> {
-        let request = FinishApplicationMasterRequest {
-            diagnostics: Some(status.diagnostics),
-            // The page ends with this process: YARN shows its own then.
-            tracking_url: Some(String::new()),
-            final_application_status: Some(status.status.into()),
-        };
-        let began = Instant::now();
-        while began.elapsed() < FINISH_PATIENCE {
-            match self.setup.client.finish(&request).await {
-                Ok(true) => return Ok(()),
-                Ok(false) => {}
-                Err(error) if error.exception() == Some(RemoteException::ApplicationMasterNotRegistered) => {
-                    self.setup.client.register(&self.setup.registration).await?;
-                }
-                Err(error) if error.exception().is_none() && began.elapsed() < FINISH_PATIENCE => {
-                    tracing::warn!(%error, "YARN does not hear that the application is over; it is told again");
-                }
-                Err(error) => return Err(error.into()),
-            }
-            tokio::time::sleep(FINISH_PAUSE).await;
-        }
-        tracing::warn!("YARN has not said that the application is unregistered");
-        Ok(())
     }
 }
 

@@ -19,6 +19,7 @@ mod launching;
 mod lifetime;
 mod nodes;
 mod notices;
+mod registration;
 mod work;
 
 pub use container_profile::ContainerProfile;
@@ -33,7 +34,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use flott_cluster::client::ClusterError;
-use flott_cluster::high_availability::{ApplicationAttempt, clean_up, is_highly_available};
+use flott_cluster::high_availability::{
+    ApplicationAttempt, HighAvailabilityError, clean_up, is_highly_available,
+};
 use flott_cluster::job_manager::{JobManagerError, JobManagerSetup, Listening, StopRequest, run_job_manager};
 use flott_cluster::logging;
 use flott_cluster::resource_manager::ResourceEvent;
@@ -47,6 +50,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinError, JoinSet};
 
 use crate::application::{Application, ApplicationError};
+use crate::deployment::attempts;
 use crate::ids::application_text;
 use crate::security::{ClientTokens, SecurityError, for_containers};
 use container_pool::PoolSettings;
@@ -57,13 +61,14 @@ use launcher::NodeTokens;
 use launching::Launching;
 use lifetime::{Lifetime, fetch_missing};
 use nodes::Nodes;
+use registration::{patience, unregister};
 use work::Work;
 
 /// The kind of the token by which the ResourceManager knows an ApplicationMaster. It is nobody else's.
 const MASTER_TOKEN: &str = "YARN_AM_RM_TOKEN";
 
-/// How long unregistering may take: an application that has done its work must not be run again because YARN is being restarted.
-const GOODBYE: Duration = Duration::from_secs(16 * 60);
+/// How long telling YARN may take why an attempt has failed: its container's diagnostics say it, too.
+const LAST_WORD: Duration = Duration::from_secs(30);
 
 /// How long removing may take what was kept for the next leader.
 const FORGET: Duration = Duration::from_secs(30);
@@ -119,6 +124,30 @@ pub enum ContainerError {
     /// YARN ends it.
     #[error(transparent)]
     Conversation(#[from] ConversationError),
+}
+
+impl ContainerError {
+    /// Whether it is about what all attempts begin with, so that each would end like this one.
+    fn is_of_settings(&self) -> bool {
+        use HighAvailabilityError as Unusable;
+        match self {
+            Self::Application(_) | Self::Configuration(_) => true,
+            Self::JobManager(JobManagerError::HighAvailability(error)) => matches!(
+                error,
+                Unusable::NoStorageDir | Unusable::NoQuorum | Unusable::Option { .. } | Unusable::NoSasl
+            ),
+            _ => false,
+        }
+    }
+
+    /// Whether the application has failed by this, as one of so many attempts.
+    fn ends_application(&self, attempts: u32) -> bool {
+        match self {
+            // YARN wants it so, or is not to be talked with; or the next attempt is there.
+            Self::Yarn(_) | Self::Conversation(_) | Self::JobManager(JobManagerError::Superseded) => false,
+            error => attempts <= 1 || error.is_of_settings(),
+        }
+    }
 }
 
 /// What a process in a container begins with.
@@ -196,18 +225,63 @@ pub fn run_application_master(
         .enable_all()
         .build()
         .map_err(ContainerError::Threads)?;
-    let status = runtime.block_on(serve(container, terminated));
+    let status = runtime.block_on(attempt(container, terminated));
     runtime.shutdown_timeout(Duration::from_secs(1));
     status
 }
 
-async fn serve(
+/// One attempt of the application. If it fails and no other one could do better, YARN and all who ask it hear why.
+async fn attempt(
     container: Container,
     terminated: impl Future<Output = ()>,
 ) -> Result<FinalStatus, ContainerError> {
-    let client_tokens = client_tokens_of(&container).map(Arc::new);
-    let lifetime = Lifetime::begin(&container).await?;
-    fetch_missing(&container).await?;
+    let hadoop = hadoop_configuration(&container.application);
+    let client = ApplicationMasterClient::new(&hadoop, user_of(&container))?;
+    let served = serve(&container, &client, terminated).await;
+    if let Err(error) = &served {
+        tracing::error!(%error, "the ApplicationMaster cannot go on");
+        if error.ends_application(attempts(&container.configuration)) {
+            fail(&container, &client, error).await;
+        }
+    }
+    served
+}
+
+/// Tells YARN that the application has failed, and why.
+async fn fail(container: &Container, client: &ApplicationMasterClient, error: &ContainerError) {
+    let registration = RegisterApplicationMasterRequest {
+        host: Some(container.environment.host.clone()),
+        // It serves nobody.
+        rpc_port: Some(-1),
+        tracking_url: Some(String::new()),
+    };
+    let status = final_status(Some(error.to_string()), false);
+    let told = unregister(client, &registration, status, LAST_WORD);
+    // By what is staged the next commands find what high availability keeps, if it could.
+    let may_keep = is_highly_available(&container.configuration) && !error.is_of_settings();
+    match tokio::time::timeout(LAST_WORD, told).await {
+        Ok(Ok(())) if may_keep => {}
+        Ok(Ok(())) => remove_staging(container).await,
+        Ok(Err(error)) => tracing::warn!(%error, "YARN does not hear why the application has failed"),
+        Err(_) => tracing::warn!("YARN does not hear in time why the application has failed"),
+    }
+}
+
+/// Removes what was staged for the application. Who waits for a report reads it first.
+async fn remove_staging(container: &Container) {
+    if let Some(staging) = container.application.staging.as_ref().filter(|_| !container.application.report) {
+        crate::staging::remove(staging).await;
+    }
+}
+
+async fn serve(
+    container: &Container,
+    client: &ApplicationMasterClient,
+    terminated: impl Future<Output = ()>,
+) -> Result<FinalStatus, ContainerError> {
+    let client_tokens = client_tokens_of(container).map(Arc::new);
+    let lifetime = Lifetime::begin(container).await?;
+    fetch_missing(container).await?;
     let driver = Arc::new(YarnDriver::default());
     let (stop, stopped) = mpsc::channel(QUEUED_STOPS);
     let (hear, heard) = watch::channel(Instant::now());
@@ -215,7 +289,7 @@ async fn serve(
     let mut job_manager = JoinSet::new();
     let (end, ended) = oneshot::channel::<()>();
     let Listening { rpc, web_address, .. } = start_job_manager(
-        &container,
+        container,
         (&driver, resource_events),
         (stop, hear),
         ended,
@@ -229,8 +303,8 @@ async fn serve(
     let (finish, finished) = oneshot::channel();
     let mut conversation = JoinSet::new();
     let tokens = (lifetime.tokens.launch.clone(), client_tokens);
-    converse(&container, (port, web_address), (driver, events), tokens, seen, finished, &mut conversation)
-        .await?;
+    let own = (client, port, web_address);
+    converse(container, own, (driver, events), tokens, seen, finished, &mut conversation).await?;
     tracing::info!(address, container = container.environment.name, "the ApplicationMaster is registered");
     let work = Work {
         name: application_text(&container.environment.attempt().application_id.unwrap_or_default()),
@@ -243,36 +317,26 @@ async fn serve(
     };
     let status = tokio::select! {
         status = work.run(stopped) => status?,
-        ended = conversation.join_next() => return Err(ended.map_or_else(over, |ended| match ended {
-            Ok(Err(error)) => error.into(),
-            Ok(Ok(())) => over(),
-            Err(error) => panicked(error),
-        })),
+        ended = conversation.join_next() => return Err(ended_by(ended).err().unwrap_or_else(over)),
         ended = job_manager.join_next() => return Err(ended.map_or_else(over, why_ended)),
         // YARN ends the containers of an application that it kills, and begins another attempt otherwise.
         () = terminated => return Err(over()),
     };
     tracing::info!(?status, "the application is over");
     let _ = finish.send(status.clone());
-    let mut is_over = false;
-    match tokio::time::timeout(GOODBYE, conversation.join_next()).await {
-        Ok(Some(Ok(Ok(())))) => is_over = true,
-        Ok(Some(Ok(Err(error)))) => tracing::warn!(%error, "the application could not be unregistered"),
-        _ => tracing::warn!("the application could not be unregistered in time"),
+    if let Err(error) = ended_by(conversation.join_next().await) {
+        // Another attempt may go on from what is kept and staged; otherwise the next commands find it.
+        tracing::warn!(%error, "the application could not be unregistered");
+        return Ok(status);
     }
-    // Another attempt would go on from what is kept; none comes after this.
-    if is_over && is_highly_available(&container.configuration) {
+    if is_highly_available(&container.configuration) {
         drop(end);
-        if !forget(&container, &mut job_manager).await {
+        if !forget(container, &mut job_manager).await {
             // The next commands find by what is staged what is left.
             return Ok(status);
         }
     }
-    // Who waits for a report reads it first.
-    let report = container.application.report;
-    if let Some(staging) = container.application.staging.as_ref().filter(|_| !report) {
-        crate::staging::remove(staging).await;
-    }
+    remove_staging(container).await;
     Ok(status)
 }
 
@@ -345,7 +409,7 @@ fn attempt_of(container: &Container) -> Option<ApplicationAttempt> {
 /// Registers with YARN, and goes on talking with it as a task of `tasks`.
 async fn converse(
     container: &Container,
-    (port, web_address): (u16, String),
+    (client, port, web_address): (&ApplicationMasterClient, u16, String),
     (driver, events): (Arc<YarnDriver>, mpsc::Sender<ResourceEvent>),
     (newest, client_tokens): (watch::Receiver<Credentials>, Option<Arc<ClientTokens>>),
     progress: watch::Receiver<f32>,
@@ -356,7 +420,8 @@ async fn converse(
     let hadoop = hadoop_configuration(&container.application);
     let tokens = Arc::new(NodeTokens::default());
     let (conversation, queue) = Conversation::begin(Setup {
-        client: ApplicationMasterClient::new(&hadoop, user_of(container))?,
+        client: client.clone(),
+        patience: patience(&hadoop),
         nodes: Nodes::new(ApplicationClient::new(&hadoop, user_of(container)).ok()),
         registration: RegisterApplicationMasterRequest {
             host: Some(host.clone()),
@@ -419,6 +484,17 @@ fn panicked(error: JoinError) -> ContainerError {
     ContainerError::Threads(std::io::Error::other(error))
 }
 
+/// What the conversation with YARN has come to.
+fn ended_by(
+    conversation: Option<Result<Result<(), ConversationError>, JoinError>>,
+) -> Result<(), ContainerError> {
+    match conversation {
+        Some(Ok(ended)) => Ok(ended?),
+        Some(Err(error)) => Err(panicked(error)),
+        None => Err(over()),
+    }
+}
+
 /// Why a JobManager is not there any more.
 fn why_ended(ended: Result<Result<(), JobManagerError>, JoinError>) -> ContainerError {
     match ended {
@@ -463,6 +539,33 @@ fn final_status(failure: Option<String>, canceled: bool) -> FinalStatus {
         },
         (None, false) => {
             FinalStatus { status: FinalApplicationStatus::Succeeded, diagnostics: String::new() }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_application_ends_by_what_no_other_attempt_can_mend() {
+        let of_job_manager = |error| ContainerError::JobManager(JobManagerError::HighAvailability(error));
+        let unreachable = || HighAvailabilityError::Unreachable {
+            quorum: "zk:2181".to_owned(),
+            reason: "timed out".to_owned(),
+        };
+        let taken = || ContainerError::JobManager(std::io::Error::other("port 8081 is taken").into());
+        for (error, in_one, in_two) in [
+            (taken(), true, false),
+            (of_job_manager(unreachable()), true, false),
+            (of_job_manager(HighAvailabilityError::NoStorageDir), true, true),
+            (of_job_manager(HighAvailabilityError::NoQuorum), true, true),
+            (ApplicationError::Missing.into(), true, true),
+            // YARN knows better.
+            (over(), false, false),
+            (JobManagerError::Superseded.into(), false, false),
+        ] {
+            assert_eq!((error.ends_application(1), error.ends_application(2)), (in_one, in_two), "{error}");
         }
     }
 }

@@ -3,6 +3,7 @@
 pub mod checks;
 mod submission;
 
+pub(crate) use submission::attempts;
 use submission::cluster_of;
 pub use submission::{DeployRequest, ProgramToRun};
 
@@ -168,6 +169,12 @@ fn is_over(report: &ApplicationReport) -> bool {
     matches!(report.yarn_application_state(), Failed | Finished | Killed)
 }
 
+/// For how long YARN may be away.
+pub(crate) fn patience(hadoop: &HadoopConfiguration) -> Duration {
+    let millis = u64::try_from(PATIENCE.as_millis()).unwrap_or(u64::MAX);
+    Duration::from_millis(hadoop.get_u64(PATIENCE_KEY, millis)).max(LOOKS.1)
+}
+
 /// Whether the ResourceManager that gave an id has just started: the id tells when.
 fn is_young(id: &ApplicationId) -> bool {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
@@ -201,8 +208,7 @@ impl Yarn {
         };
         let folder: FsPath = folder.parse()?;
         let client = ApplicationClient::new(&hadoop, login.user.clone())?;
-        let millis = u64::try_from(PATIENCE.as_millis()).unwrap_or(u64::MAX);
-        let patience = Duration::from_millis(hadoop.get_u64(PATIENCE_KEY, millis)).max(LOOKS.1);
+        let patience = patience(&hadoop);
         let patient = client.rpc().with_policy(RetryPolicy::within(patience));
         Ok(Self {
             configuration: configuration.clone(),

@@ -435,7 +435,7 @@ async fn blocking<T: Send + 'static>(
 }
 
 /// How many ApplicationMasters there may be one after the other. Without high availability the next one knows nothing of the jobs.
-fn attempts(configuration: &Configuration) -> u32 {
+pub(crate) fn attempts(configuration: &Configuration) -> u32 {
     let unless_set = if is_highly_available(configuration) { 2 } else { 1 };
     configuration.get_optional(&config::YARN_ATTEMPTS).unwrap_or(unless_set)
 }

@@ -1,0 +1,242 @@
+//! The first and the last that YARN hears of an ApplicationMaster: that it is there, and how its application has ended.
+//!
+//! A ResourceManager may be away meanwhile, and one that has just come back may refuse for a moment what it does not know yet. Neither must cost an
+//! attempt, nor have an application run again that has done its work; so both calls are made until they are answered, as long as
+//! [`patience`] says.
+
+use std::time::Duration;
+
+use hadoop_rpc::proto::yarn::{
+    FinishApplicationMasterRequest, RegisterApplicationMasterRequest, RegisterApplicationMasterResponse,
+};
+use hadoop_rpc::{ApplicationMasterClient, RemoteException, RpcError};
+use tokio::time::Instant;
+
+use super::conversation::{ConversationError, FinalStatus};
+pub(super) use crate::deployment::patience;
+
+/// For how long an attempt may be refused: a ResourceManager that was just started may not know all attempts yet.
+pub(super) const REFUSED_PATIENCE: Duration = Duration::from_secs(30);
+
+/// The pause after a call that has failed. A call to nobody takes long enough by itself.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// The pause while YARN writes down that an application is over.
+const WRITING_PAUSE: Duration = Duration::from_millis(50);
+
+/// What it means for an attempt that a call has failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Setback {
+    /// YARN has begun another attempt, or has ended the application.
+    Gone,
+    /// YARN has been restarted, and wants it to register.
+    Unregistered,
+    /// YARN has heard more of it than it knows: an answer was lost.
+    OutOfStep,
+    /// YARN does not want it.
+    Refused,
+    /// Nobody answers who could.
+    Away,
+}
+
+impl Setback {
+    pub(super) fn of(error: &RpcError) -> Self {
+        use RemoteException::{
+            ApplicationAttemptNotFound, ApplicationMasterNotRegistered, ApplicationNotFound,
+            InvalidApplicationMasterRequest, Retriable, Standby,
+        };
+        match error.exception() {
+            Some(ApplicationAttemptNotFound | ApplicationNotFound) => Self::Gone,
+            Some(ApplicationMasterNotRegistered) => Self::Unregistered,
+            Some(InvalidApplicationMasterRequest) => Self::OutOfStep,
+            Some(Standby | Retriable) => Self::Away,
+            Some(_) => Self::Refused,
+            None => match error.root() {
+                RpcError::Connect { .. }
+                | RpcError::Lost { .. }
+                | RpcError::Timeout { .. }
+                | RpcError::Protocol { .. } => Self::Away,
+                _ => Self::Refused,
+            },
+        }
+    }
+}
+
+/// How long a call is made again.
+#[derive(Debug)]
+struct Patience {
+    until: Instant,
+    /// Since when it has been refused by whoever answers.
+    refused: Option<Instant>,
+}
+
+impl Patience {
+    fn new(limit: Duration, now: Instant) -> Self {
+        Self { until: now + limit, refused: None }
+    }
+
+    /// Whether the call is made again after this.
+    fn bears(&mut self, setback: Setback, now: Instant) -> bool {
+        match setback {
+            Setback::Gone => false,
+            Setback::Away => {
+                // Who comes back then may have to learn of it again.
+                self.refused = None;
+                now < self.until
+            }
+            Setback::Unregistered | Setback::OutOfStep | Setback::Refused => {
+                now.duration_since(*self.refused.get_or_insert(now)) < REFUSED_PATIENCE
+            }
+        }
+    }
+}
+
+/// Registers an attempt.
+///
+/// # Errors
+/// [`ConversationError::ShutDown`] if YARN does not know it, [`ConversationError::Rpc`] if it has not taken it within `limit`.
+pub(super) async fn register(
+    client: &ApplicationMasterClient,
+    registration: &RegisterApplicationMasterRequest,
+    limit: Duration,
+) -> Result<RegisterApplicationMasterResponse, ConversationError> {
+    let mut patience = Patience::new(limit, Instant::now());
+    loop {
+        let error = match client.register(registration).await {
+            Ok(answer) => return Ok(answer),
+            Err(error) => error,
+        };
+        match Setback::of(&error) {
+            Setback::OutOfStep => {
+                tracing::warn!(%error, "the answer to the registration was lost");
+                return Ok(RegisterApplicationMasterResponse::default());
+            }
+            setback if patience.bears(setback, Instant::now()) => {
+                tracing::warn!(%error, "YARN does not take the registration yet");
+            }
+            setback => return Err(over(setback, error)),
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// Says how the application has ended, until YARN has written it down.
+///
+/// # Errors
+/// As [`register`]; YARN may begin another attempt then.
+pub(super) async fn unregister(
+    client: &ApplicationMasterClient,
+    registration: &RegisterApplicationMasterRequest,
+    status: FinalStatus,
+    limit: Duration,
+) -> Result<(), ConversationError> {
+    let request = FinishApplicationMasterRequest {
+        diagnostics: Some(status.diagnostics),
+        // The page ends with this process: YARN shows its own then.
+        tracking_url: Some(String::new()),
+        final_application_status: Some(status.status.into()),
+    };
+    let mut patience = Patience::new(limit, Instant::now());
+    loop {
+        let finished = match client.finish(&request).await {
+            Err(error) if Setback::of(&error) == Setback::Unregistered => {
+                client.register(registration).await.map(|_| false)
+            }
+            finished => finished,
+        };
+        match finished {
+            Ok(true) => return Ok(()),
+            Ok(false) if patience.bears(Setback::Away, Instant::now()) => {
+                tokio::time::sleep(WRITING_PAUSE).await;
+            }
+            Ok(false) => return Err(ConversationError::NotWritten(limit)),
+            Err(error) => {
+                let setback = Setback::of(&error);
+                if !patience.bears(setback, Instant::now()) {
+                    return Err(over(setback, error));
+                }
+                tracing::warn!(%error, "YARN does not hear that the application is over; it is told again");
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+fn over(setback: Setback, error: RpcError) -> ConversationError {
+    match setback {
+        Setback::Gone => ConversationError::ShutDown(error.to_string()),
+        _ => error.into(),
+    }
+}
+
+/// Which response YARN expects that does not take a request: `…, expect responseId to be 7, but get 3`.
+pub(super) fn expected_response(refusal: &str) -> Option<i32> {
+    let (_, rest) = refusal.split_once("expect responseId to be ")?;
+    rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn remote(class: &str) -> RpcError {
+        RpcError::Remote {
+            server: "rm:8030".to_owned(),
+            call: "finishApplicationMaster".to_owned(),
+            class: class.to_owned(),
+            message: "no".to_owned(),
+        }
+    }
+
+    #[test]
+    fn what_a_failed_call_means() {
+        let yarn = |name: &str| Setback::of(&remote(&format!("org.apache.hadoop.yarn.exceptions.{name}")));
+        assert_eq!(yarn("ApplicationAttemptNotFoundException"), Setback::Gone);
+        assert_eq!(yarn("ApplicationMasterNotRegisteredException"), Setback::Unregistered);
+        assert_eq!(yarn("InvalidApplicationMasterRequestException"), Setback::OutOfStep);
+        assert_eq!(Setback::of(&remote("org.apache.hadoop.ipc.StandbyException")), Setback::Away);
+        assert_eq!(Setback::of(&remote("java.lang.NullPointerException")), Setback::Refused);
+        let by_server = RpcError::Authentication {
+            server: "rm:8030".to_owned(),
+            reason: "not found in AMRMTokenSecretManager".to_owned(),
+            class: Some("org.apache.hadoop.security.token.SecretManager$InvalidToken".to_owned()),
+        };
+        assert_eq!(Setback::of(&by_server), Setback::Refused);
+        let away = RpcError::GivenUp {
+            call: "registerApplicationMaster".to_owned(),
+            attempts: 10,
+            after: Duration::from_secs(20),
+            last: Box::new(RpcError::Connect { address: "rm:8030".to_owned(), reason: "refused".to_owned() }),
+        };
+        assert_eq!(Setback::of(&away), Setback::Away);
+    }
+
+    #[test]
+    fn a_resource_manager_is_waited_for_and_its_refusals_are_borne_for_a_while() {
+        let begin = Instant::now();
+        let after = |seconds| begin + Duration::from_secs(seconds);
+        let mut patience = Patience::new(Duration::from_secs(900), begin);
+        assert!(patience.bears(Setback::Away, after(899)));
+        assert!(!patience.bears(Setback::Away, after(900)));
+        for refusal in [Setback::Refused, Setback::Unregistered, Setback::OutOfStep] {
+            let mut patience = Patience::new(Duration::from_secs(900), begin);
+            assert!(patience.bears(refusal, after(100)));
+            assert!(patience.bears(refusal, after(129)));
+            assert!(!patience.bears(refusal, after(130)), "{refusal:?}");
+            // It is restarted once more.
+            assert!(patience.bears(Setback::Away, after(131)));
+            assert!(patience.bears(refusal, after(899)));
+            assert!(patience.bears(refusal, after(928)), "it has come back just in time");
+        }
+        assert!(!Patience::new(Duration::from_secs(900), begin).bears(Setback::Gone, begin));
+    }
+
+    #[test]
+    fn yarn_says_which_response_it_expects() {
+        let said = "Invalid responseId in AllocateRequest from application attempt: appattempt_1_0001_000001, \
+                    expect responseId to be 17, but get 3";
+        assert_eq!(expected_response(said), Some(17));
+        assert_eq!(expected_response("Application Master is already registered : application_1_0001"), None);
+        assert_eq!(expected_response("expect responseId to be 99999999999, but get 3"), None);
+    }
+}
