@@ -1,12 +1,13 @@
 //! Launches containers, several at a time, and says which could not be.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use flott_core::config;
-use hadoop_rpc::ContainerManager;
 use hadoop_rpc::configuration::Configuration as HadoopConfiguration;
 use hadoop_rpc::credentials::Credentials;
 use hadoop_rpc::proto::yarn::ContainerLaunchContext;
+use hadoop_rpc::{ContainerManager, RetryPolicy};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 
@@ -18,6 +19,9 @@ use crate::ids::node_text;
 
 /// Containers that are being launched at the same time.
 const AT_A_TIME: usize = 32;
+
+/// How long a launch may take. A NodeManager is restarted within that time; one that is gone must not hold for long what a job waits for.
+const LAUNCH_DEADLINE: Duration = Duration::from_secs(15);
 
 /// What launches containers.
 pub(crate) struct Launching {
@@ -94,6 +98,7 @@ impl Launching {
         let token = self.tokens.get(&name).ok_or_else(|| format!("YARN gave no token for {name}"))?;
         let manager =
             ContainerManager::new(&self.hadoop, &node, token.into()).map_err(|error| error.to_string())?;
+        let manager = ContainerManager::over(manager.rpc().with_policy(RetryPolicy::within(LAUNCH_DEADLINE)));
         let container_token = launch.container.container_token.clone().unwrap_or_default();
         let mut credentials = self.credentials.clone();
         credentials.merge(self.newest.borrow().clone());
