@@ -1,6 +1,8 @@
 //! What cannot run is refused before anything is started, in words and numbers.
 
-use crate::support::{hadoop, text, wordcount};
+use std::net::TcpListener;
+
+use crate::support::{application_in, hadoop, program, text, wordcount};
 
 #[test]
 fn what_cannot_run_is_refused_with_the_reason() {
@@ -31,4 +33,47 @@ fn what_cannot_run_is_refused_with_the_reason() {
     let ran = cluster.command_as("bob", &["run", "-t", "yarn-application", "/bin/true"]).output().unwrap();
     assert!(text(&ran.stderr).contains("is no Flott program"), "{}", text(&ran.stderr));
     assert!(cluster.resource_manager("apps?user=bob")["apps"].get("app").is_none());
+}
+
+#[test]
+fn why_an_application_cannot_go_on_is_told_by_the_command_and_by_yarn() {
+    let cluster = hadoop();
+    let taken = TcpListener::bind("0.0.0.0:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let setting = format!("rest.bind-port={port}");
+    let quorum = format!("high-availability.zookeeper.quorum={}", cluster.variable("ZOOKEEPER"));
+    let storage = format!("high-availability.storageDir={}", cluster.fresh("told-ha"));
+    let available = ["-D", "high-availability.type=zookeeper", "-D", &storage];
+    let no_port = ["-D", &setting];
+    let program = program();
+    let cases = [
+        // No other attempt comes, or it would end the same way: the ApplicationMaster says it.
+        ([&no_port[..], &[&program, "twice"]].concat(), "FINISHED", format!("(rest.bind-port: {port})")),
+        (
+            [&available[..], &[&program, "twice"]].concat(),
+            "FINISHED",
+            "high-availability.zookeeper.quorum is not set".to_owned(),
+        ),
+        (vec![&program, "panics-in-main"], "FINISHED", "main has no wish to go on".to_owned()),
+        // Another attempt might do better, and does not: YARN says what the last one wrote.
+        (
+            [&available[..], &["-D", &quorum], &no_port, &[&program, "twice"]].concat(),
+            "FAILED",
+            format!(
+                "its ApplicationMaster: exit status 1: flott: no port for the web page (rest.bind-port: {port})"
+            ),
+        ),
+    ];
+    for (own, state, expected) in cases {
+        let ran = cluster.flott(&[&["run-application", "-ytm", "256", "-yjm", "256"], &own[..]].concat());
+        let said = text(&ran.stderr);
+        assert_eq!((ran.status.code(), said.contains(&expected)), (Some(1), true), "{expected}: {said}");
+        let id = application_in(&said);
+        let application = cluster.ended(&id);
+        assert_eq!((&application["state"], &application["finalStatus"]), (&state.into(), &"FAILED".into()));
+        // As YARN has it, which may be more words.
+        let diagnostics = application["diagnostics"].as_str().unwrap();
+        let expected = expected.rsplit("flott: ").next().unwrap();
+        assert!(diagnostics.contains(expected), "{expected}: {diagnostics}");
+    }
 }

@@ -15,9 +15,13 @@ const KILLED_FOR_EXCESS_LOGS: i32 = -109;
 const FORCE_KILLED: i32 = 137;
 const TERMINATED: i32 = 143;
 
+/// How many lines are quoted.
+const BRIEF_LINES: usize = 6;
+
 /// Says what became of a container: `status` and `diagnostics` are what YARN says.
 pub fn in_words(status: i32, diagnostics: &str) -> String {
-    let said = diagnostics.trim();
+    let own = last_words(diagnostics).filter(|_| status > 0);
+    let said = own.as_deref().unwrap_or(diagnostics.trim());
     let with =
         |what: &str| if said.is_empty() { what.to_owned() } else { format!("{what}: {}", brief(said)) };
     match status {
@@ -46,9 +50,39 @@ pub fn in_words(status: i32, diagnostics: &str) -> String {
     }
 }
 
+/// What YARN says of an application in words, where its ApplicationMaster's container has ended: what became of that, and where its logs
+/// are. Everything else stays as it is.
+pub(crate) fn of_application_master(diagnostics: &str) -> String {
+    let said = || {
+        let (_, after) = diagnostics.split_once(" exited with  exitCode: ")?;
+        let (status, after) = after.split_once('\n')?;
+        let status: i32 = status.trim().parse().ok()?;
+        let (_, after) = after.split_once("Diagnostics: ")?;
+        let (said, page) =
+            match after.split_once("For more detailed output, check the application tracking page: ") {
+                Some((said, rest)) => (said, rest.split_whitespace().next()),
+                None => (after.trim_end().trim_end_matches(". Failing the application."), None),
+            };
+        let more = page.map(|page| format!(" (its logs: {page})")).unwrap_or_default();
+        let larger = match status {
+            KILLED_EXCEEDED_PMEM | KILLED_EXCEEDED_VMEM => "; raise jobmanager.memory.process.size",
+            _ => "",
+        };
+        Some(format!("its ApplicationMaster: {}{larger}{more}", in_words(status, said)))
+    };
+    said().unwrap_or_else(|| diagnostics.to_owned())
+}
+
+/// What a process has written to standard error last, where YARN quotes it; that it may do twice.
+fn last_words(diagnostics: &str) -> Option<String> {
+    let (_, words) = diagnostics.rsplit_once(".stderr :\n")?;
+    let lines: Vec<&str> = words.lines().filter(|line| !line.trim().is_empty()).collect();
+    (!lines.is_empty()).then(|| lines[lines.len().saturating_sub(BRIEF_LINES)..].join("\n"))
+}
+
 /// The first lines of what YARN says, which may be pages of a launch script's.
 fn brief(said: &str) -> String {
-    let lines = said.lines().map(str::trim).filter(|line| !line.is_empty()).take(6);
+    let lines = said.lines().map(str::trim).filter(|line| !line.is_empty()).take(BRIEF_LINES);
     let mut text = lines.collect::<Vec<_>>().join(" | ");
     if text.len() > 1000 {
         let end = (0..=1000).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
@@ -84,6 +118,58 @@ mod tests {
     }
 
     #[test]
+    fn an_application_master_that_has_ended_is_told_in_words() {
+        let failed = |diagnostics: &str| {
+            format!(
+                "Application application_1_0001 failed 1 times due to AM Container for appattempt_1_0001_000001 exited with  \
+                 {diagnostics}For more detailed output, check the application tracking page: http://rm:8088/app Then click on \
+                 links to logs of each attempt.\n. Failing the application."
+            )
+        };
+        let memory = failed(
+            "exitCode: -104\nFailing this attempt.Diagnostics: [x]Container [pid=1] is running 1B beyond the 'PHYSICAL' memory \
+             limit. Current usage: 1.2 GB of 1 GB physical memory used; 2.9 GB of 2.3 GB virtual memory used.\n",
+        );
+        assert_eq!(
+            of_application_master(&memory),
+            "its ApplicationMaster: killed by YARN: used 1.2 GiB of 1 GiB; raise jobmanager.memory.process.size \
+             (its logs: http://rm:8088/app)"
+        );
+        let wrote = "[x]Container exited with a non-zero exit code 1. Error file: prelaunch.err.\nLast 4096 bytes of \
+                     prelaunch.err :\nLast 4096 bytes of jobmanager.stderr :\nflott: no port\n\n\n";
+        let port = failed(&format!(
+            "exitCode: 1\nFailing this attempt.Diagnostics: [x]Exception from container-launch.\nExit code: 1\n\n{wrote}{wrote}",
+        ));
+        assert_eq!(
+            of_application_master(&port),
+            "its ApplicationMaster: exit status 1: flott: no port (its logs: http://rm:8088/app)"
+        );
+        for other in
+            ["", "main has failed", "Application x was killed by user y", "a exited with  exitCode: b\nc"]
+        {
+            assert_eq!(of_application_master(other), other);
+        }
+    }
+
+    #[test]
+    fn what_a_process_wrote_last_is_told_and_not_what_launched_it() {
+        let block = |words: &str| {
+            format!("[x]Error file: prelaunch.err.\nLast 4096 bytes of taskmanager.stderr :\n{words}\n\n\n")
+        };
+        let lines: Vec<String> = (0..20).map(|line| format!("line {line}")).collect();
+        let said = format!("Exception from container-launch.\n\n{0}{0}", block(&lines.join("\n")));
+        assert_eq!(
+            in_words(1, &said),
+            "exit status 1: line 14 | line 15 | line 16 | line 17 | line 18 | line 19"
+        );
+        assert_eq!(
+            in_words(1, &format!("Exception from container-launch.\n{}", block(""))),
+            "exit status 1: Exception from container-launch. | [x]Error file: prelaunch.err. | Last 4096 bytes of \
+             taskmanager.stderr :"
+        );
+    }
+
+    #[test]
     fn other_ends() {
         assert_eq!(in_words(3, " \n"), "exit status 3");
         assert_eq!(
@@ -99,6 +185,8 @@ mod tests {
         #[test]
         fn whatever_yarn_says(status in any::<i32>(), said in "\\PC{0,200}( physical memory used)?\\PC{0,20}") {
             prop_assert!(!in_words(status, &said).is_empty());
+            let diagnostics = format!("x exited with  exitCode: {status}\nDiagnostics: {said}");
+            prop_assert!(of_application_master(&diagnostics).starts_with("its ApplicationMaster: "));
         }
     }
 }

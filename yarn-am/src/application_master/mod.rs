@@ -25,6 +25,7 @@ mod work;
 pub use container_profile::ContainerProfile;
 pub use conversation::{ConversationError, FinalStatus};
 pub use environment::{ContainerEnvironment, EnvironmentError};
+pub(crate) use exit_status::of_application_master;
 pub use launcher::RUNTIME;
 pub(crate) use launcher::{launch_context, login_by_keytab};
 

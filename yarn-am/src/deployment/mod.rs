@@ -28,6 +28,7 @@ use hadoop_rpc::{ApplicationClient, RemoteException, RetryPolicy, RpcError};
 use tokio::time::Instant;
 
 use crate::application::ApplicationError;
+use crate::application_master::of_application_master;
 use crate::ids::{application_text, parse_application};
 use crate::leftovers::{self, Known};
 use crate::security::{ClientLogin, SecurityError, key_of_password, log_in};
@@ -317,7 +318,7 @@ impl Yarn {
             return Err(DeployError::Ended {
                 application: application_text(id),
                 state,
-                diagnostics: report.diagnostics().trim().to_owned(),
+                diagnostics: of_application_master(report.diagnostics().trim()),
             });
         }
     }
@@ -333,7 +334,7 @@ impl Yarn {
             YarnApplicationState::Killed => FinalApplicationStatus::Killed,
             _ => report.final_application_status(),
         };
-        Ok(ApplicationEnd { status, diagnostics: report.diagnostics().trim().to_owned() })
+        Ok(ApplicationEnd { status, diagnostics: of_application_master(report.diagnostics().trim()) })
     }
 
     /// Kills an application, and waits until it is gone. One that YARN does not know, and has not heard of by now, is gone.
