@@ -5,6 +5,7 @@
 
 mod arguments;
 mod cluster;
+mod fetched;
 mod jobs;
 mod kerberos;
 mod output;

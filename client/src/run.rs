@@ -10,6 +10,7 @@ use flott_cluster::client::{Cluster, DriveError, Driven, Driver, DriverListener,
 use flott_cluster::launch::LaunchError;
 use flott_cluster::rpc::control::{JobOutcome, JobOverview};
 use flott_cluster::rpc::launch::{FromProgram, Local, Plan, from_program, start};
+use flott_cluster::temp_dir::TempDir;
 use flott_core::config::{Configuration, DeploymentTarget};
 use flott_core::ids::JobId;
 use flott_plan::JobGraph;
@@ -17,24 +18,37 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::arguments::{InfoOptions, RunOptions};
 use crate::cluster::{block_on, reach};
+use crate::fetched::{Place, fetch, place_of};
 use crate::output::say;
 use crate::progress::Progress;
 use crate::report::Report;
 use crate::target::{Target, Wanted};
 use crate::{CommandError, Ended, arguments, kerberos, yarn};
 
-/// The program that the command line names. A name without a folder is a file here, not a command.
-fn program(line: &arguments::Program, configuration: Configuration) -> Result<Program, CommandError> {
-    let path = std::path::absolute(line.path());
-    let path = path.map_err(|error| format!("{}: {error}", line.path().display()))?;
-    Ok(Program { path, arguments: line.arguments().to_vec(), configuration, hash: None })
+/// The program that the command line names, and the folder that it was fetched into. None: that was interrupted.
+fn program(
+    line: &arguments::Program,
+    configuration: Configuration,
+) -> Result<Option<(Program, Option<TempDir>)>, CommandError> {
+    let (path, fetched) = match place_of(line.path())? {
+        Place::Here(path) => (path, None),
+        Place::Elsewhere(remote) => {
+            kerberos::use_keytab(&configuration)?;
+            let Some((path, folder)) = block_on(fetch(&remote, &configuration))? else { return Ok(None) };
+            (path, Some(folder))
+        }
+    };
+    let program = Program { path, arguments: line.arguments().to_vec(), configuration, hash: None };
+    Ok(Some((program, fetched)))
 }
 
 /// Prints the JobGraph of the program's first execute.
 pub(crate) fn info(options: &InfoOptions) -> Result<Ended, CommandError> {
     let mut configuration = options.settings.configuration()?;
     options.program.configure(&mut configuration)?;
-    let program = program(&options.program, configuration)?;
+    let Some((program, _fetched)) = program(&options.program, configuration)? else {
+        return Ok(Ended::Interrupted);
+    };
     // What the program prints is not what was asked for.
     let (mut child, mut socket) = start_program(&program, start::Role::Plan(Plan {}), Stdio::null())?;
     let executed = socket.receive::<FromProgram>();
@@ -80,8 +94,10 @@ fn run_and_note(
     let configuration = options.configuration()?;
     kerberos::use_keytab(&configuration)?;
     let target = Target::of(&Wanted { master: options.master.as_deref(), target }, &configuration)?;
-    let program = program(&options.program, configuration)?;
     report.target = target.name();
+    let Some((program, _fetched)) = program(&options.program, configuration)? else {
+        return Ok(Ended::Interrupted);
+    };
     match target {
         Target::Local => run_here(options, &program),
         Target::Remote(address) => block_on(run_on_cluster(options, program, Some(&address), report)),
