@@ -86,7 +86,7 @@ async fn deploy(
     let application = match (deployed, begun.get()) {
         (Some(Ok(application)), _) => application,
         (Some(Err(error)), begun) => {
-            if let (DeployError::Away { .. }, Some(id)) = (&error, begun) {
+            if let (DeployError::Away { .. } | DeployError::NotKept { .. }, Some(id)) = (&error, begun) {
                 left_behind(&application_text(id), "whether YARN has taken it is not known");
             }
             return Err(error.into());
@@ -153,7 +153,7 @@ async fn stop(
         }
     };
     tokio::select! {
-        end = yarn.wait_for_end(&application.id) => Ok(end?),
+        end = yarn.wait_for_end(application) => Ok(end?),
         refused = asking => Err(refused.into()),
     }
 }
@@ -191,6 +191,7 @@ pub(crate) async fn run_per_job(
         configuration: program.configuration.clone(),
         name: name_of(&program),
         program: None,
+        driven: Some(program.path.clone()),
         lifespan: if detached { Lifespan::OneJob } else { Lifespan::Command },
         shared: false,
         report: false,
@@ -255,6 +256,7 @@ pub(crate) async fn run_application(
             arguments: program.arguments.clone(),
             restore: options.checkpoint.clone(),
         }),
+        driven: None,
         lifespan: Lifespan::OwnMain,
         shared: false,
         report: options.report.is_some() && !options.is_detached(),
@@ -270,7 +272,7 @@ pub(crate) async fn run_application(
         return Ok(Ended::Well);
     }
     tokio::select! {
-        end = yarn.wait_for_end(&application.id) => {
+        end = yarn.wait_for_end(&application) => {
             let end = end.inspect_err(|error| left_behind(&name, &error.to_string()))?;
             if request.report {
                 match yarn.take_report(&application.id).await {
@@ -348,6 +350,7 @@ async fn start_session(
         configuration,
         name: "Flott session".to_owned(),
         program: None,
+        driven: None,
         lifespan: Lifespan::OwnMain,
         shared: true,
         report: false,
@@ -371,7 +374,7 @@ async fn attend(
     }
     let word = tokio::select! {
         word = tokio::task::spawn_blocking(said) => word?,
-        end = yarn.wait_for_end(&application.id) => return Ok(ended(&name, &end?)),
+        end = yarn.wait_for_end(application) => return Ok(ended(&name, &end?)),
         () = interruption.wait() => Said::Interrupted,
     };
     match word {

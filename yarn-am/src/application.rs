@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use flott_core::config::{ConfigError, Configuration};
+use flott_fs::FileStatus;
 use flott_runtime::net::handshake::Secret;
 use hadoop_rpc::credentials::Credentials;
 use prost::{Enumeration, Message};
@@ -65,6 +66,20 @@ pub struct Resource {
     /// Whether it is unpacked.
     #[prost(bool, tag = "6")]
     pub archive: bool,
+}
+
+impl Resource {
+    /// A file that lies on the cluster's file system, for the user alone, as it is.
+    pub(crate) fn of(status: &FileStatus, name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            url: status.path.to_string(),
+            size: status.length,
+            modified: status.modified,
+            public: false,
+            archive: false,
+        }
+    }
 }
 
 /// The program whose `main` an ApplicationMaster runs.

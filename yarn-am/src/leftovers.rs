@@ -7,12 +7,11 @@
 use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, SystemTime};
 
-use flott_cluster::program_store::ContentHash;
 use flott_core::config::{self, Configuration};
 use flott_fs::{FileStatus, FsErrorKind, FsPath, for_path};
 use prost::Message;
 
-use crate::staging::{Staging, StagingError};
+use crate::staging::{Staging, StagingError, is_whole};
 
 /// The name of an application's note.
 const NOTE: &str = "application";
@@ -169,9 +168,8 @@ fn candidates(entries: &[FileStatus], used_before: i64, begun_before: i64) -> Ve
         if name.ends_with(USED) {
             return false;
         }
-        let is_whole = name.parse::<ContentHash>().is_ok();
         let last = entry.modified.max(marks.get(name).copied().unwrap_or_default());
-        !entry.is_dir && last < if is_whole { used_before } else { begun_before }
+        !entry.is_dir && last < if is_whole(name) { used_before } else { begun_before }
     };
     entries.iter().filter(old).map(|entry| entry.path.clone()).collect()
 }
@@ -228,17 +226,27 @@ mod tests {
         }
         file(&format!("{}{USED}", name("a")), 8 * hour);
         file(&format!("{}{USED}", name("b")), hour);
+        file(&format!("{}.zip", name("a")), 9 * hour);
+        file(&format!("{}.tgz", name("b")), 9 * hour);
+        file(&format!("{}.tgz{USED}", name("b")), hour);
         file(&format!(".{}.1", name("e")), 48 * hour);
         file(&format!(".{}.1", name("f")), 9 * hour);
         let note = Note { uses: vec![name("c")], ..Note::default() };
         staging.leave_note("application_1_0001", &note).unwrap();
         assert_eq!(staging.note_of("application_1_0001").unwrap(), Some(note));
-        assert_eq!(staging.sweep_cache(4 * hour).unwrap(), 2);
+        assert_eq!(staging.sweep_cache(4 * hour).unwrap(), 3);
         let left = std::fs::read_dir(&cache).unwrap().map(|entry| entry.unwrap().file_name().into_string());
         let mut left: Vec<String> = left.map(Result::unwrap).collect();
         left.sort();
-        let expected =
-            [format!(".{}.1", name("f")), name("b"), format!("{}{USED}", name("b")), name("c"), name("d")];
+        let expected = [
+            format!(".{}.1", name("f")),
+            name("b"),
+            format!("{}.tgz", name("b")),
+            format!("{}.tgz{USED}", name("b")),
+            format!("{}{USED}", name("b")),
+            name("c"),
+            name("d"),
+        ];
         assert_eq!(left, expected);
         assert!(!mark(&FsPath::local(&cache.join(name("b")))), "it was noted today");
         assert!(mark(&FsPath::local(&cache.join(name("d")))));

@@ -4,8 +4,9 @@
 //! Below the staging folder, which only the user may enter:
 //!
 //! ```text
-//! .flott/cache/SHA-256        a runtime or a program
-//! .flott/cache/SHA-256.used   says by its time when that was last used
+//! .flott/cache/SHA-256        a runtime, a program or a file that is shipped
+//! .flott/cache/SHA-256.zip    an archive: YARN tells by the end of the name how it is unpacked
+//! .flott/cache/SHA-256.used   says by its time when one was last used
 //! .flott/APPLICATION/application  what is to be known of it when it is gone, while it is not over
 //! .flott/APPLICATION/secret   what a session's clients prove, while it lives
 //! .flott/APPLICATION/report   what an ApplicationMaster leaves for the command that waits for it
@@ -18,7 +19,7 @@ use std::time::{Duration, SystemTime};
 
 use flott_cluster::client::report::JobSummaries;
 use flott_cluster::program_store::ContentHash;
-use flott_fs::{FsError, FsErrorKind, FsPath, for_path};
+use flott_fs::{FileStatus, FsError, FsErrorKind, FsPath, for_path};
 use flott_runtime::net::handshake::Secret;
 
 use crate::application::Resource;
@@ -29,6 +30,21 @@ const REPORT: &str = "report";
 
 /// What is copied at a time.
 const PIECE_BYTES: usize = 1 << 20;
+
+/// What a file's name ends with, in any case, that YARN can unpack.
+const ARCHIVES: [&str; 5] = [".tar.gz", ".tgz", ".tar", ".zip", ".jar"];
+
+/// By which of them YARN unpacks a file; none: it would leave it as it is.
+pub(crate) fn archive_suffix(name: &str) -> Option<&'static str> {
+    let name = name.to_ascii_lowercase();
+    ARCHIVES.into_iter().find(|suffix| name.ends_with(suffix))
+}
+
+/// Whether a file of the cache is whole, as its name says.
+pub(crate) fn is_whole(name: &str) -> bool {
+    let stem = archive_suffix(name).and_then(|suffix| name.strip_suffix(suffix)).unwrap_or(name);
+    stem.parse::<ContentHash>().is_ok()
+}
 
 /// Why a file is not there.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +60,15 @@ pub enum StagingError {
     /// A file of the cluster.
     #[error(transparent)]
     File(#[from] FsError),
+    /// What is to be unpacked and cannot be.
+    #[error(
+        "{path} cannot be unpacked: yarn.ship-archives takes files whose names end with {}; ship others by yarn.ship-files",
+        ARCHIVES.join(" ")
+    )]
+    NoArchive {
+        /// Where it is.
+        path: FsPath,
+    },
     /// A secret that is none.
     #[error("{path} holds no secret of a session")]
     NoSecret {
@@ -67,6 +92,11 @@ impl Staging {
         Self { root: folder.join(".flott") }
     }
 
+    /// The folder that all of it is in.
+    pub(crate) fn root(&self) -> &FsPath {
+        &self.root
+    }
+
     /// The folder of what is kept by its hash.
     pub(crate) fn cache(&self) -> FsPath {
         self.root.join("cache")
@@ -83,34 +113,42 @@ impl Staging {
     /// # Errors
     /// [`StagingError`] that names the file.
     pub fn provide(&self, local: &Path, name: Option<&str>) -> Result<(Resource, ContentHash), StagingError> {
-        let unreadable = |source| StagingError::Local { path: local.to_owned(), source };
-        let hash = ContentHash::of_file(local).map_err(unreadable)?;
+        let hash = hash_of(local)?;
+        let kept = self.keep(local, &hash.to_string())?;
+        let resource = Resource::of(&kept, name.map_or_else(|| hash.to_string(), str::to_owned));
+        Ok((resource, hash))
+    }
+
+    /// The same with an archive, which containers see unpacked in a folder called `name`. Blocks.
+    ///
+    /// # Errors
+    /// [`StagingError`] that names the file; [`StagingError::NoArchive`] if YARN would not unpack it.
+    pub(crate) fn provide_archive(&self, local: &Path, name: &str) -> Result<Resource, StagingError> {
+        let no_archive = || StagingError::NoArchive { path: FsPath::local(local) };
+        let suffix = archive_suffix(name).ok_or_else(no_archive)?;
+        let kept = self.keep(local, &format!("{}{suffix}", hash_of(local)?))?;
+        Ok(Resource { archive: true, ..Resource::of(&kept, name) })
+    }
+
+    /// Has a local file in the cache, under a name that its content says.
+    fn keep(&self, local: &Path, name: &str) -> Result<FileStatus, StagingError> {
         let cache = self.cache();
-        let path = cache.join(&hash.to_string());
+        let path = cache.join(name);
         let fs = for_path(&path)?;
         let mut found = fs.status(&path);
         if found.is_ok() && mark(&path) {
             // Before that it may have been removed as one that nobody uses.
             found = fs.status(&path);
         }
-        let status = match found {
+        match found {
             Err(error) if error.kind() == FsErrorKind::NotFound => {
                 fs.create_dirs(&cache)?;
                 self.upload(local, &path)?;
                 mark(&path);
-                fs.status(&path)?
+                Ok(fs.status(&path)?)
             }
-            found => found?,
-        };
-        let resource = Resource {
-            name: name.map_or_else(|| hash.to_string(), str::to_owned),
-            url: path.to_string(),
-            size: status.length,
-            modified: status.modified,
-            public: false,
-            archive: false,
-        };
-        Ok((resource, hash))
+            found => Ok(found?),
+        }
     }
 
     fn upload(&self, local: &Path, path: &FsPath) -> Result<(), StagingError> {
@@ -198,6 +236,10 @@ impl Staging {
     }
 }
 
+fn hash_of(local: &Path) -> Result<ContentHash, StagingError> {
+    ContentHash::of_file(local).map_err(|source| StagingError::Local { path: local.to_owned(), source })
+}
+
 /// Leaves a summary of an application's jobs for the command that waits for it.
 pub(crate) async fn leave_report(folder: &str, jobs: &JobSummaries) -> Result<(), StagingError> {
     let folder = folder.to_owned();
@@ -245,6 +287,28 @@ mod tests {
         let entries = std::fs::read_dir(cache).unwrap().map(|entry| entry.unwrap().file_name());
         let programs = entries.filter(|name| name.len() == hash.to_string().len());
         assert_eq!(programs.count(), 2);
+    }
+
+    #[test]
+    fn an_archive_keeps_the_end_of_its_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let staging = Staging::below(&FsPath::local(folder.path()));
+        for (name, suffix) in
+            [("data.tar.gz", ".tar.gz"), ("a.tgz", ".tgz"), ("B.ZIP", ".zip"), ("c.jar", ".jar")]
+        {
+            let local = folder.path().join(name);
+            std::fs::write(&local, b"an archive").unwrap();
+            let resource = staging.provide_archive(&local, name).unwrap();
+            assert_eq!((resource.name.as_str(), resource.archive), (name, true));
+            let kept = resource.url.rsplit('/').next().unwrap();
+            assert_eq!(kept, format!("{}{suffix}", ContentHash::of_file(&local).unwrap()));
+            assert!(is_whole(kept) && !is_whole(&format!("{kept}.used")) && !is_whole(name));
+        }
+        let local = folder.path().join("data.7z");
+        std::fs::write(&local, b"another").unwrap();
+        let error = staging.provide_archive(&local, "data.7z").unwrap_err().to_string();
+        assert!(error.contains("data.7z cannot be unpacked: yarn.ship-archives takes"), "{error}");
+        assert!(error.contains("end with .tar.gz .tgz .tar .zip .jar; ship"), "{error}");
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! The three modes: the same program, the same counts, and what YARN shows of it.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use crate::support::{Hadoop, application_in, counts_in, counts_of, hadoop, program, text, wordcount};
 
@@ -25,16 +26,50 @@ fn words(cluster: &Hadoop) -> (PathBuf, String) {
     (local, path)
 }
 
+/// An archive with one file of this name in it.
+fn archive_of(name: &str) -> PathBuf {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join(name), "unpacked").unwrap();
+    let archive = std::env::temp_dir().join(format!("{name}.tar.gz"));
+    let packed =
+        Command::new("tar").arg("-czf").arg(&archive).arg("-C").arg(folder.path()).arg(name).status();
+    assert!(packed.unwrap().success());
+    archive
+}
+
+/// The files of this name that nodes keep for users' containers.
+fn kept_on_nodes(cluster: &Hadoop, name: &str) -> Vec<PathBuf> {
+    let found =
+        Command::new("find").arg(cluster.folder()).args(["-path", "*/usercache/*", "-name", name]).output();
+    text(&found.unwrap().stdout).lines().map(PathBuf::from).collect()
+}
+
 const APIS: [&[&str]; 2] = [&["--mode", "streaming"], &["--api", "dataset"]];
 
 #[test]
 fn words_are_counted_in_an_application_of_their_own() {
     let cluster = hadoop();
     let (local, input) = words(cluster);
+    let marker = format!("marker-{}", std::process::id());
+    let archive = archive_of(&marker);
+    let archives = format!("yarn.ship-archives={}", archive.display());
     for (target, number) in [("yarn-application", 0), ("yarn-per-job", 1)] {
         for (api, how) in APIS.into_iter().enumerate() {
             let output = cluster.fresh(&format!("counts-{number}-{api}"));
-            let yarn = ["-yqu", "nightly", "-D", "yarn.tags=a,b", "-ys", "2", "-ytm", "512"];
+            let yarn = [
+                "-yqu",
+                "nightly",
+                "-D",
+                "yarn.tags=a,b",
+                "-ys",
+                "2",
+                "-ytm",
+                "512",
+                "-yt",
+                &input,
+                "-D",
+                &archives,
+            ];
             let own = [wordcount(), "--input".into(), input.clone(), "--output".into(), output.clone()];
             let own: Vec<&str> = own.iter().map(String::as_str).collect();
             let report = local.with_extension("report");
@@ -54,8 +89,18 @@ fn words_are_counted_in_an_application_of_their_own() {
             cluster.until_nothing_is_staged(application["id"].as_str().unwrap());
         }
     }
-    fs::remove_file(local.with_extension("report")).unwrap();
-    fs::remove_file(local).unwrap();
+    // What was shipped is there as it should be, the archive unpacked; the file on HDFS was taken from where it is.
+    let unpacked = kept_on_nodes(cluster, &marker);
+    assert!(!unpacked.is_empty(), "{archive:?}");
+    for file in unpacked {
+        assert_eq!(fs::read_to_string(&file).unwrap(), "unpacked");
+        assert!(file.parent().unwrap().to_str().unwrap().ends_with(".tar.gz"), "{file:?}");
+    }
+    let shipped = kept_on_nodes(cluster, input.rsplit('/').next().unwrap());
+    assert!(shipped.iter().any(|file| fs::read(file).unwrap() == fs::read(&local).unwrap()), "{shipped:?}");
+    for file in [local.with_extension("report"), local, archive] {
+        fs::remove_file(file).unwrap();
+    }
 }
 
 #[test]
@@ -137,17 +182,45 @@ fn a_failure_is_told_by_the_command_by_yarn_and_in_the_report() {
 #[test]
 fn a_detached_application_goes_on_by_itself_and_uploads_nothing_twice() {
     let cluster = hadoop();
-    let run = || {
-        let line = ["run-application", "-d", "-ytm", "512", &program(), "twice"];
+    let remote = cluster.fresh("program");
+    cluster.put(Path::new(&program()), &remote);
+    let run = |options: &[&str], program: &str| {
+        let line = [options, &["-ytm", "512", program, "twice"]].concat();
         let ran = cluster.command_as("alice", &line).output().unwrap();
         assert!(ran.status.success(), "{}", text(&ran.stderr));
-        application_in(&text(&ran.stdout))
+        assert_eq!(cluster.ended(&application_in(&text(&ran.stderr)))["finalStatus"], "SUCCEEDED");
     };
-    assert_eq!(cluster.ended(&run())["finalStatus"], "SUCCEEDED");
-    let listing = |what: &str| text(&cluster.script(&["hdfs", "dfs", "-ls", what]).stdout);
-    let before = listing("/user/alice/.flott/cache");
-    assert!(before.lines().count() > 2, "{before}");
-    assert_eq!(cluster.ended(&run())["finalStatus"], "SUCCEEDED");
+    // With main here, too, containers get the program from HDFS.
+    run(&["run", "-m", "yarn-cluster"], &program());
+    let listing = || text(&cluster.script(&["hdfs", "dfs", "-ls", "/user/alice/.flott/cache"]).stdout);
+    let before = listing();
+    let hash = flott_cluster::program_store::ContentHash::of_file(Path::new(&program())).unwrap();
+    assert!(before.contains(&format!("/{hash}\n")), "{before}");
+    run(&["run-application", "-d"], &program());
+    run(&["run-application", "-d"], &remote);
+    run(&["run", "-m", "yarn-cluster"], &remote);
     // Names, sizes and times of the files.
-    assert_eq!(listing("/user/alice/.flott/cache"), before);
+    assert_eq!(listing(), before);
+}
+
+#[test]
+fn what_does_not_start_leaves_nothing() {
+    let cluster = hadoop();
+    // No ApplicationMaster comes out of this runtime.
+    let folder = cluster.fresh("broken");
+    let broken = tempfile::NamedTempFile::new().unwrap();
+    fs::write(&broken, "not to be executed").unwrap();
+    cluster.script(&["hdfs", "dfs", "-mkdir", "-p", &folder]);
+    cluster.put(broken.path(), &format!("{folder}/flott"));
+    // Without its scheme it is on HDFS all the same.
+    let provided = folder.trim_start_matches(cluster.variable("NAMENODE"));
+    let provided = format!("yarn.provided.lib.dirs={provided}");
+    for how in [&["run", "-m", "yarn-cluster"][..], &["run-application"]] {
+        let ran = cluster.flott(&[how, &["-D", &provided, &program(), "twice"]].concat());
+        let said = text(&ran.stderr);
+        assert_eq!(ran.status.code(), Some(1), "{said}");
+        let id = application_in(&said);
+        assert_eq!(cluster.ended(&id)["finalStatus"], "FAILED", "{said}");
+        assert!(!cluster.tree("/user/root/.flott").iter().any(|path| path.contains(&id)), "{said}");
+    }
 }

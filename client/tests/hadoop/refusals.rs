@@ -7,7 +7,13 @@ use crate::support::{application_in, hadoop, program, text, wordcount};
 #[test]
 fn what_cannot_run_is_refused_with_the_reason() {
     let cluster = hadoop();
-    let cases: [(&[&str], &str); 6] = [
+    // Somebody else has been here before.
+    let planted = cluster.fresh("planted");
+    let owned =
+        cluster.script(&["--as", "alice", "hdfs", "dfs", "-mkdir", "-p", &format!("{planted}/bob/.flott")]);
+    assert!(owned.status.success(), "{}", text(&owned.stderr));
+    let planted = format!("yarn.staging-directory={planted}");
+    let cases: [(&[&str], &str); 9] = [
         (&["-yqu", "nowhere"], "there is no queue 'nowhere'; this cluster has "),
         (&["-yqu", "closed"], "queue 'closed' is stopped"),
         (
@@ -16,6 +22,12 @@ fn what_cannot_run_is_refused_with_the_reason() {
         ),
         (&["-ys", "64", "-ytm", "4g"], "64 vcores is more than YARN gives"),
         (&["-ys", "64"], "16 mb is the least: raise taskmanager.memory.process.size"),
+        (
+            &["-ynl", "gpu"],
+            "there is no node label 'gpu'; this cluster has none: set yarn.application.node-label",
+        ),
+        (&["-D", "yarn.ship-archives=/bin/sh"], "/bin/sh cannot be unpacked: yarn.ship-archives takes files"),
+        (&["-D", &planted], "/bob belongs to alice, not to bob"),
         (&["-D", "yarn.application.queu=x"], "did you mean 'yarn.application.queue'"),
     ];
     for (flags, expected) in cases {

@@ -1,19 +1,21 @@
 //! Clusters on YARN, from the client's side: started, found, followed, ended.
 
 pub mod checks;
+mod cleaning;
+mod paths;
+mod shipping;
 mod submission;
 
+use paths::{home_of, on_cluster};
 pub(crate) use submission::attempts;
 use submission::cluster_of;
 pub use submission::{DeployRequest, ProgramToRun};
 
-use std::collections::BTreeMap;
 use std::future::Future;
 use std::time::{Duration, SystemTime};
 
-use flott_cluster::client::report::JobSummaries;
 use flott_cluster::client::{Cluster, ClusterError};
-use flott_cluster::high_availability::{HighAvailabilityError, clean_up, is_highly_available};
+use flott_cluster::high_availability::{HighAvailabilityError, is_highly_available};
 use flott_cluster::rpc::connect::secret_of;
 use flott_cluster::task_manager::MemoryBudgetError;
 use flott_core::config::{self, ConfigError, Configuration};
@@ -29,8 +31,7 @@ use tokio::time::Instant;
 
 use crate::application::ApplicationError;
 use crate::application_master::of_application_master;
-use crate::ids::{application_text, parse_application};
-use crate::leftovers::{self, Known};
+use crate::ids::application_text;
 use crate::security::{ClientLogin, SecurityError, key_of_password, log_in};
 use crate::staging::{Staging, StagingError};
 use checks::CheckError;
@@ -50,15 +51,12 @@ const SILENCE: Duration = Duration::from_secs(4);
 /// For how long after a ResourceManager's start its NodeManagers may still be on their way to it.
 const NODES_COME: Duration = Duration::from_secs(60);
 
-/// After this time the folder of an application that is over is nobody's.
-const SWEEP_AGE: Duration = Duration::from_secs(60 * 60);
-
-/// How many such folders a command looks at.
-const SWEEP_MOST: usize = 16;
-
 /// For how long YARN may not answer, as Hadoop's own commands have it: a ResourceManager is restarted within that time.
 const PATIENCE_KEY: &str = "yarn.resourcemanager.connect.max-wait.ms";
 const PATIENCE: Duration = Duration::from_secs(15 * 60);
+
+/// What is longer than anybody waits: a century. Hadoop writes it -1.
+const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
 /// Why there is no cluster.
 #[derive(Debug, thiserror::Error)]
@@ -76,6 +74,14 @@ pub enum DeployError {
     Away {
         /// Why not.
         source: RpcError,
+    },
+    /// The ResourceManager does not keep it.
+    #[error(
+        "YARN has not kept application {application} in its state store for as long as {PATIENCE_KEY} says, so that it was given up"
+    )]
+    NotKept {
+        /// Its id.
+        application: String,
     },
     /// It would not run.
     #[error(transparent)]
@@ -141,6 +147,9 @@ pub struct Yarn {
     patient: ApplicationClient,
     patience: Duration,
     notice: fn(&str),
+    home: FsPath,
+    /// The folder for all users' files that somebody has set; none: they are in the home folder.
+    common: Option<FsPath>,
     staging: Staging,
     login: ClientLogin,
 }
@@ -154,6 +163,8 @@ pub struct YarnApplication {
     pub secret: Secret,
     /// How long it can use HDFS at most, where it cannot get new tokens.
     pub token_life: Option<Duration>,
+    /// It leaves a summary of its jobs for [`Yarn::take_report`].
+    pub report: bool,
 }
 
 /// How an application ended.
@@ -170,10 +181,27 @@ fn is_over(report: &ApplicationReport) -> bool {
     matches!(report.yarn_application_state(), Failed | Finished | Killed)
 }
 
-/// For how long YARN may be away.
+/// That an application is over which should not be.
+fn ended(report: &ApplicationReport) -> DeployError {
+    let state = match report.yarn_application_state() {
+        YarnApplicationState::Failed => "FAILED",
+        YarnApplicationState::Killed => "KILLED",
+        _ => "FINISHED",
+    };
+    DeployError::Ended {
+        application: application_text(&report.application_id.unwrap_or_default()),
+        state,
+        diagnostics: of_application_master(report.diagnostics().trim()),
+    }
+}
+
+/// For how long a ResourceManager is waited for that does not answer.
 pub(crate) fn patience(hadoop: &HadoopConfiguration) -> Duration {
+    if hadoop.get(PATIENCE_KEY).is_some_and(|millis| millis.trim() == "-1") {
+        return FOR_EVER;
+    }
     let millis = u64::try_from(PATIENCE.as_millis()).unwrap_or(u64::MAX);
-    Duration::from_millis(hadoop.get_u64(PATIENCE_KEY, millis)).max(LOOKS.1)
+    Duration::from_millis(hadoop.get_u64(PATIENCE_KEY, millis)).clamp(LOOKS.1, FOR_EVER)
 }
 
 /// Whether the ResourceManager that gave an id has just started: the id tells when.
@@ -200,14 +228,12 @@ impl Yarn {
     pub fn of_environment(configuration: &Configuration) -> Result<Self, DeployError> {
         let hadoop = HadoopConfiguration::from_env()?;
         let login = log_in(configuration, &hadoop)?;
-        let folder = match configuration.get_optional(&config::YARN_STAGING_DIR) {
-            Some(folder) => folder,
-            None => {
-                let homes = hadoop.get_or("dfs.user.home.dir.prefix", "/user");
-                format!("hdfs://{homes}/{}", login.identity.short_name)
-            }
-        };
-        let folder: FsPath = folder.parse()?;
+        let user = &login.identity.short_name;
+        let home = home_of(&hadoop, user)?;
+        let common = configuration.get_optional(&config::YARN_STAGING_DIR);
+        let common = common.map(|folder| on_cluster(&hadoop, &home, &folder)).transpose()?;
+        let staging =
+            Staging::below(&common.as_ref().map_or_else(|| home.clone(), |folder| folder.join(user)));
         let client = ApplicationClient::new(&hadoop, login.user.clone())?;
         let patience = patience(&hadoop);
         let patient = client.rpc().with_policy(RetryPolicy::within(patience));
@@ -218,7 +244,9 @@ impl Yarn {
             patient: ApplicationClient::over(patient),
             patience,
             notice: |notice| tracing::warn!("{notice}"),
-            staging: Staging::below(&folder),
+            home,
+            common,
+            staging,
             login,
         })
     }
@@ -236,9 +264,9 @@ impl Yarn {
             answer = &mut answer => answer,
             () = tokio::time::sleep(SILENCE) => {
                 (self.notice)(&format!(
-                    "YARN's ResourceManager ({}) does not answer; it is waited for, up to {}",
+                    "YARN's ResourceManager ({}) does not answer; it is waited for, {}",
                     self.client.rpc().servers().addresses.join(", "),
-                    config::ConfigValue::write(&self.patience),
+                    self.how_long(),
                 ));
                 answer.await
             }
@@ -247,6 +275,14 @@ impl Yarn {
             source if is_silence(&source) => DeployError::Away { source },
             error => DeployError::Yarn(error),
         })
+    }
+
+    /// For how long a ResourceManager is waited for, in words.
+    fn how_long(&self) -> String {
+        match self.patience {
+            FOR_EVER => "for ever".to_owned(),
+            patience => format!("up to {}", config::ConfigValue::write(&patience)),
+        }
     }
 
     /// Calls to the ResourceManager.
@@ -305,30 +341,24 @@ impl Yarn {
             if arrived(&report) {
                 return Ok(report);
             }
-            let state = match report.yarn_application_state() {
-                YarnApplicationState::Failed => "FAILED",
-                YarnApplicationState::Killed => "KILLED",
-                YarnApplicationState::Finished => "FINISHED",
-                _ => {
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(LOOKS.1);
-                    continue;
-                }
-            };
-            return Err(DeployError::Ended {
-                application: application_text(id),
-                state,
-                diagnostics: of_application_master(report.diagnostics().trim()),
-            });
+            if is_over(&report) {
+                self.tidy(&report).await;
+                return Err(ended(&report));
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LOOKS.1);
         }
     }
 
-    /// Waits for the end of an application, also while YARN is restarted.
+    /// Waits for the end of an application, also while YARN is restarted, and removes what it has left but for its summary.
     ///
     /// # Errors
     /// [`DeployError::Away`] if YARN does not answer for long.
-    pub async fn wait_for_end(&self, id: &ApplicationId) -> Result<ApplicationEnd, DeployError> {
-        let report = self.wait_until(id, is_over).await?;
+    pub async fn wait_for_end(&self, application: &YarnApplication) -> Result<ApplicationEnd, DeployError> {
+        let report = self.wait_until(&application.id, is_over).await?;
+        if !application.report {
+            self.tidy(&report).await;
+        }
         let status = match report.yarn_application_state() {
             YarnApplicationState::Failed => FinalApplicationStatus::Failed,
             YarnApplicationState::Killed => FinalApplicationStatus::Killed,
@@ -368,78 +398,6 @@ impl Yarn {
         Ok(())
     }
 
-    /// The summary of an application's jobs that it was asked to leave, which is gone then; none: it did not come so far.
-    ///
-    /// # Errors
-    /// [`DeployError::Staging`].
-    pub async fn take_report(&self, id: &ApplicationId) -> Result<Option<JobSummaries>, DeployError> {
-        let (staging, name) = (self.staging.clone(), application_text(id));
-        let folder = staging.folder_of(&name).to_string();
-        let read = tokio::task::spawn_blocking(move || staging.report_of(&name)).await;
-        let report = read.map_err(|error| StagingError::Given(error.to_string()))?;
-        crate::staging::remove(&folder).await;
-        Ok(report?)
-    }
-
-    /// Removes what applications have left that are over and whose ApplicationMaster had no time to: folders, what high availability kept
-    /// for them alone, files that nobody has used for long. What goes wrong is left for the next time.
-    pub async fn sweep(&self) {
-        let staging = self.staging.clone();
-        let old = tokio::task::spawn_blocking(move || staging.older_than(SWEEP_AGE)).await;
-        if let Ok(Ok(mut old)) = old {
-            // The newest first: what cannot be removed does not keep the rest for ever.
-            old.sort_unstable_by(|one, other| other.cmp(one));
-            for name in old.into_iter().take(SWEEP_MOST) {
-                self.sweep_application(&name).await;
-            }
-        }
-        let (staging, unused) = (self.staging.clone(), self.configuration.get(&config::YARN_CACHE_RETENTION));
-        let swept = tokio::task::spawn_blocking(move || staging.sweep_cache(unused)).await;
-        if let Ok(Err(error)) = swept {
-            tracing::debug!(%error, "what nobody uses stays in the cache");
-        }
-    }
-
-    /// Removes what an application has left, if it is over.
-    async fn sweep_application(&self, name: &str) {
-        let Ok(id) = parse_application(name) else { return };
-        let (staging, of) = (self.staging.clone(), name.to_owned());
-        let Ok(Ok(note)) = tokio::task::spawn_blocking(move || staging.note_of(&of)).await else { return };
-        let known = match self.report(&id).await {
-            Ok(report) if is_over(&report) => Known::Over,
-            Err(DeployError::Yarn(error))
-                if error.exception() == Some(RemoteException::ApplicationNotFound) =>
-            {
-                Known::Unknown
-            }
-            Ok(_) | Err(_) => Known::Lives,
-        };
-        if !leftovers::is_over(note.as_ref(), &self.cluster_name(), known) {
-            return;
-        }
-        let kept = note.unwrap_or_default().high_availability;
-        if !kept.is_empty()
-            && let Err(error) = self.clean_up(name, &kept).await
-        {
-            tracing::debug!(name, %error, "what high availability kept for an application stays");
-            return;
-        }
-        crate::staging::remove(&self.staging.folder_of(name).to_string()).await;
-    }
-
-    /// Removes what high availability has kept for an application, as its note says.
-    async fn clean_up(&self, name: &str, kept: &BTreeMap<String, String>) -> Result<(), DeployError> {
-        let (staging, of) = (self.staging.clone(), name.to_owned());
-        let read = tokio::task::spawn_blocking(move || staging.secret_of(&of)).await;
-        let secret = read.map_err(|error| StagingError::Given(error.to_string()))??;
-        let mut configuration = self.configuration.clone();
-        for (key, value) in kept {
-            // An option that this version does not know says nothing to it.
-            let _ = configuration.set(key, value);
-        }
-        clean_up(&configuration, &secret).await.map(drop).map_err(DeployError::from)
-    }
-
     /// What tells this YARN from others: where its ResourceManagers are, and the name that their group has.
     pub(crate) fn cluster_name(&self) -> String {
         let mut name = self.client.rpc().servers().addresses.clone();
@@ -453,6 +411,7 @@ impl Yarn {
     /// # Errors
     /// [`DeployError`] if there is none, or it is another user's, who has not let this one change it.
     pub async fn session(&self, id: ApplicationId) -> Result<YarnApplication, DeployError> {
+        self.check_staging().await?;
         let staging = self.staging.clone();
         let name = application_text(&id);
         let read = tokio::task::spawn_blocking(move || staging.secret_of(&name)).await;
@@ -460,7 +419,7 @@ impl Yarn {
             Err(error) if self.login.secure => self.secret_by_token(&id).await?.ok_or(error)?,
             read => read?,
         };
-        Ok(YarnApplication { id, secret, token_life: None })
+        Ok(YarnApplication { id, secret, token_life: None, report: false })
     }
 
     /// The secret of a session that YARN has given this user a token for; none: it has not, or the session does not take it.
@@ -473,5 +432,21 @@ impl Yarn {
         let address = format!("{}:{}", report.host(), report.rpc_port());
         let asked = secret_of(&address, &token.identifier, &key_of_password(&token.password)).await;
         Ok(asked.inspect_err(|error| tracing::debug!(%error, "the session does not tell its secret")).ok())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_resource_manager_is_waited_for_as_hadoop_says() {
+        let said = |millis: Option<&str>| {
+            let mut hadoop = HadoopConfiguration::new();
+            millis.into_iter().for_each(|millis| hadoop.set(PATIENCE_KEY, millis));
+            patience(&hadoop)
+        };
+        assert_eq!((said(None), said(Some("30000"))), (PATIENCE, Duration::from_secs(30)));
+        assert_eq!((said(Some("-1")), said(Some("0"))), (FOR_EVER, LOOKS.1));
     }
 }

@@ -1,6 +1,6 @@
 //! Submits an application: checks that it can run, has its files on the cluster, hands it to YARN.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use flott_cluster::task_manager::MemoryBudget;
 use flott_core::config::{self, ConfigError, Configuration};
 use flott_fs::FsPath;
 use flott_runtime::net::handshake::Secret;
+use hadoop_rpc::configuration::Configuration as HadoopConfiguration;
 use hadoop_rpc::credentials::Credentials;
 use hadoop_rpc::proto::yarn::{
     ApplicationAccessType, ApplicationAclMap, ApplicationId, ApplicationSubmissionContext,
@@ -16,9 +17,12 @@ use hadoop_rpc::proto::yarn::{
     YarnApplicationState,
 };
 use hadoop_rpc::{RemoteException, RpcError};
+use tokio::time::Instant;
 
-use super::checks::{CheckError, check_queue, check_restart, check_sizes};
-use super::{DeployError, Yarn, YarnApplication, is_young};
+use super::checks::{ANY_LABEL, CheckError, Places, check_queue, check_restart, check_sizes};
+use super::paths::on_cluster;
+use super::shipping::{ship_to, shipped};
+use super::{DeployError, LOOKS, SILENCE, Yarn, YarnApplication, ended, is_young};
 use crate::application::{Application, ApplicationProgram, Lifespan, Resource};
 use crate::application_master::{ContainerProfile, RUNTIME, launch_context, login_by_keytab};
 use crate::ids::application_text;
@@ -26,7 +30,7 @@ use crate::leftovers::{Note, kept_by};
 use crate::security::{
     SecurityError, file_systems, is_public, longest_life, obtain, of_file_systems, renewer, runtime_of,
 };
-use crate::staging::{Staging, StagingError};
+use crate::staging::StagingError;
 
 /// The priority of the request for the ApplicationMaster's container.
 const MASTER_PRIORITY: i32 = 0;
@@ -34,8 +38,16 @@ const MASTER_PRIORITY: i32 = 0;
 /// How often NodeManagers are looked for that are on their way to a ResourceManager.
 const NODES_LOOK: Duration = Duration::from_secs(1);
 
-/// How often it is looked whether YARN has kept an application: that takes it milliseconds.
+/// How soon it is looked whether YARN has kept an application: that takes it milliseconds.
 const KEPT_LOOK: Duration = Duration::from_millis(5);
+
+/// The queue of applications that name none, unless YARN places them by rules of its own.
+const DEFAULT_QUEUE: &str = "default";
+
+/// How many ApplicationMasters YARN starts for one application at most, as this machine's configuration says: the first of these that is set.
+const MOST_ATTEMPTS_KEYS: [&str; 2] =
+    ["yarn.resourcemanager.am.global.max-attempts", "yarn.resourcemanager.am.max-attempts"];
+const MOST_ATTEMPTS: u64 = 2;
 
 /// How long a submission cleans up after others: the next one goes on.
 const SWEEP_DEADLINE: Duration = Duration::from_secs(10);
@@ -52,6 +64,8 @@ pub struct DeployRequest {
     pub name: String,
     /// The program whose `main` runs in it.
     pub program: Option<ProgramToRun>,
+    /// The binary, on this machine, of a program whose `main` runs here and whose jobs run in it.
+    pub driven: Option<PathBuf>,
     /// When it ends by itself.
     pub lifespan: Lifespan,
     /// Other commands of the user may use it.
@@ -111,7 +125,7 @@ impl Yarn {
         let secret = Secret::random()
             .map_err(|source| DeployError::System { what: "no secret can be made", source })?;
         MemoryBudget::of(&request.configuration)?;
-        let provided = self.provided(&request.configuration).await?;
+        let (provided, ()) = tokio::try_join!(self.provided(&request.configuration), self.claim_staging())?;
         let security = self.secured(&request.configuration, provided.as_ref())?;
         let renewer = self.renewer()?;
         // Files do not depend on what YARN says, nor the other way round.
@@ -150,13 +164,18 @@ impl Yarn {
                 secret.map_or(Ok(folder), |secret| staging.leave_secret(&name, &secret))
             }
         });
-        let staging = left.await?.to_string();
-        let parts = Parts { files, tokens, security, staging: staging.clone() };
-        let submitted = self.submit(request, id, &secret, parts).await;
+        let staging = self.staging.folder_of(&name).to_string();
+        let submitted = match left.await {
+            Ok(_) => {
+                let parts = Parts { files, tokens, security, staging: staging.clone() };
+                self.submit(request, id, &secret, parts).await
+            }
+            Err(error) => Err(error.into()),
+        };
         if submitted.is_err() {
             crate::staging::remove(&staging).await;
         }
-        submitted.map(|()| YarnApplication { id, secret, token_life: life })
+        submitted.map(|()| YarnApplication { id, secret, token_life: life, report: request.report })
     }
 
     /// The name of a file in the cache, if it is one of those.
@@ -172,13 +191,22 @@ impl Yarn {
         let queue = configuration.get_optional(&config::YARN_QUEUE);
         let check = async {
             match &queue {
-                None => Ok::<_, RpcError>(None),
-                Some(queue) => Ok(Some((queue, self.patient.get_queue_info(queue, false).await?))),
+                // YARN may still place it elsewhere: that the queue may not use a label says nothing.
+                None => Ok::<_, RpcError>(
+                    self.patient
+                        .get_queue_info(DEFAULT_QUEUE, false)
+                        .await
+                        .unwrap_or(None)
+                        .map(for_any_label),
+                ),
+                Some(queue) => self.patient.get_queue_info(queue, false).await,
             }
         };
-        let asked = async { tokio::try_join!(self.patient.get_new_application(), self.nodes(), check) };
-        let (new, mut nodes, found) = self.answered(asked).await?;
-        if let Some((queue, found)) = found {
+        let labels = self.patient.get_cluster_node_labels();
+        let asked =
+            async { tokio::try_join!(self.patient.get_new_application(), self.nodes(), check, labels) };
+        let (new, mut nodes, found, labels) = self.answered(asked).await?;
+        if let Some(queue) = &queue {
             let known = match &found {
                 Some(_) => Vec::new(),
                 None => self.queues().await,
@@ -190,8 +218,11 @@ impl Yarn {
         let id = new.application_id.ok_or_else(none)?;
         let mut told = false;
         loop {
-            match check_sizes(&master, &task_manager, &maximum, &nodes) {
-                Err(CheckError::NoNodes | CheckError::NoNode { .. }) if is_young(&id) => {
+            let places = Places { nodes: &nodes, labels: &labels, queue: found.as_ref() };
+            match check_sizes(&master, &task_manager, &maximum, &places) {
+                Err(CheckError::NoNodes | CheckError::NoNode { .. } | CheckError::NoneOfLabel { .. })
+                    if is_young(&id) =>
+                {
                     if !std::mem::replace(&mut told, true) {
                         (self.notice)(
                             "YARN's ResourceManager has just started: its NodeManagers are waited for",
@@ -230,15 +261,15 @@ impl Yarn {
 
     /// The runtime that is there already, and whether everybody may read it.
     async fn provided(&self, configuration: &Configuration) -> Result<Option<Resource>, DeployError> {
-        let Some(folders) = configuration.get_optional(&config::YARN_PROVIDED_DIRS) else { return Ok(None) };
-        let found = blocking({
-            let folders = folders.clone();
-            move || runtime_of(&folders)
-        });
-        let Some(mut runtime) = found.await? else {
+        let Some(listed) = configuration.get_optional(&config::YARN_PROVIDED_DIRS) else { return Ok(None) };
+        let named = listed.split(';').map(str::trim).filter(|folder| !folder.is_empty());
+        let folders: Result<Vec<FsPath>, _> =
+            named.map(|folder| on_cluster(&self.hadoop, &self.home, folder)).collect();
+        let folders = folders?;
+        let Some(mut runtime) = blocking(move || runtime_of(&folders)).await? else {
             let key = config::YARN_PROVIDED_DIRS.key;
             return Err(DeployError::Unusable(format!(
-                "no folder of {key} holds a file {RUNTIME}: {folders}"
+                "no folder of {key} holds a file {RUNTIME}: {listed}"
             )));
         };
         runtime.public = is_public(&self.hadoop, &self.login.user, &runtime.url.parse()?).await?;
@@ -303,7 +334,7 @@ impl Yarn {
     /// Brings the runtime, the program and what is to be shipped to the cluster's file system.
     async fn bring(&self, request: &DeployRequest, provided: Option<Resource>) -> Result<Files, DeployError> {
         let staging = self.staging.clone();
-        let program = request.program.clone();
+        let (program, driven) = (request.program.clone(), request.driven.clone());
         let ship = shipped(&request.configuration);
         Ok(blocking(move || {
             let runtime = match provided {
@@ -316,7 +347,10 @@ impl Yarn {
             };
             let mut resources = vec![runtime];
             for (path, archive) in ship {
-                ship_to(&staging, &path, archive, &mut resources)?;
+                ship_to(&staging, path.parse()?, archive, &mut resources)?;
+            }
+            if let Some(driven) = driven {
+                resources.push(staging.provide(&driven, None)?.0);
             }
             let program = match program {
                 None => None,
@@ -367,6 +401,14 @@ impl Yarn {
         if has_keytab {
             launch.environment.extend(login_by_keytab(configuration));
         }
+        if let Some(most) = fewer_attempts(configuration, &self.hadoop) {
+            (self.notice)(&format!(
+                "warning: {} is {}, but YARN starts {most} ApplicationMasters at most ({} on this machine)",
+                config::YARN_ATTEMPTS.key,
+                attempts(configuration),
+                MOST_ATTEMPTS_KEYS.join(" or "),
+            ));
+        }
         let master = ContainerProfile::of_application_master(configuration);
         let tags = configuration.get_optional(&config::YARN_TAGS).unwrap_or_default();
         let interval = configuration.get(&config::YARN_ATTEMPTS_INTERVAL).as_millis();
@@ -410,10 +452,14 @@ impl Yarn {
 
     /// Waits until YARN has kept an application that it was given. False: it had no time to, and another ResourceManager knows nothing of it.
     async fn is_kept(&self, id: ApplicationId) -> Result<bool, DeployError> {
+        let (begun, mut pause, mut told) = (Instant::now(), KEPT_LOOK, false);
         loop {
             match self.answered(self.patient.get_application_report(id)).await {
                 Ok(report) => match report.yarn_application_state() {
                     YarnApplicationState::New | YarnApplicationState::NewSaving => {}
+                    YarnApplicationState::Failed | YarnApplicationState::Killed => {
+                        return Err(ended(&report));
+                    }
                     _ => return Ok(true),
                 },
                 Err(DeployError::Yarn(error))
@@ -423,7 +469,18 @@ impl Yarn {
                 }
                 Err(error) => return Err(error),
             }
-            tokio::time::sleep(KEPT_LOOK).await;
+            if begun.elapsed() > self.patience {
+                return Err(DeployError::NotKept { application: application_text(&id) });
+            }
+            if begun.elapsed() > SILENCE && !std::mem::replace(&mut told, true) {
+                (self.notice)(&format!(
+                    "YARN's ResourceManager has not yet kept application {} in its state store; it is waited for, {}",
+                    application_text(&id),
+                    self.how_long(),
+                ));
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LOOKS.1);
         }
     }
 }
@@ -440,6 +497,14 @@ pub(crate) fn attempts(configuration: &Configuration) -> u32 {
     configuration.get_optional(&config::YARN_ATTEMPTS).unwrap_or(unless_set)
 }
 
+/// How many of them YARN starts at most, if that is less than what is asked for: YARN lowers it without a word.
+fn fewer_attempts(configuration: &Configuration, hadoop: &HadoopConfiguration) -> Option<u64> {
+    let wanted = u64::from(configuration.get_optional(&config::YARN_ATTEMPTS)?);
+    let set = MOST_ATTEMPTS_KEYS.into_iter().find(|key| hadoop.get(key).is_some());
+    let most = set.map_or(MOST_ATTEMPTS, |key| hadoop.get_u64(key, MOST_ATTEMPTS));
+    (wanted > most).then_some(most)
+}
+
 /// The configuration of an application's cluster: where high availability keeps it under nobody else's id, it is the application's.
 pub(super) fn cluster_of(
     configuration: &Configuration,
@@ -452,40 +517,8 @@ pub(super) fn cluster_of(
     Ok(configuration)
 }
 
-/// What is to be shipped, and whether it is unpacked.
-fn shipped(configuration: &Configuration) -> Vec<(PathBuf, bool)> {
-    let list = |text: Option<String>, archive| {
-        let paths = text.unwrap_or_default();
-        let paths = paths.split(';').map(str::trim).filter(|path| !path.is_empty());
-        paths.map(|path| (PathBuf::from(path), archive)).collect::<Vec<_>>()
-    };
-    let files = list(configuration.get_optional(&config::YARN_SHIP_FILES), false);
-    let archives = list(configuration.get_optional(&config::YARN_SHIP_ARCHIVES), true);
-    [files, archives].concat()
-}
-
-/// Ships a file, or a folder with all that is in it under its own name.
-fn ship_to(
-    staging: &Staging,
-    path: &Path,
-    archive: bool,
-    resources: &mut Vec<Resource>,
-) -> Result<(), StagingError> {
-    let unreadable = |source| StagingError::Local { path: path.to_owned(), source };
-    let mut waiting =
-        vec![(path.to_owned(), path.file_name().unwrap_or_default().to_string_lossy().into_owned())];
-    while let Some((path, name)) = waiting.pop() {
-        if path.is_dir() && !archive {
-            for entry in std::fs::read_dir(&path).map_err(unreadable)? {
-                let entry = entry.map_err(unreadable)?;
-                waiting.push((entry.path(), format!("{name}/{}", entry.file_name().to_string_lossy())));
-            }
-        } else {
-            let (resource, _) = staging.provide(&path, Some(&name))?;
-            resources.push(Resource { archive, ..resource });
-        }
-    }
-    Ok(())
+fn for_any_label(queue: QueueInfo) -> QueueInfo {
+    QueueInfo { accessible_node_labels: vec![ANY_LABEL.to_owned()], ..queue }
 }
 
 fn acls(configuration: &Configuration) -> Vec<ApplicationAclMap> {
@@ -495,4 +528,26 @@ fn acls(configuration: &Configuration) -> Vec<ApplicationAclMap> {
     let view = acl(ApplicationAccessType::ViewApp, configuration.get_optional(&config::YARN_VIEW_ACLS));
     let modify = acl(ApplicationAccessType::ModifyApp, configuration.get_optional(&config::YARN_MODIFY_ACLS));
     view.into_iter().chain(modify).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_attempts_than_yarn_makes_are_noticed() {
+        let fewer = |wanted: Option<&str>, limits: &[(&str, &str)]| {
+            let (mut configuration, mut hadoop) = (Configuration::new(), HadoopConfiguration::new());
+            wanted
+                .into_iter()
+                .for_each(|wanted| configuration.set(config::YARN_ATTEMPTS.key, wanted).unwrap());
+            limits.iter().for_each(|(key, most)| hadoop.set(key, most));
+            fewer_attempts(&configuration, &hadoop)
+        };
+        let [of_all, default] = MOST_ATTEMPTS_KEYS;
+        assert_eq!(fewer(None, &[(default, "1")]), None);
+        assert_eq!((fewer(Some("2"), &[]), fewer(Some("3"), &[])), (None, Some(2)));
+        assert_eq!(fewer(Some("5"), &[(default, "4")]), Some(4));
+        assert_eq!(fewer(Some("5"), &[(default, "4"), (of_all, "10")]), None);
+    }
 }

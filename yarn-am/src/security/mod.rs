@@ -12,6 +12,7 @@
 
 mod client_token;
 mod login;
+mod private;
 mod provided;
 mod renewal;
 pub mod schedule;
@@ -19,6 +20,7 @@ mod tokens;
 
 pub(crate) use client_token::{ClientTokens, key_of_password};
 pub(crate) use login::{ClientLogin, log_in};
+pub(crate) use private::{Closed, check_closed};
 pub(crate) use provided::{is_public, runtime_of};
 pub(crate) use renewal::{Renewal, RenewedTokens};
 pub(crate) use tokens::{file_systems, for_containers, longest_life, obtain, of_file_systems, renewer};
@@ -74,6 +76,38 @@ pub enum SecurityError {
         file_system: String,
         /// Why not.
         source: RpcError,
+    },
+    /// Whose a folder is.
+    #[error("it cannot be told whose the folder {path} is: {source}")]
+    Owner {
+        /// Which.
+        path: String,
+        /// Why not.
+        source: RpcError,
+    },
+    /// Somebody else's folder.
+    #[error(
+        "the staging folder {path} belongs to {owner}, not to {user}, and what is in it would be run: have it removed, or set \
+         yarn.staging-directory to another folder"
+    )]
+    NotOwn {
+        /// Which.
+        path: String,
+        /// Whose it is.
+        owner: String,
+        /// Whose it should be.
+        user: String,
+    },
+    /// An open folder.
+    #[error(
+        "the staging folder {path} is open to others (mode {mode:o}), and what is in it would be run: look what they have done there, \
+         then hdfs dfs -chmod 700 {path}"
+    )]
+    Open {
+        /// Which.
+        path: String,
+        /// Its mode.
+        mode: u32,
     },
     /// The credentials at hand.
     #[error(transparent)]

@@ -55,23 +55,16 @@ pub(crate) async fn is_public(
     Ok(true)
 }
 
-/// The runtime in the first of these folders (with ';' between) that has one. Blocks.
+/// The runtime in the first of these folders that has one. Blocks.
 ///
 /// # Errors
 /// [`StagingError`] of a folder that cannot be read.
-pub(crate) fn runtime_of(folders: &str) -> Result<Option<Resource>, StagingError> {
-    for folder in folders.split(';').map(str::trim).filter(|folder| !folder.is_empty()) {
-        let path = folder.parse::<FsPath>()?.join(RUNTIME);
+pub(crate) fn runtime_of(folders: &[FsPath]) -> Result<Option<Resource>, StagingError> {
+    for folder in folders {
+        let path = folder.join(RUNTIME);
         match for_path(&path)?.status(&path) {
             Ok(status) if !status.is_dir => {
-                return Ok(Some(Resource {
-                    name: RUNTIME.to_owned(),
-                    url: path.to_string(),
-                    size: status.length,
-                    modified: status.modified,
-                    public: false,
-                    archive: false,
-                }));
+                return Ok(Some(Resource::of(&status, RUNTIME)));
             }
             Ok(_) => {}
             Err(error) if error.kind() == FsErrorKind::NotFound => {}
@@ -100,12 +93,11 @@ mod tests {
         std::fs::create_dir(folder.path().join("empty/flott")).unwrap();
         std::fs::write(folder.path().join("first/flott"), b"1").unwrap();
         std::fs::write(folder.path().join("second/flott"), b"22").unwrap();
-        let folders = ["missing", "empty", "first", "second"]
-            .map(|name| folder.path().join(name).display().to_string())
-            .join("; ");
+        let folders =
+            ["missing", "empty", "first", "second"].map(|name| FsPath::local(&folder.path().join(name)));
         let found = runtime_of(&folders).unwrap().unwrap();
         assert_eq!((found.size, found.public), (1, false));
         assert!(found.url.ends_with("/first/flott"), "{}", found.url);
-        assert_eq!(runtime_of("").unwrap(), None);
+        assert_eq!(runtime_of(&folders[..2]).unwrap(), None);
     }
 }

@@ -281,15 +281,15 @@ options! {
     YARN_MASTER_VCORES: u32 [1..] = "yarn.appmaster.vcores", 1;
     /// The port of the JobManager in an ApplicationMaster: one, or a range of which the first that is free is taken; 0: any.
     YARN_MASTER_PORT: PortRange = "yarn.application-master.port", PortRange::any();
-    /// The folder below which runtime, programs and sessions' secrets are kept; unset: the user's home folder.
+    /// The folder below which runtime, programs and sessions' secrets are kept, for every user in a folder of that name; without a scheme it is on fs.defaultFS; unset: the user's home folder.
     YARN_STAGING_DIR: String = "yarn.staging-directory";
     /// After this time without a use what is kept there by its hash is removed, unless an application that is not over uses it.
     YARN_CACHE_RETENTION: Duration [MINUTE..] = "yarn.staging-cache.retention", 30 * 24 * 60 * MINUTE;
-    /// Folders that hold the runtime already, as flott; the first that has it is used, and nothing is uploaded.
+    /// Folders that hold the runtime already, as flott, those without a scheme on fs.defaultFS; the first that has it is used, and nothing is uploaded.
     YARN_PROVIDED_DIRS: String = "yarn.provided.lib.dirs";
-    /// Files and folders that every container gets, with ';' between.
+    /// Files and folders that every container gets, with ';' between; those on HDFS are taken from there.
     YARN_SHIP_FILES: String = "yarn.ship-files";
-    /// Archives that every container gets unpacked, with ';' between.
+    /// Archives (.tar.gz, .tgz, .tar, .zip, .jar) that every container gets unpacked in a folder of that name, with ';' between; those on HDFS are taken from there.
     YARN_SHIP_ARCHIVES: String = "yarn.ship-archives";
     /// The folder of the file by which later commands find the session; unset: the temporary folder.
     YARN_PROPERTIES_DIR: PathBuf = "yarn.properties-file.location";

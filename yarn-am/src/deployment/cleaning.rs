@@ -1,0 +1,149 @@
+//! The staging folder from the client's side: that it is the user's alone, and that what applications leave there goes.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use flott_cluster::client::report::JobSummaries;
+use flott_cluster::high_availability::clean_up;
+use flott_core::config;
+use flott_fs::{Access, for_path};
+use hadoop_rpc::RemoteException;
+use hadoop_rpc::proto::yarn::{ApplicationId, ApplicationReport, YarnApplicationState};
+
+use super::{DeployError, Yarn, is_over};
+use crate::ids::{application_text, parse_application};
+use crate::leftovers::{self, Known};
+use crate::security::{Closed, check_closed};
+use crate::staging::StagingError;
+
+/// How long a command that has seen an application's end cleans up after it.
+const TIDY_DEADLINE: Duration = Duration::from_secs(10);
+
+/// After this time the folder of an application that is over is nobody's.
+const SWEEP_AGE: Duration = Duration::from_secs(60 * 60);
+
+/// How many such folders a command looks at.
+const SWEEP_MOST: usize = 16;
+
+impl Yarn {
+    /// Has a staging folder that is this user's alone.
+    pub(super) async fn claim_staging(&self) -> Result<(), DeployError> {
+        let (common, staging) = (self.common.clone(), self.staging.clone());
+        let made = tokio::task::spawn_blocking(move || {
+            if let Some(common) = common {
+                // It is for others, too; those who set it for everybody let everybody write there.
+                for_path(&common)?.create_dirs_with(&common, Access::Ordinary)?;
+            }
+            for_path(staging.root())?.create_dirs(staging.root())
+        });
+        made.await.map_err(|error| StagingError::Given(error.to_string()))??;
+        self.check_staging().await
+    }
+
+    /// Checks that nobody else can have put anything into the staging folder.
+    pub(super) async fn check_staging(&self) -> Result<(), DeployError> {
+        let user = (&self.login.user, self.login.identity.short_name.as_str());
+        let root = self.staging.root();
+        // Who may write to the folder above could put another one there. The home folder is for others to see to.
+        if let Some(own) = root.parent().filter(|_| self.common.is_some()) {
+            check_closed(&self.hadoop, user, &own, Closed::ToWriters).await?;
+        }
+        Ok(check_closed(&self.hadoop, user, root, Closed::ToAll).await?)
+    }
+
+    /// The summary of the jobs of an application that is over, which is gone then with all that it has left; none: it did not come so far.
+    ///
+    /// # Errors
+    /// [`DeployError::Staging`].
+    pub async fn take_report(&self, id: &ApplicationId) -> Result<Option<JobSummaries>, DeployError> {
+        let (staging, name) = (self.staging.clone(), application_text(id));
+        let of = name.clone();
+        let read = tokio::task::spawn_blocking(move || staging.report_of(&of)).await;
+        let jobs = read.map_err(|error| StagingError::Given(error.to_string()))?;
+        match self.report(id).await {
+            // The ApplicationMaster has removed the rest, or is about to.
+            Ok(report) if report.yarn_application_state() == YarnApplicationState::Finished => {
+                crate::staging::remove(&self.staging.folder_of(&name).to_string()).await;
+            }
+            Ok(report) => self.tidy(&report).await,
+            Err(error) => tracing::debug!(name, %error, "what an application has left stays"),
+        }
+        Ok(jobs?)
+    }
+
+    /// Removes what an application has left that was ended by YARN: its ApplicationMaster had no time to, or none ever served. One that has
+    /// said goodbye does it by itself. What cannot be removed now is left for the next submissions.
+    pub(super) async fn tidy(&self, report: &ApplicationReport) {
+        use YarnApplicationState::{Failed, Killed};
+        if matches!(report.yarn_application_state(), Failed | Killed) {
+            let name = application_text(&report.application_id.unwrap_or_default());
+            let _ = tokio::time::timeout(TIDY_DEADLINE, self.sweep_application(&name)).await;
+        }
+    }
+
+    /// Removes what applications have left that are over and whose ApplicationMaster had no time to: folders, what high availability kept
+    /// for them alone, files that nobody has used for long. What goes wrong is left for the next time.
+    pub async fn sweep(&self) {
+        let staging = self.staging.clone();
+        let old = tokio::task::spawn_blocking(move || staging.older_than(SWEEP_AGE)).await;
+        if let Ok(Ok(mut old)) = old {
+            // The newest first: what cannot be removed does not keep the rest for ever.
+            old.sort_unstable_by(|one, other| other.cmp(one));
+            for name in old.into_iter().take(SWEEP_MOST) {
+                self.sweep_application(&name).await;
+            }
+        }
+        let (staging, unused) = (self.staging.clone(), self.configuration.get(&config::YARN_CACHE_RETENTION));
+        let swept = tokio::task::spawn_blocking(move || staging.sweep_cache(unused)).await;
+        if let Ok(Err(error)) = swept {
+            tracing::debug!(%error, "what nobody uses stays in the cache");
+        }
+    }
+
+    /// Removes what an application has left, if it is over.
+    async fn sweep_application(&self, name: &str) {
+        let Ok(id) = parse_application(name) else { return };
+        let (staging, of) = (self.staging.clone(), name.to_owned());
+        let Ok(Ok(note)) = tokio::task::spawn_blocking(move || staging.note_of(&of)).await else { return };
+        let known = match self.report(&id).await {
+            Ok(report) if is_over(&report) => Known::Over,
+            Err(DeployError::Yarn(error))
+                if error.exception() == Some(RemoteException::ApplicationNotFound) =>
+            {
+                Known::Unknown
+            }
+            Ok(_) | Err(_) => Known::Lives,
+        };
+        if !leftovers::is_over(note.as_ref(), &self.cluster_name(), known) {
+            return;
+        }
+        let kept = note.unwrap_or_default().high_availability;
+        if !kept.is_empty() {
+            match self.clean_up(name, &kept).await {
+                Ok(true) => {}
+                Ok(false) => {
+                    tracing::debug!(name, "a JobManager of an application that is over still contends");
+                    return;
+                }
+                Err(error) => {
+                    tracing::debug!(name, %error, "what high availability kept for an application stays");
+                    return;
+                }
+            }
+        }
+        crate::staging::remove(&self.staging.folder_of(name).to_string()).await;
+    }
+
+    /// Removes what high availability has kept for an application, as its note says. False: a JobManager still contends.
+    async fn clean_up(&self, name: &str, kept: &BTreeMap<String, String>) -> Result<bool, DeployError> {
+        let (staging, of) = (self.staging.clone(), name.to_owned());
+        let read = tokio::task::spawn_blocking(move || staging.secret_of(&of)).await;
+        let secret = read.map_err(|error| StagingError::Given(error.to_string()))??;
+        let mut configuration = self.configuration.clone();
+        for (key, value) in kept {
+            // An option that this version does not know says nothing to it.
+            let _ = configuration.set(key, value);
+        }
+        clean_up(&configuration, &secret).await.map_err(DeployError::from)
+    }
+}
