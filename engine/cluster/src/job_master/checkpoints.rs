@@ -16,7 +16,7 @@ use super::checkpoint_report::{CheckpointLog, CheckpointsReport, snapshot_bytes}
 use super::{Adoption, Environment, EventQueue, JobEvent, JobMaster};
 use crate::checkpoint::{CheckpointStore, CompletedCheckpoint, SubtaskCheckpoint};
 use crate::high_availability::StoreError;
-use crate::high_availability::store::{JobRecord, SoFar};
+use crate::high_availability::store::JobRecord;
 use crate::worker::checkpoint_directory;
 
 /// How long to wait before looking again whether all tasks run.
@@ -328,7 +328,7 @@ impl JobMaster {
             None => events.put(JobEvent::MetadataWritten { checkpoint: completed.id, error: None }),
             Some(store) => {
                 let (record, retained) = (self.record.clone(), self.checkpoints.retained);
-                let so_far = SoFar { restarts: self.restarts, totals: self.totals.write() };
+                let so_far = self.so_far();
                 self.environment.run(Box::new(move || {
                     let id = completed.id;
                     let mut error = store.complete(&completed).err().map(|error| error.to_string());

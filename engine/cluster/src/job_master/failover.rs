@@ -11,7 +11,9 @@ use flott_plan::execution_graph::{ExecutionState, JobStatus, ResultPartition, re
 use flott_plan::restart_strategy::RestartDecision;
 use flott_runtime::task::{TaskFailure, TaskMessage};
 
-use super::{Doom, JobMaster, PendingRestart};
+use super::{Doom, JobEvent, JobMaster, PendingRestart};
+use crate::high_availability::StoreError;
+use crate::high_availability::store::SoFar;
 
 impl JobMaster {
     /// Whether somebody has yet to read what a subtask gave to a blocking exchange.
@@ -165,9 +167,26 @@ impl JobMaster {
                 }
             }
         }
+        self.keep_so_far();
         self.become_status(JobStatus::Running);
         self.vacate_if_moved();
         self.schedule();
+    }
+
+    /// Has it kept for the next leader how the job has fared: there may be no checkpoint with which it would be.
+    fn keep_so_far(&self) {
+        let Some(record) = self.record.clone() else { return };
+        let (job, so_far, events) = (self.job, self.so_far(), Arc::clone(&self.events));
+        self.environment.run(Box::new(move || match record.restarted(so_far) {
+            Ok(()) => {}
+            Err(StoreError::NotLeader(_)) => events.put(JobEvent::Suspend),
+            Err(error) => tracing::debug!(%job, %error, "a restart is not kept for the next leader"),
+        }));
+    }
+
+    /// How the job has fared.
+    pub(super) fn so_far(&self) -> SoFar {
+        SoFar { restarts: self.restarts, totals: self.totals.write() }
     }
 
     pub(super) fn check_cancellation(&mut self, now: Instant) {
@@ -191,24 +210,41 @@ impl JobMaster {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use flott_core::config;
+    use flott_core::ids::JobId;
     use flott_runtime::task::TaskEvent;
 
-    use super::super::JobEvent;
     use super::super::harness::{Order, TestJob};
+    use super::*;
+    use crate::high_availability::HighAvailabilityStore;
+    use crate::high_availability::store::{MemoryBlobs, MemoryPointers};
+    use crate::rpc::control::Submission;
+    use crate::rpc::ha::JobPointer;
 
-    /// A job that runs, with these settings, and loses all its tasks.
-    fn job_that_loses_all(settings: &[(&str, &str)]) -> TestJob {
-        let mut job = TestJob::start(settings);
+    fn run_all(job: &mut TestJob) {
         for execution in job.executions() {
             let event = TaskEvent::Running { task: Arc::default(), metrics: Vec::new() };
             assert!(job.step(Some(JobEvent::Task { execution, event })).is_none());
         }
         job.ordered();
+    }
+
+    fn lose_all(job: &mut TestJob) {
         let (executions, reason) = (job.executions(), "its container is gone".to_owned());
         job.step(Some(JobEvent::Lost { executions, reason, explained_later: false }));
+    }
+
+    /// A job that runs, with these settings.
+    fn running_job(settings: &[(&str, &str)]) -> TestJob {
+        let mut job = TestJob::start(settings);
+        run_all(&mut job);
+        job
+    }
+
+    /// The same, and loses all its tasks.
+    fn job_that_loses_all(settings: &[(&str, &str)]) -> TestJob {
+        let mut job = running_job(settings);
+        lose_all(&mut job);
         job
     }
 
@@ -231,5 +267,25 @@ mod tests {
     fn nothing_is_got_ready_where_no_restart_follows() {
         let job = job_that_loses_all(&[(config::RESTART_STRATEGY.key, "none")]);
         assert_eq!(job.ordered(), [Order::WindDown]);
+    }
+
+    #[test]
+    fn the_next_leader_knows_of_a_restart_without_a_checkpoint() {
+        let (pointers, blobs) = (MemoryPointers::default(), MemoryBlobs::default());
+        let store = HighAvailabilityStore::new(Arc::new(pointers.next_writer()), Arc::new(blobs));
+        let id = JobId::from_bytes([1; 16]);
+        let record = store.submit(id, &Submission::default(), JobPointer::default()).unwrap();
+        let strategy = (config::RESTART_STRATEGY.key, "fixed-delay");
+        let mut job = TestJob::start_with(Some(Arc::clone(&record)), None, &[strategy]);
+        run_all(&mut job);
+        lose_all(&mut job);
+        assert_eq!(record.pointer().restarts, 0);
+        job.set_time(60_000);
+        job.step(None);
+        let pointer = record.pointer();
+        assert_eq!((pointer.restarts, pointer.totals), (1, Some(job.master.all_counted().write())));
+        // One that was written late says nothing new.
+        record.restarted(SoFar::default()).unwrap();
+        assert_eq!(record.pointer().restarts, 1);
     }
 }

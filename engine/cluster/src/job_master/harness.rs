@@ -13,6 +13,7 @@ use super::environment::Work;
 use super::simulation::plan::graph;
 use super::{Adoption, Environment, EventQueue, JobEvent, JobMaster, JobMasterSetup, JobReport};
 use crate::gateway::{Deployment, TaskGateway};
+use crate::high_availability::store::JobRecord;
 use crate::result::{JobError, JobResult};
 
 /// What the JobMaster has ordered.
@@ -92,15 +93,20 @@ pub(super) struct TestJob {
 impl TestJob {
     /// Starts the simulation's job with these settings.
     pub(super) fn start(settings: &[(&str, &str)]) -> Self {
-        Self::start_after(None, settings)
+        Self::start_with(None, None, settings)
     }
 
     /// Goes on with what an earlier leader has left.
     pub(super) fn adopting(adoption: Adoption) -> Self {
-        Self::start_after(Some(adoption), &[])
+        Self::start_with(None, Some(adoption), &[])
     }
 
-    fn start_after(adoption: Option<Adoption>, settings: &[(&str, &str)]) -> Self {
+    /// Starts it with what is kept for the next leader, and what an earlier one has left.
+    pub(super) fn start_with(
+        record: Option<Arc<JobRecord>>,
+        adoption: Option<Adoption>,
+        settings: &[(&str, &str)],
+    ) -> Self {
         let mut configuration = Configuration::new();
         for (key, value) in settings {
             configuration.set(key, value).unwrap();
@@ -116,7 +122,7 @@ impl TestJob {
             events: Arc::clone(&events),
             environment: Arc::clone(&clock) as Arc<_>,
             restore: None,
-            record: None,
+            record,
             adoption,
             report: sender,
         })

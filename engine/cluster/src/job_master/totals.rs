@@ -1,7 +1,7 @@
 //! What all attempts of a job's subtasks have counted together.
 //!
 //! An attempt begins to count at nothing. When another one takes its place, what it had counted is added here, so what restarts make a job
-//! do twice is counted twice. With each checkpoint the next leader is told, which hears of the latest attempts from the workers themselves.
+//! do twice is counted twice. With each checkpoint and each restart the next leader is told, which hears of the latest attempts from the workers themselves.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};

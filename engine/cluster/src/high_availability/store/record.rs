@@ -210,6 +210,21 @@ impl JobRecord {
         })
     }
 
+    /// Subtasks restart. What is known already of a later restart stays.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn restarted(&self, so_far: SoFar) -> Result<(), StoreError> {
+        self.change(|pointer| {
+            let is_news = pointer.state() != State::Over && so_far.restarts >= pointer.restarts;
+            if is_news {
+                pointer.restarts = so_far.restarts;
+                pointer.totals = Some(so_far.totals);
+            }
+            is_news
+        })
+    }
+
     fn write_file(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
         let mut written = Ok(());
         for _ in 0..ATTEMPTS {
