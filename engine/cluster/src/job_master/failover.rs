@@ -92,6 +92,7 @@ impl JobMaster {
         match self.restart_strategy.on_failure(elapsed, chance) {
             RestartDecision::Fail { reason } => {
                 self.become_status(JobStatus::Failing);
+                self.pending_restart = None;
                 self.doom = Some(Doom { cause: failure.to_string(), backtrace: failure.backtrace, reason });
                 self.active().into_iter().for_each(|subtask| self.stop(subtask));
             }
@@ -218,6 +219,7 @@ mod tests {
     use super::*;
     use crate::high_availability::HighAvailabilityStore;
     use crate::high_availability::store::{MemoryBlobs, MemoryPointers};
+    use crate::result::JobError;
     use crate::rpc::control::Submission;
     use crate::rpc::ha::JobPointer;
 
@@ -267,6 +269,31 @@ mod tests {
     fn nothing_is_got_ready_where_no_restart_follows() {
         let job = job_that_loses_all(&[(config::RESTART_STRATEGY.key, "none")]);
         assert_eq!(job.ordered(), [Order::WindDown]);
+    }
+
+    #[test]
+    fn a_job_that_fails_while_it_waits_to_restart_does_not_restart() {
+        let attempts = config::FIXED_DELAY_ATTEMPTS.key;
+        let mut job = running_job(&[(config::RESTART_STRATEGY.key, "fixed-delay"), (attempts, "1")]);
+        let executions = job.executions();
+        let first = job.master.to_restart(&[executions[0].subtask]);
+        let (region, others): (Vec<_>, Vec<_>) =
+            executions.into_iter().partition(|execution| first.contains(&execution.subtask));
+        assert!(!others.is_empty());
+        let lost = |executions| JobEvent::Lost {
+            executions,
+            reason: "its container is gone".to_owned(),
+            explained_later: true,
+        };
+        job.step(Some(lost(region)));
+        job.step(Some(lost(others)));
+        assert_eq!(job.ordered(), [Order::Prepare, Order::WindDown]);
+        // It waits for what its container's end may explain, and not to begin again.
+        job.set_time(2_000);
+        assert!(job.step(None).is_none());
+        assert_eq!(job.ordered(), []);
+        job.set_time(10_000);
+        assert!(matches!(job.step(None), Some(Err(JobError::Failed { .. }))));
     }
 
     #[test]

@@ -497,7 +497,8 @@ impl JobMaster {
         let now = self.environment.now();
         self.check_cancellation(now);
         let ready = self.pending_restart.as_ref().is_some_and(|restart| {
-            restart.at <= now
+            self.status == JobStatus::Restarting
+                && restart.at <= now
                 && !self.checkpoints.is_completing()
                 && restart.subtasks.iter().all(|subtask| !self.executions[subtask].is_active())
         });
