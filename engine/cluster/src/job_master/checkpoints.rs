@@ -419,7 +419,12 @@ impl JobMaster {
         let Some(pending) = self.checkpoints.pending.take() else { return };
         tracing::debug!(job = %self.job, checkpoint = %pending.id, reason, "checkpoint given up");
         self.checkpoints.log.failed(pending.id, reason, wall_clock_millis());
-        self.checkpoints.next_begin = self.environment.now() + self.checkpoints.interval.unwrap_or_default();
+        // What has to move has no time for a whole interval.
+        let pause = match self.moving {
+            Some(_) => RETRY,
+            None => self.checkpoints.interval.unwrap_or_default(),
+        };
+        self.checkpoints.next_begin = self.environment.now() + pause;
         let active = self.active();
         active.into_iter().for_each(|subtask| self.send(subtask, TaskMessage::CheckpointAborted(pending.id)));
         self.delete_checkpoint(pending.id);

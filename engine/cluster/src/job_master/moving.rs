@@ -168,4 +168,26 @@ mod tests {
         job.step(None);
         assert_eq!(job.ordered()[0], Order::Vacate);
     }
+
+    #[test]
+    fn a_checkpoint_that_fails_is_tried_again_at_once() {
+        let tolerable = (config::TOLERABLE_FAILED_CHECKPOINTS.key, "9");
+        let mut job = TestJob::start(&[(config::CHECKPOINT_INTERVAL.key, "1 h"), tolerable]);
+        let executions = job.executions();
+        all(&mut job, &executions, || TaskEvent::Running { task: Arc::default(), metrics: Vec::new() });
+        job.step(leave(vec![executions[0]]));
+        job.ordered();
+        let declined = || TaskEvent::CheckpointDeclined {
+            checkpoint: CheckpointId(1),
+            reason: "the disk is full".to_owned(),
+        };
+        all(&mut job, &executions[..1], declined);
+        job.ordered();
+        job.set_time(1_000);
+        job.step(None);
+        let begun =
+            |order: &Order| matches!(order, Order::Send(_, TaskMessage::TriggerCheckpoint(CheckpointId(2))));
+        let ordered = job.ordered();
+        assert!(!ordered.is_empty() && ordered.iter().all(begun), "{ordered:?}");
+    }
 }
