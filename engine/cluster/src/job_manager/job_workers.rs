@@ -422,6 +422,9 @@ impl JobWorkers {
     }
 
     /// A worker has connected, told what it runs, and takes orders. Tells which registration it is; none: it is none of this job's.
+    ///
+    /// One that comes again to the same leader is lost: what was said on its earlier connection, by either side, may not have arrived. A
+    /// new leader has said nothing yet, so it hears everything from the workers.
     pub(super) fn registered(
         self: &Arc<Self>,
         worker: WorkerId,
@@ -432,6 +435,13 @@ impl JobWorkers {
             let mut state = self.state();
             let State { workers, adopting, registrations, .. } = &mut *state;
             let member = workers.get_mut(&worker)?;
+            if member.registration != 0 && adopting.is_none() {
+                drop(state);
+                self.task_managers.stop(worker);
+                let reason = format!("worker {worker} is lost: its connection broke, and it came again");
+                self.worker_lost(worker, &reason);
+                return None;
+            }
             *registrations += 1;
             member.registration = *registrations;
             member.orders = Some(orders);

@@ -124,6 +124,19 @@ impl Cluster {
     fn workers(&self) -> usize {
         self.job.state().workers.len()
     }
+
+    /// The attempts that the JobMaster was told to be lost, and those that it is to move.
+    fn lost_and_moved(&self) -> [Vec<ExecutionId>; 2] {
+        let [mut lost, mut moved] = [Vec::new(), Vec::new()];
+        while let Some(event) = self.job.events.take() {
+            match event {
+                JobEvent::Lost { executions, .. } => lost.extend(executions),
+                JobEvent::Move { executions, .. } => moved.extend(executions),
+                _ => {}
+            }
+        }
+        [lost, moved]
+    }
 }
 
 #[test]
@@ -215,5 +228,22 @@ fn never_more_is_asked_for_than_is_missing() {
     }
     assert_eq!(declared.last().map(|demand| demand.missing), Some(0));
     drop(declared);
+    cluster.runtime.shutdown_background();
+}
+
+#[test]
+fn a_worker_that_comes_again_to_the_same_leader_is_lost() {
+    let (cluster, _) = Cluster::with_running_job();
+    let worker = *cluster.job.state().workers.keys().next().unwrap();
+    let placed: Vec<ExecutionId> = {
+        let state = cluster.job.state();
+        let here = state.placed.iter().filter(|(_, (_, other))| *other == worker);
+        here.map(|(subtask, (attempt, _))| ExecutionId { subtask: *subtask, attempt: *attempt }).collect()
+    };
+    // The JobManager has not noticed that the earlier connection is gone.
+    assert_eq!(cluster.job.registered(worker, mpsc::channel(64).0, Vec::new()), None);
+    assert_eq!(cluster.lost_and_moved(), [placed, Vec::new()]);
+    assert_eq!(cluster.workers(), cluster.slots as usize - 1);
+    assert_eq!(cluster.job.registered(worker, mpsc::channel(64).0, Vec::new()), None);
     cluster.runtime.shutdown_background();
 }
