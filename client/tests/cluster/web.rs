@@ -33,6 +33,12 @@ fn tools_that_talk_to_flink_find_what_they_read() {
         stop.status == 501 && stop.json()["errors"][0].as_str().unwrap().contains("savepoints"),
         "{stop:?}"
     );
+    // What Flink's autoscaler sends.
+    let rescale = web.request("PUT", &format!("/jobs/{job}/resource-requirements"), &[], b"{}");
+    assert!(
+        rescale.status == 501 && rescale.json()["errors"][0].as_str().unwrap().contains("parallelism"),
+        "{rescale:?}"
+    );
 }
 
 #[test]

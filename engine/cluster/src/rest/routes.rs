@@ -166,7 +166,10 @@ fn job_paths() -> Router<Arc<RestState>> {
         .route("/jobs/{id}/metrics", get(job_metrics))
         .route("/jobs/{id}/jobmanager/config", of_job(|job, _| settings::entries(&job.configuration)))
         .route("/jobs/{id}/jobmanager/environment", of_job(|_, _| settings::environment()))
-        .route("/jobs/{id}/resource-requirements", of_job(|job, _| jobs::resource_requirements(job)))
+        .route(
+            "/jobs/{id}/resource-requirements",
+            of_job(|job, _| jobs::resource_requirements(job)).put(no_rescaling),
+        )
         .route("/flott/jobs/{id}", of_job(flott::job))
         // With the change at the same path, which is checked where it is made.
         .route("/jobs/{id}", of_job(jobs::details).merge(patch(patch_job)))
@@ -381,5 +384,11 @@ async fn yarn_cancel(State(rest): Rest, Path(id): Path<String>) -> Result<Respon
 async fn no_savepoints() -> RestError {
     RestError::not_implemented(
         "Flott has no savepoints yet: cancel the job, with execution.checkpointing.externalized-checkpoint-retention: RETAIN_ON_CANCELLATION, and run it with -s CHECKPOINT",
+    )
+}
+
+async fn no_rescaling() -> RestError {
+    RestError::not_implemented(
+        "Flott cannot change the parallelism of a job that runs: cancel it, with execution.checkpointing.externalized-checkpoint-retention: RETAIN_ON_CANCELLATION, and run it with -p PARALLELISM -s CHECKPOINT",
     )
 }
