@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use flott_core::ids::{Attempt, ExecutionId, SubtaskId};
+use flott_core::ids::{Attempt, ExecutionId, SubtaskId, TaskManagerId};
 use flott_plan::execution_graph::SlotNumber;
 use flott_runtime::net::Peer;
 use flott_runtime::task::{Restore, TaskMessage};
@@ -29,6 +29,15 @@ pub struct Neighbour {
     pub worker: Option<Peer>,
 }
 
+/// Where a subtask runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// On which TaskManager.
+    pub task_manager: TaskManagerId,
+    /// The data port there: `HOST:PORT`.
+    pub address: String,
+}
+
 /// Reaches workers. Nothing here blocks; what comes of it arrives as events.
 pub trait TaskGateway: Send {
     /// Has subtasks run.
@@ -45,6 +54,11 @@ pub trait TaskGateway: Send {
 
     /// The attempts are over: what they left behind may go.
     fn release(&mut self, executions: &[ExecutionId]);
+
+    /// Where an attempt runs, or has run, also if that is gone; none: nowhere yet, or in this process.
+    fn place_of(&self, _execution: ExecutionId) -> Option<Place> {
+        None
+    }
 
     /// Nothing runs any more where tasks had to move away from.
     fn vacate(&mut self) {}

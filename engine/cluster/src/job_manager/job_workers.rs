@@ -18,7 +18,7 @@ use tonic::Status;
 
 use super::placement::Placement;
 use super::task_managers::{Grant, TaskManagers};
-use crate::gateway::{Deployment, TaskGateway};
+use crate::gateway::{Deployment, Place, TaskGateway};
 use crate::job_master::{EventQueue, ExecutionReport, JobEvent};
 use crate::rpc::control::{HeldWorker, JobSpec, Release, SetLevels, StartWorker, WorkerOrder, worker_order};
 use crate::rpc::{WireId, write_deploy, write_message};
@@ -51,6 +51,8 @@ struct State {
     waiting: Vec<Deployment>,
     /// Where each subtask was deployed last.
     placed: BTreeMap<SubtaskId, (Attempt, WorkerId)>,
+    /// Where that was, whether its worker is still there or not.
+    places: BTreeMap<SubtaskId, (Attempt, Place)>,
     /// More deployments are to come, so slots are needed already.
     preparing: bool,
     /// The slots that are asked for.
@@ -99,6 +101,16 @@ impl State {
         self.requests += 1;
         self.requested = Some(Requested { number: self.requests, slots, replacing });
         self.requested
+    }
+
+    /// An attempt is deployed to a worker.
+    fn place(&mut self, execution: ExecutionId, worker: WorkerId) {
+        let ExecutionId { subtask, attempt } = execution;
+        self.placed.insert(subtask, (attempt, worker));
+        if let Some(Member { task_manager, address, .. }) = self.workers.get(&worker) {
+            let place = Place { task_manager: *task_manager, address: address.clone() };
+            self.places.insert(subtask, (attempt, place));
+        }
     }
 
     fn worker_of(&self, execution: ExecutionId) -> Option<WorkerId> {
@@ -229,8 +241,8 @@ impl JobWorkers {
                 }
             }
         }
-        for (subtask, (worker, report)) in &reports {
-            state.placed.insert(*subtask, (report.execution.attempt, *worker));
+        for (worker, report) in reports.values() {
+            state.place(report.execution, *worker);
         }
         drop(state);
         late.into_iter().for_each(|worker| self.task_managers.stop(worker));
@@ -316,8 +328,7 @@ impl JobWorkers {
         let mut by_worker: BTreeMap<WorkerId, Vec<Deployment>> = BTreeMap::new();
         for deployment in waiting {
             let Some(worker) = state.slots.get(&deployment.slot).copied() else { continue };
-            let ExecutionId { subtask, attempt } = deployment.execution;
-            state.placed.insert(subtask, (attempt, worker));
+            state.place(deployment.execution, worker);
             by_worker.entry(worker).or_default().push(deployment);
         }
         for (worker, mut deployments) in by_worker {
@@ -555,6 +566,12 @@ impl RemoteGateway {
 }
 
 impl TaskGateway for RemoteGateway {
+    fn place_of(&self, execution: ExecutionId) -> Option<Place> {
+        let state = self.0.state();
+        let (attempt, place) = state.places.get(&execution.subtask)?;
+        (*attempt == execution.attempt).then(|| place.clone())
+    }
+
     fn vacate(&mut self) {
         self.0.vacate();
     }

@@ -58,7 +58,7 @@ impl JobMaster {
         } else if let Some(first) = stopping.first().filter(|_| self.status != JobStatus::Cancelling) {
             // What failed first was who talked with it.
             let failure = failure(first);
-            self.report.failed(Some(*first), &failure);
+            self.note_failure(Some(*first), &failure);
         }
     }
 
@@ -78,10 +78,15 @@ impl JobMaster {
         }
     }
 
+    fn note_failure(&mut self, subtask: Option<SubtaskId>, failure: &TaskFailure) {
+        let place = subtask.and_then(|subtask| self.gateway.place_of(self.execution_id(subtask)));
+        self.report.failed(subtask, place, failure);
+    }
+
     pub(super) fn failed(&mut self, subtasks: &[SubtaskId], failure: TaskFailure) {
         tracing::warn!(job = %self.job, error = %failure, backtrace = failure.backtrace, "a task failed");
         self.give_up_checkpoint("a task failed");
-        self.report.failed(subtasks.first().copied(), &failure);
+        self.note_failure(subtasks.first().copied(), &failure);
         if matches!(self.status, JobStatus::Failing | JobStatus::Cancelling) {
             return;
         }

@@ -18,6 +18,7 @@ use tokio::sync::watch;
 use super::checkpoint_report::CheckpointsReport;
 use super::rates::{RateWindow, Rates, Sample};
 use super::{Execution, JobMaster};
+use crate::gateway::Place;
 
 /// How often the figures are renewed while nothing else changes.
 const INTERVAL: Duration = Duration::from_millis(500);
@@ -136,6 +137,8 @@ pub struct FailureReport {
     pub millis: i64,
     /// The subtask that failed, or the first of them; none: the job as a whole.
     pub subtask: Option<SubtaskId>,
+    /// Where that ran.
+    pub place: Option<Place>,
     /// The operator.
     pub operator: String,
     /// What went wrong.
@@ -235,12 +238,13 @@ impl Publisher {
         self.next
     }
 
-    /// Notes what failed.
-    pub(super) fn failed(&mut self, subtask: Option<SubtaskId>, failure: &TaskFailure) {
+    /// Notes what failed, and where.
+    pub(super) fn failed(&mut self, subtask: Option<SubtaskId>, place: Option<Place>, failure: &TaskFailure) {
         self.failure = Some(failure.to_string());
         self.note(FailureReport {
             millis: wall_clock_millis(),
             subtask,
+            place,
             operator: failure.operator.clone(),
             message: failure.message.clone(),
             backtrace: failure.backtrace.clone(),
@@ -253,6 +257,7 @@ impl Publisher {
         self.note(FailureReport {
             millis: wall_clock_millis(),
             subtask: None,
+            place: None,
             operator: String::new(),
             message: reason.to_owned(),
             backtrace: None,

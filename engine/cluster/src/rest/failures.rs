@@ -19,7 +19,7 @@ pub(super) fn exceptions(job: &JobView, most: usize) -> Value {
     let shown = || details.failures.iter().take(most);
     let truncated = details.more_failures || details.failures.len() > most;
     let old_style = shown().map(|failure| {
-        let (location, task_manager) = place(job, failure);
+        let (location, task_manager) = place(failure);
         json!({
             "exception": text(failure),
             "task": task_name(job, failure),
@@ -30,7 +30,7 @@ pub(super) fn exceptions(job: &JobView, most: usize) -> Value {
         })
     });
     let entries = shown().map(|failure| {
-        let (location, task_manager) = place(job, failure);
+        let (location, task_manager) = place(failure);
         json!({
             "exceptionName": first_line(&failure.message),
             "stacktrace": text(failure),
@@ -64,8 +64,7 @@ fn task_name(job: &JobView, failure: &FailureReport) -> Option<String> {
     Some(format!("{} ({}/{})", vertex.name, subtask.index + 1, vertex.parallelism))
 }
 
-/// Where the subtask is now; it may have failed somewhere else.
-fn place(job: &JobView, failure: &FailureReport) -> (Option<String>, Option<String>) {
-    let placed = failure.subtask.and_then(|subtask| job.placed.get(&subtask));
-    placed.map(|(id, address)| (address.clone(), id.to_string())).unzip()
+/// Where the subtask was when it failed.
+fn place(failure: &FailureReport) -> (Option<String>, Option<String>) {
+    failure.place.as_ref().map(|place| (place.address.clone(), place.task_manager.to_string())).unzip()
 }

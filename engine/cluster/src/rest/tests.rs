@@ -15,6 +15,7 @@ use serde_json::Value;
 
 use super::view::{JobView, ProcessView, TaskManagerView};
 use super::{checkpoints, diagnosis, failures, flott, jobs, overview, task_managers, vertices};
+use crate::gateway::Place;
 use crate::job_master::{
     Acknowledged, CheckpointReport, CheckpointState, CheckpointsReport, FailureReport, JobDetails, JobReport,
     OperatorReport, Rates, SubtaskReport,
@@ -176,6 +177,10 @@ fn job() -> JobView {
         failures: VecDeque::from([FailureReport {
             millis: START + 2500,
             subtask: Some(id(2, 1)),
+            place: Some(Place {
+                task_manager: TaskManagerId::from_bytes([6; 16]),
+                address: "gone.example.org:6130".to_owned(),
+            }),
             operator: "Sum".to_owned(),
             message: "panicked: overflow\nat main.rs".to_owned(),
             backtrace: Some("0: add".to_owned()),

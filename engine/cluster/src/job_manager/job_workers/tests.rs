@@ -137,6 +137,12 @@ impl Cluster {
         }
         [lost, moved]
     }
+
+    /// Where an attempt was deployed to.
+    fn number_of(&self, execution: ExecutionId) -> u8 {
+        let place = self.gateway().place_of(execution).unwrap();
+        place.address.strip_prefix("host:").unwrap().parse().unwrap()
+    }
 }
 
 #[test]
@@ -245,5 +251,16 @@ fn a_worker_that_comes_again_to_the_same_leader_is_lost() {
     assert_eq!(cluster.lost_and_moved(), [placed, Vec::new()]);
     assert_eq!(cluster.workers(), cluster.slots as usize - 1);
     assert_eq!(cluster.job.registered(worker, mpsc::channel(64).0, Vec::new()), None);
+    cluster.runtime.shutdown_background();
+}
+
+#[test]
+fn where_an_attempt_has_run_is_known_when_that_is_gone() {
+    let (cluster, registered) = Cluster::with_running_job();
+    cluster.lose(2, registered[2]);
+    let [lost, _] = cluster.lost_and_moved();
+    assert!(!lost.is_empty() && lost.iter().all(|execution| cluster.number_of(*execution) == 2));
+    let next = ExecutionId { attempt: Attempt(1), ..lost[0] };
+    assert_eq!(cluster.gateway().place_of(next), None);
     cluster.runtime.shutdown_background();
 }
