@@ -25,6 +25,17 @@ use crate::rpc::{WireId, write_deploy, write_message};
 
 use leaving::Leaving;
 
+/// What becomes of a worker of an earlier leader.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Adopted {
+    /// It is the job's.
+    Taken,
+    /// It has no place here and is to be stopped.
+    Refused,
+    /// That is not for this leader to say: it is left alone.
+    Abandoned,
+}
+
 /// Orders to a worker, on their way.
 pub(super) type Orders = mpsc::Sender<Result<WorkerOrder, Status>>;
 
@@ -61,6 +72,8 @@ struct State {
     requests: u64,
     /// What workers are started with; none: the job is over.
     spec: Option<JobSpec>,
+    /// Another leader goes on with the job, or nobody does.
+    abandoned: bool,
     /// Workers of an earlier leader may still come, and this is what they have said; none: they may not.
     adopting: Option<Vec<(WorkerId, Vec<ExecutionReport>)>>,
     /// The TaskManagers that are to go, from which the job has yet to move.
@@ -164,18 +177,21 @@ impl JobWorkers {
         self.state().sequence = u64::from(first.0) << 32;
     }
 
-    /// A worker of an earlier leader, as its TaskManager tells. False: it has no place here and is to be stopped.
+    /// A worker of an earlier leader, as its TaskManager tells.
     pub(super) fn adopt(
         &self,
         worker: WorkerId,
         held: &HeldWorker,
         task_manager: TaskManagerId,
         address: &str,
-    ) -> bool {
+    ) -> Adopted {
         let replaced: Vec<WorkerId> = {
             let mut state = self.state();
+            if state.abandoned {
+                return Adopted::Abandoned;
+            }
             if state.adopting.is_none() || state.spec.is_none() {
-                return false;
+                return Adopted::Refused;
             }
             let slots: Vec<SlotNumber> = held.slot_numbers.iter().copied().map(SlotNumber).collect();
             let holders: BTreeSet<WorkerId> = slots
@@ -189,7 +205,7 @@ impl JobWorkers {
                 .filter_map(|other| state.workers.get(other))
                 .any(|m| m.sequence > held.sequence);
             if newer {
-                return false;
+                return Adopted::Refused;
             }
             for other in &holders {
                 state.forget(*other);
@@ -204,7 +220,7 @@ impl JobWorkers {
             holders.into_iter().collect()
         };
         replaced.into_iter().for_each(|other| self.task_managers.stop(other));
-        true
+        Adopted::Taken
     }
 
     /// Waits until all slots of the job are held by workers that have told what they run, or for so long; who has not come by then
@@ -252,6 +268,7 @@ impl JobWorkers {
     /// Another leader goes on with the job: its workers are left alone.
     pub(super) fn abandon(&self) {
         let mut state = self.state();
+        state.abandoned = true;
         state.spec = None;
         state.waiting.clear();
         state.workers.clear();

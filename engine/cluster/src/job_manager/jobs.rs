@@ -104,7 +104,13 @@ impl Jobs {
 
     /// The programs that jobs which run were made of; none: not all jobs can be read.
     pub(super) fn needed_programs(&self) -> Option<HashSet<ContentHash>> {
-        let jobs = self.all();
+        let jobs: Vec<Arc<Job>> = {
+            let state = self.state();
+            if self.storage.is_some() && state.leading.is_none() {
+                return None;
+            }
+            state.jobs.values().cloned().collect()
+        };
         let all_known = jobs.iter().all(|job| *job.standing.borrow() == Standing::Here);
         let running = jobs.iter().filter(|job| !job.is_over());
         all_known.then(|| running.filter_map(|job| job.hash.clone()).collect())

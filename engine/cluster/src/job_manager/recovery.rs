@@ -15,7 +15,7 @@ use flott_plan::{ExecutionMode, JobGraph, ProgramHash, ProgramListing};
 use tokio::sync::watch;
 
 use super::job::{Job, Standing};
-use super::job_workers::JobWorkers;
+use super::job_workers::{Adopted, JobWorkers};
 use super::jobs::{Jobs, thread_name};
 use super::running_job::Left;
 use super::take_over::delete_garbage;
@@ -31,6 +31,15 @@ use crate::rpc::ha::{JobPointer, State};
 pub(super) struct Leading {
     pub(super) store: HighAvailabilityStore,
     pub(super) patience: Patience,
+}
+
+/// What is known of the job of a worker that a TaskManager has brought along.
+enum Found {
+    Known(Arc<Job>),
+    /// There is none with that id.
+    Unknown,
+    /// This JobManager leads no longer, so it cannot know.
+    NotLed,
 }
 
 /// What is to be read of one job.
@@ -155,17 +164,35 @@ impl Jobs {
         workers: Vec<(WorkerId, JobId, HeldWorker)>,
     ) -> Vec<Brought> {
         let owner = |worker, job, held: HeldWorker| {
-            let Some(known) = self.get(job) else { return Owner::Nobody };
+            let known = match self.find(job) {
+                Found::Known(known) => known,
+                Found::Unknown => return Owner::Nobody,
+                Found::NotLed => return Owner::Undecided(job, held),
+            };
             if *known.standing.borrow() != Standing::Here {
                 return Owner::Undecided(job, held);
             }
+            if known.is_over() {
+                return Owner::Nobody;
+            }
             match known.workers.adopt(worker, &held, task_manager, address) {
-                true => Owner::Job(Arc::clone(&known.workers)),
-                false => Owner::Nobody,
+                Adopted::Taken => Owner::Job(Arc::clone(&known.workers)),
+                Adopted::Refused => Owner::Nobody,
+                Adopted::Abandoned => Owner::Undecided(job, held),
             }
         };
         let workers = workers.into_iter();
         workers.map(|(worker, job, held)| (worker, held.slots, owner(worker, job, held))).collect()
+    }
+
+    /// What this leader knows of a job: one look, since it may step down at any time.
+    fn find(&self, id: JobId) -> Found {
+        let state = self.state();
+        match state.jobs.values().find(|job| job.id == id) {
+            Some(job) => Found::Known(Arc::clone(job)),
+            None if self.storage.is_some() && state.leading.is_none() => Found::NotLed,
+            None => Found::Unknown,
+        }
     }
 
     /// The job is read: it takes the place of what was known before, and gets its workers, unless that leader leads no longer.
@@ -286,5 +313,7 @@ fn broken(job: &Job, error: &dyn std::fmt::Display) {
         "what an earlier JobManager has left of it cannot be used: {error}. Its tasks go on, and nothing is deleted; put that right and have a \
          JobManager of the version that wrote it lead next, or cancel the job"
     );
+    // Before they are abandoned: none that a TaskManager brings in between is to be stopped.
     job.standing.send_replace(Standing::Broken(reason));
+    job.workers.abandon();
 }

@@ -66,10 +66,7 @@ impl RunningJob {
                 job.workers.abandon();
                 return Ok(());
             }
-            Err(JobError::NotStarted { reason, .. }) if recovered => {
-                job.workers.abandon();
-                return Err(reason);
-            }
+            Err(JobError::NotStarted { reason, .. }) if recovered => return Err(reason),
             Ok(_) => tracing::info!(job = %job.id, name = job.name, "a job has finished"),
             Err(ref error) => tracing::warn!(job = %job.id, %error, "a job has ended"),
         }

@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 use tonic::Status;
 
 use super::departures::{Departures, Explanation, in_words};
-use super::job_workers::JobWorkers;
+use super::job_workers::{Adopted, JobWorkers};
 use super::placement;
 use super::slot_choice::{choose, missing};
 use crate::job_master::JobEvent;
@@ -429,7 +429,9 @@ impl TaskManagers {
         }
         let unwanted: Vec<(TaskManagerId, WorkerId)> = waiting
             .into_iter()
-            .filter(|(id, worker, held, address)| !workers.adopt(*worker, held, *id, address))
+            .filter(|(id, worker, held, address)| {
+                workers.adopt(*worker, held, *id, address) == Adopted::Refused
+            })
             .map(|(id, worker, _, _)| (id, worker))
             .collect();
         for (id, worker) in &unwanted {

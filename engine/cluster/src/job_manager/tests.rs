@@ -374,3 +374,20 @@ fn what_came_of_an_applications_executes_is_known_to_every_attempt_of_it() {
     assert_eq!(cluster.pointer(execute(0).0).unwrap().state(), State::Over);
     jobs.suspend();
 }
+
+#[test]
+fn a_leader_that_steps_down_decides_about_no_worker() {
+    let cluster = Cluster::with_jobs(&[job(1)]);
+    let jobs = cluster.lead();
+    let known = until_here(&jobs, job(1));
+    let undecided = |jobs: &Jobs| {
+        let brought = take_over(jobs, TaskManagerId::random(), &[(worker(1), job(1))]);
+        matches!(brought.as_slice(), [(_, _, Owner::Undecided(..))])
+    };
+    // Its JobMaster has found out before the leader has.
+    known.workers.abandon();
+    assert!(undecided(&jobs));
+    jobs.suspend();
+    assert!(undecided(&jobs));
+    assert_eq!(jobs.needed_programs(), None, "that is for the next leader to say");
+}
