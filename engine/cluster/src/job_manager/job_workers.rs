@@ -436,16 +436,22 @@ impl JobWorkers {
         }
     }
 
-    /// The job does not get slots.
-    pub(super) fn no_slots(&self, reason: &str) {
+    /// The job does not get slots. What is deployed meanwhile may wait for longer than those that were to take the place of others.
+    pub(super) fn no_slots(self: &Arc<Self>, reason: &str) {
         let mut state = self.state();
-        state.requested = None;
+        let replacing = state.requested.take().is_some_and(|requested| requested.replacing);
         let leaving = !state.leaving.is_empty();
-        let executions = state.waiting.drain(..).map(|deployment| deployment.execution).collect();
+        if !replacing {
+            let executions = state.waiting.drain(..).map(|deployment| deployment.execution).collect();
+            let reason = reason.to_owned();
+            self.events.put(JobEvent::Lost { executions, reason, explained_later: false });
+        }
         drop(state);
-        self.events.put(JobEvent::Lost { executions, reason: reason.to_owned(), explained_later: false });
         if leaving {
             self.give_up_leaving();
+        }
+        if replacing {
+            self.advance();
         }
     }
 

@@ -1,4 +1,5 @@
-//! What a job asks for while it waits to restart: against TaskManagers that come and go, with a driver that remembers what it was told.
+//! What a job asks for while it waits to restart or to move: against TaskManagers that come and go, with a driver that remembers what it
+//! was told.
 
 use std::sync::Mutex;
 
@@ -46,6 +47,16 @@ struct Cluster {
 impl Cluster {
     /// The job runs: all its tasks are deployed on TaskManagers with the numbers from 0 on.
     fn with_running_job() -> (Self, Vec<u64>) {
+        let cluster = Self::with_job(|job| job);
+        cluster.gateway().deploy(cluster.deployments(0));
+        assert_eq!(cluster.missing(), cluster.slots);
+        let registered = (0..cluster.slots).map(|number| cluster.come(number as u8)).collect();
+        assert_eq!((cluster.missing(), cluster.job.state().waiting.len()), (0, 0));
+        (cluster, registered)
+    }
+
+    /// A job with checkpoints, and nothing else.
+    fn with_job(as_it_is: impl FnOnce(JobWorkers) -> JobWorkers) -> Self {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let mut configuration = Configuration::new();
@@ -57,16 +68,11 @@ impl Cluster {
         managers.lead();
         let graph = Arc::new(simulated_graph());
         let (id, hour) = (JobId::from_bytes([1; 16]), Duration::from_secs(3600));
-        let spec = JobSpec::default();
+        let configuration = [(config::CHECKPOINT_INTERVAL.key.to_owned(), "1 s".to_owned())];
+        let spec = JobSpec { configuration: configuration.into(), ..JobSpec::default() };
         let job = JobWorkers::new(id, spec, Arc::clone(&graph), Arc::default(), Arc::clone(&managers), hour);
-        let slots = graph.slots_needed();
-        let cluster =
-            Self { runtime, declared, managers, job: Arc::new(job), slots, connections: Mutex::default() };
-        cluster.gateway().deploy(cluster.deployments(0));
-        assert_eq!(cluster.missing(), slots);
-        let registered = (0..slots).map(|number| cluster.come(number as u8)).collect();
-        assert_eq!((cluster.missing(), cluster.job.state().waiting.len()), (0, 0));
-        (cluster, registered)
+        let (job, slots) = (Arc::new(as_it_is(job)), graph.slots_needed());
+        Self { runtime, declared, managers, job, slots, connections: Mutex::default() }
     }
 
     fn gateway(&self) -> RemoteGateway {
@@ -123,6 +129,12 @@ impl Cluster {
 
     fn workers(&self) -> usize {
         self.job.state().workers.len()
+    }
+
+    /// A TaskManager is to go; its job has an hour to get slots elsewhere.
+    fn leave(&self, number: u8) {
+        let hour = Duration::from_secs(3600);
+        self.managers.leave(&format!("container_{number}"), "its node is decommissioned", hour);
     }
 
     /// The attempts that the JobMaster was told to be lost, and those that it is to move.
@@ -251,6 +263,29 @@ fn a_worker_that_comes_again_to_the_same_leader_is_lost() {
     assert_eq!(cluster.lost_and_moved(), [placed, Vec::new()]);
     assert_eq!(cluster.workers(), cluster.slots as usize - 1);
     assert_eq!(cluster.job.registered(worker, mpsc::channel(64).0, Vec::new()), None);
+    cluster.runtime.shutdown_background();
+}
+
+#[test]
+fn what_is_lost_while_a_job_is_to_move_waits_for_slots_for_as_long_as_ever() {
+    let (cluster, registered) = Cluster::with_running_job();
+    cluster.leave(0);
+    assert_eq!(cluster.missing(), 1, "in place of what is to go");
+    cluster.lose(1, registered[1]);
+    let [lost, _] = cluster.lost_and_moved();
+    let again = cluster.deployments(1).into_iter();
+    let again = again.filter(|deployment| lost.iter().any(|id| id.subtask == deployment.execution.subtask));
+    cluster.gateway().deploy(again.collect());
+    // There were no slots in the time that the notice leaves.
+    cluster.managers.withdraw(&cluster.job);
+    cluster.job.no_slots("there are none");
+    let [lost_since, moved] = cluster.lost_and_moved();
+    assert_eq!((lost_since, cluster.job.state().waiting.len()), (Vec::new(), lost.len()));
+    assert!(!moved.is_empty() && moved.iter().all(|execution| cluster.number_of(*execution) == 0));
+    assert_eq!(cluster.missing(), 2);
+    cluster.come(100);
+    cluster.come(101);
+    assert_eq!((cluster.missing(), cluster.job.state().waiting.len()), (0, 0));
     cluster.runtime.shutdown_background();
 }
 
