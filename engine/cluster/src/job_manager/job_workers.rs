@@ -225,7 +225,7 @@ impl JobWorkers {
 
     /// Waits until all slots of the job are held by workers that have told what they run, or for so long; who has not come by then
     /// comes too late. What the workers have told.
-    pub(super) fn end_adoption(&self, longest: Duration) -> Vec<ExecutionReport> {
+    pub(super) fn end_adoption(self: &Arc<Self>, longest: Duration) -> Vec<ExecutionReport> {
         let deadline = Instant::now() + longest;
         let needed = self.graph.slots_needed().max(1) as usize;
         let mut state = self.state();
@@ -262,6 +262,8 @@ impl JobWorkers {
         }
         drop(state);
         late.into_iter().for_each(|worker| self.task_managers.stop(worker));
+        // Some may have been told meanwhile that they are to go.
+        self.replace_leaving();
         reports.into_values().map(|(_, report)| report).collect()
     }
 

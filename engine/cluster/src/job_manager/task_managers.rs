@@ -3,7 +3,7 @@
 
 mod leaving;
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -26,6 +26,8 @@ use crate::rpc::control::{
     HeldWorker, Leave, LogsRead, ReadLogs, SetLevels, SetTokens, StartWorker, StopWorker, TaskManagerOrder,
     task_manager_order,
 };
+
+use leaving::Notices;
 
 /// Questions for logs at a time, and how long an answer may take.
 const MOST_QUESTIONS: usize = 64;
@@ -100,6 +102,8 @@ struct State {
     declared: Option<Demand>,
     /// Those that are gone while nobody has said why.
     departures: Departures,
+    /// Those that are to go.
+    notices: Notices,
     /// The newest tokens for file systems; empty: those that TaskManagers begin with.
     tokens: Vec<u8>,
 }
@@ -381,12 +385,13 @@ impl TaskManagers {
         let unwanted = brought.iter().filter(|(_, _, owner)| matches!(owner, Owner::Nobody));
         let unwanted: Vec<WorkerId> = unwanted.map(|(worker, _, _)| *worker).collect();
         let workers = brought.into_iter().map(|(worker, slots, owner)| (worker, (slots, owner))).collect();
-        let number = {
+        let (number, leaving) = {
             let mut state = self.state();
             state.registrations += 1;
             let number = state.registrations;
             let (heard_millis, process) = (wall_clock_millis(), ProcessView::default());
             let stopping = HashSet::new();
+            let leaving = state.notices.of(&registration.resource_id).is_some();
             let member = Member {
                 registration,
                 number,
@@ -396,17 +401,20 @@ impl TaskManagers {
                 process,
                 workers,
                 stopping,
-                leaving: false,
+                leaving,
             };
             // It may have been started long ago, with older ones.
             if !state.tokens.is_empty() {
                 give(&member.orders, set_tokens(&state.tokens));
             }
             state.members.insert(id, member);
-            number
+            (number, leaving)
         };
         drop(one);
         unwanted.into_iter().for_each(|worker| self.stop(worker));
+        if leaving {
+            self.jobs_leave(id);
+        }
         self.satisfy();
         self.watch_idle(id);
         number
@@ -427,6 +435,7 @@ impl TaskManagers {
                 }
             }
         }
+        let ids: BTreeSet<TaskManagerId> = waiting.iter().map(|(id, ..)| *id).collect();
         let unwanted: Vec<(TaskManagerId, WorkerId)> = waiting
             .into_iter()
             .filter(|(id, worker, held, address)| {
@@ -443,6 +452,11 @@ impl TaskManagers {
         }
         drop(one);
         unwanted.into_iter().for_each(|(_, worker)| self.stop(worker));
+        for id in ids {
+            if let Some((notice, _)) = self.state().noticed(id) {
+                notice.tell(id, workers);
+            }
+        }
     }
 
     /// Has all workers of a job killed.
@@ -506,6 +520,7 @@ impl TaskManagers {
             let here =
                 state.members.iter().find(|(_, member)| member.registration.resource_id == resource_id);
             let here = here.map(|(id, _)| *id);
+            state.notices.forget(resource_id);
             (here.and_then(|id| state.members.remove(&id)), state.departures.explain(resource_id, reason))
         };
         if let Some(member) = member {

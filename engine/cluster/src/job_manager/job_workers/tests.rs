@@ -8,7 +8,7 @@ use flott_runtime::task::Restore;
 use tokio::runtime::Runtime;
 
 use super::*;
-use crate::job_manager::task_managers::Registration;
+use crate::job_manager::task_managers::{Brought, Owner, Registration};
 use crate::job_master::simulated_graph;
 use crate::resource_manager::{Demand, ResourceManagerDriver};
 use crate::rpc::control::{TaskManagerOrder, task_manager_order};
@@ -101,6 +101,11 @@ impl Cluster {
 
     /// A TaskManager registers, and so do the workers that are started by now. Tells which registration it is.
     fn come(&self, number: u8) -> u64 {
+        self.come_with(number, Vec::new)
+    }
+
+    /// The same with workers of an earlier leader.
+    fn come_with(&self, number: u8, take_over: impl FnOnce() -> Vec<Brought>) -> u64 {
         let (orders, received) = mpsc::channel(64);
         let registration = Registration {
             id: Self::id(number),
@@ -109,7 +114,7 @@ impl Cluster {
             slots: 1,
             managed_bytes: 0,
         };
-        let registered = self.managers.register(registration, orders, Vec::new);
+        let registered = self.managers.register(registration, orders, take_over);
         let mut connections = self.connections.lock().unwrap();
         connections.push(received);
         for connection in connections.iter_mut() {
@@ -286,6 +291,55 @@ fn what_is_lost_while_a_job_is_to_move_waits_for_slots_for_as_long_as_ever() {
     cluster.come(100);
     cluster.come(101);
     assert_eq!((cluster.missing(), cluster.job.state().waiting.len()), (0, 0));
+    cluster.runtime.shutdown_background();
+}
+
+#[test]
+fn a_notice_holds_for_a_task_manager_that_has_yet_to_come_and_for_one_that_comes_again() {
+    let (cluster, registered) = Cluster::with_running_job();
+    cluster.leave(100);
+    cluster.lose(0, registered[0]);
+    cluster.gateway().prepare();
+    cluster.come(100);
+    cluster.come(100);
+    assert_eq!((cluster.missing(), cluster.workers()), (1, cluster.slots as usize - 1));
+    cluster.managers.ended("container_100", "preempted");
+    cluster.come(101);
+    assert_eq!((cluster.missing(), cluster.workers()), (0, cluster.slots as usize));
+    cluster.runtime.shutdown_background();
+}
+
+#[test]
+fn a_job_that_is_taken_over_leaves_what_is_to_go() {
+    let cluster = Cluster::with_job(JobWorkers::adopting);
+    cluster.leave(0);
+    for number in 0..cluster.slots as u8 {
+        let worker = WorkerId::from_bytes([number; 16]);
+        let held = HeldWorker { slot_numbers: vec![u32::from(number)], sequence: 1, ..HeldWorker::default() };
+        cluster.come_with(number, || {
+            let address = format!("host:{number}");
+            let adopted = cluster.job.adopt(worker, &held, Cluster::id(number), &address);
+            assert_eq!(adopted, Adopted::Taken);
+            vec![(worker, 1, Owner::Job(Arc::clone(&cluster.job)))]
+        });
+        let executions = cluster.deployments(0).into_iter();
+        let executions = executions.filter(|deployment| deployment.slot == SlotNumber(u32::from(number)));
+        let report = |deployment: Deployment| ExecutionReport {
+            execution: deployment.execution,
+            neighbours: Vec::new(),
+            events: Vec::new(),
+        };
+        let orders = mpsc::channel(64).0;
+        assert!(cluster.job.registered(worker, orders, executions.map(report).collect()).is_some());
+    }
+    cluster.leave(1);
+    assert_eq!(cluster.missing(), 0, "what runs is not known yet");
+    cluster.job.end_adoption(Duration::ZERO);
+    assert_eq!(cluster.missing(), 2);
+    cluster.come(100);
+    cluster.come(101);
+    let [_, moved] = cluster.lost_and_moved();
+    assert!(!moved.is_empty() && moved.iter().all(|execution| cluster.number_of(*execution) < 2));
     cluster.runtime.shutdown_background();
 }
 
