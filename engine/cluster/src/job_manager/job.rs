@@ -17,6 +17,7 @@ use crate::rest::JobView;
 use crate::rpc::WireId;
 use crate::rpc::control::job_outcome::Kind;
 use crate::rpc::control::{JobOutcome, JobOverview, VertexOverview};
+use crate::rpc::ha::State;
 
 /// A job, while it runs and after.
 pub(super) struct Job {
@@ -172,6 +173,11 @@ impl Job {
             // Who waits for the outcome has it.
             false
         });
+    }
+
+    /// Whether somebody was told that it is cancelled.
+    pub(super) fn is_to_be_cancelled(&self) -> bool {
+        self.record.as_ref().is_some_and(|record| record.pointer().state() == State::Cancelling)
     }
 
     /// Has it cancelled. From when this returns it will be, whoever leads. Blocks.

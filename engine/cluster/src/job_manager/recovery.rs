@@ -144,15 +144,28 @@ impl Jobs {
                             let jobs = Arc::clone(&self);
                             drop(self.io.spawn_blocking(move || jobs.retain_programs()));
                             if let Err(reason) = running.run() {
-                                broken(&job, &reason);
+                                self.cannot_go_on(&job, &reason);
                             }
                         }
                     }
-                    Err(error) => broken(&known, &error),
+                    Err(error) => self.cannot_go_on(&known, &error),
                 }
             }
             Err(StoreError::NotLeader(_)) => {}
-            Err(error) => broken(&known, &error),
+            Err(error) => self.cannot_go_on(&known, &error),
+        }
+    }
+
+    /// What is left of a job cannot be used: it is left alone, unless somebody was told that it is cancelled.
+    fn cannot_go_on(&self, job: &Job, error: &dyn std::fmt::Display) {
+        if !job.is_to_be_cancelled() {
+            broken(job, error);
+        }
+        // Somebody may have been told so in between.
+        if job.is_to_be_cancelled()
+            && let Err(reason) = self.give_up(job)
+        {
+            broken(job, &format!("{error}, and it cannot be given up: {reason}"));
         }
     }
 
@@ -222,11 +235,13 @@ impl Jobs {
             return self.give_up(job);
         }
         job.cancel()?;
-        // It may have been read meanwhile.
-        if let Some(now) = self.get(job.id).filter(|now| !Arc::ptr_eq(now, job)) {
+        // It may have been read meanwhile, or found broken.
+        let Some(now) = self.get(job.id) else { return Ok(()) };
+        if !Arc::ptr_eq(&now, job) {
             now.workers.events().put(JobEvent::Cancel);
         }
-        Ok(())
+        let is_broken = matches!(&*now.standing.borrow(), Standing::Broken(_));
+        if is_broken { self.give_up(&now) } else { Ok(()) }
     }
 
     /// Somebody has decided that nobody goes on with a job that is broken here.
@@ -237,6 +252,7 @@ impl Jobs {
         tracing::warn!(job = %job.id, "a job that could not go on here is given up");
         job.is_over_with(JobOutcome { kind: Some(Kind::Canceled(true)) });
         job.standing.send_replace(Standing::Here);
+        job.workers.finish();
         self.task_managers.stop_job(job.id);
         Ok(())
     }

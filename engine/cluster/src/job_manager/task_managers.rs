@@ -465,7 +465,9 @@ impl TaskManagers {
             let workers = member.workers.iter().filter(|(_, (_, owner))| owner.job() == Some(job));
             workers.map(|(worker, _)| *worker).collect()
         };
+        let one = self.registering.lock().unwrap_or_else(PoisonError::into_inner);
         let workers: Vec<WorkerId> = self.state().members.values().flat_map(of_job).collect();
+        drop(one);
         workers.into_iter().for_each(|worker| self.stop(worker));
     }
 

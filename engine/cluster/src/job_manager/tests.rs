@@ -15,7 +15,7 @@ use super::jobs::{Jobs, SubmitError};
 use super::recovery::Leading;
 use super::task_managers::{Brought, Owner, Registration, TaskManagers};
 use crate::high_availability::store::{
-    HISTORY, MemoryBlobs, MemoryPointers, Outcome, Patience, RESULTS, SoFar,
+    BlobStore, HISTORY, MemoryBlobs, MemoryPointers, Outcome, Patience, RESULTS, SoFar,
 };
 use crate::high_availability::{HighAvailabilityStore, PointerStore, Storage};
 use crate::job_master::{JobEvent, simulated_graph};
@@ -390,4 +390,22 @@ fn a_leader_that_steps_down_decides_about_no_worker() {
     jobs.suspend();
     assert!(undecided(&jobs));
     assert_eq!(jobs.needed_programs(), None, "that is for the next leader to say");
+}
+
+#[test]
+fn a_job_that_is_cancelled_and_cannot_be_used_is_given_up() {
+    let cluster = Cluster::with_jobs(&[job(1)]);
+    cluster.blobs.set_away(job(1), true);
+    let jobs = cluster.lead();
+    jobs.cancel(&jobs.get(job(1)).unwrap()).unwrap();
+    jobs.suspend();
+    cluster.blobs.set_away(job(1), false);
+    cluster.blobs.remove_all(job(1)).unwrap();
+    let jobs = cluster.lead();
+    let (_, mut orders) = register(&jobs, TaskManagerId::random(), &[(worker(1), job(1))]);
+    let status = || jobs.get(job(1)).unwrap().overview().status;
+    until("it is canceled", || (status() == "CANCELED").then_some(()));
+    until("its worker is stopped", || (stopped(&mut orders) == [worker(1)]).then_some(()));
+    assert_eq!(cluster.pointer(job(1)), None);
+    jobs.suspend();
 }
