@@ -102,7 +102,15 @@ impl Jobs {
         self.state().jobs.values().cloned().collect()
     }
 
-    /// The programs that jobs which run were made of; none: not all jobs can be read.
+    /// Hands over the programs that jobs need, if all jobs are known. Nobody takes one meanwhile. Blocks.
+    pub(super) fn with_needed_programs(&self, act: impl FnOnce(&HashSet<ContentHash>)) {
+        let _one = self.submitting.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(needed) = self.needed_programs() {
+            act(&needed);
+        }
+    }
+
+    /// The programs that jobs which run were made of; none: not all jobs can be read, or another leader has them.
     pub(super) fn needed_programs(&self) -> Option<HashSet<ContentHash>> {
         let jobs: Vec<Arc<Job>> = {
             let state = self.state();

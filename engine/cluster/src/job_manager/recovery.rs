@@ -223,8 +223,8 @@ impl Jobs {
 
     /// Removes programs that no job needs, once all jobs are known.
     fn retain_programs(&self) {
-        if let (Some(storage), Some(needed)) = (&self.storage, self.needed_programs()) {
-            storage.programs.retain(&needed);
+        if let Some(storage) = &self.storage {
+            self.with_needed_programs(|needed| storage.programs.retain(needed));
         }
     }
 

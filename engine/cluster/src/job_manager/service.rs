@@ -280,23 +280,21 @@ impl JobManager for Service {
             }
         }
         let path = writer.finish().map_err(failed)?;
-        // What is needed is for the leader to say.
         self.session()?;
-        let needed = self.jobs.needed_programs();
-        if let Some(needed) = &needed {
-            self.programs.retain(needed);
-        }
-        if let Some(shared) = self.shared.clone() {
-            let hash = hash.clone();
-            self.blocking(move || {
-                let put = shared.put(&hash, &path);
-                if let Some(needed) = &needed {
+        let (jobs, programs, shared) =
+            (Arc::clone(&self.jobs), Arc::clone(&self.programs), self.shared.clone());
+        let of = hash.clone();
+        self.blocking(move || {
+            let put = shared.as_ref().map_or(Ok(()), |shared| shared.put(&of, &path));
+            jobs.with_needed_programs(|needed| {
+                programs.retain(needed);
+                if let Some(shared) = &shared {
                     shared.retain(needed);
                 }
-                put.map_err(|error| Status::resource_exhausted(error.to_string()))
-            })
-            .await?;
-        }
+            });
+            put.map_err(|error| Status::resource_exhausted(error.to_string()))
+        })
+        .await?;
         Ok(Response::new(ProgramRequest { content_hash: hash.to_string() }))
     }
 

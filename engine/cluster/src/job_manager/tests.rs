@@ -409,3 +409,17 @@ fn a_job_that_is_cancelled_and_cannot_be_used_is_given_up() {
     assert_eq!(cluster.pointer(job(1)), None);
     jobs.suspend();
 }
+
+#[test]
+fn no_job_is_taken_while_programs_are_removed() {
+    let cluster = Cluster::with_jobs(&[job(1)]);
+    let jobs = cluster.lead();
+    until_here(&jobs, job(1));
+    let mut needed = 0;
+    jobs.with_needed_programs(|programs| {
+        assert!(jobs.submitting.try_lock().is_err());
+        needed = programs.len();
+    });
+    assert_eq!(needed, 1);
+    jobs.suspend();
+}
