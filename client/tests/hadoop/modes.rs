@@ -56,6 +56,7 @@ fn words_are_counted_in_an_application_of_their_own() {
     for (target, number) in [("yarn-application", 0), ("yarn-per-job", 1)] {
         for (api, how) in APIS.into_iter().enumerate() {
             let output = cluster.fresh(&format!("counts-{number}-{api}"));
+            let umask = "flink.hadoop.fs.permissions.umask-mode=077";
             let yarn = [
                 "-yqu",
                 "nightly",
@@ -69,6 +70,8 @@ fn words_are_counted_in_an_application_of_their_own() {
                 &input,
                 "-D",
                 &archives,
+                "-D",
+                umask,
             ];
             let own = [wordcount(), "--input".into(), input.clone(), "--output".into(), output.clone()];
             let own: Vec<&str> = own.iter().map(String::as_str).collect();
@@ -77,6 +80,10 @@ fn words_are_counted_in_an_application_of_their_own() {
             let said = cluster.flott_well(&[&run, &yarn[..], &own, how].concat());
             let written = cluster.lines_in(&output);
             assert!(counts_in(&written) == counts_of(&local), "{target} {how:?}");
+            if api == 0 {
+                let listed = text(&cluster.script(&["hdfs", "dfs", "-ls", "-d", &output]).stdout);
+                assert!(listed.starts_with("drwx------ "), "{listed}");
+            }
             let report: serde_json::Value = serde_json::from_slice(&fs::read(&report).unwrap()).unwrap();
             let bytes = ["bytes_read", "bytes_written"].map(|key| report["jobs"][0][key].as_u64().unwrap());
             let lines: usize = written.iter().map(|line| line.len() + 1).sum();

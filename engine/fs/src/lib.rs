@@ -24,6 +24,7 @@
 
 mod error;
 mod file_system;
+mod hadoop;
 #[cfg(feature = "hdfs")]
 mod hdfs;
 mod listing;
@@ -36,6 +37,7 @@ pub mod text;
 
 pub use error::{FsError, FsErrorKind};
 pub use file_system::{Access, FileReader, FileStatus, FileSystem, FileWriter};
+pub use hadoop::set_hadoop_properties;
 #[cfg(feature = "hdfs")]
 pub use hdfs::HdfsFileSystem;
 pub use listing::is_visible;

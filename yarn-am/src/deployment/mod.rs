@@ -221,12 +221,16 @@ fn is_silence(error: &RpcError) -> bool {
 }
 
 impl Yarn {
-    /// The YARN that `HADOOP_CONF_DIR` names. Blocks while Kerberos is asked who this is.
+    /// The YARN that `HADOOP_CONF_DIR` names, and `flink.hadoop.` keys change. Blocks while Kerberos is asked who this is.
     ///
     /// # Errors
     /// [`DeployError`] that says what to set.
     pub fn of_environment(configuration: &Configuration) -> Result<Self, DeployError> {
-        let hadoop = HadoopConfiguration::from_env()?;
+        let mut hadoop = HadoopConfiguration::from_env()?;
+        for (name, value) in configuration.hadoop_properties() {
+            hadoop.set(name, value);
+        }
+        flott_fs::set_hadoop_properties(configuration.hadoop_properties());
         let login = log_in(configuration, &hadoop)?;
         let user = &login.identity.short_name;
         let home = home_of(&hadoop, user)?;

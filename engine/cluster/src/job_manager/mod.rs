@@ -216,6 +216,7 @@ pub async fn run_job_manager(
         client_tokens,
         attempt,
     } = setup;
+    flott_fs::set_hadoop_properties(configuration.hadoop_properties());
     let storage = high_availability::storage(&configuration).await?;
     let reached = match high_availability::for_job_manager(&configuration, &secret).await {
         Err(error @ HighAvailabilityError::Unreachable { .. }) => {

@@ -190,6 +190,7 @@ pub fn base_configuration() -> Result<Configuration, ConfigError> {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         configuration.set(config::PARALLELISM.key, &cores.to_string())?;
     }
+    flott_fs::set_hadoop_properties(configuration.hadoop_properties());
     Ok(configuration)
 }
 

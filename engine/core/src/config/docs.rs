@@ -6,7 +6,7 @@ use super::options::SECTIONS;
 pub fn markdown() -> String {
     let mut page = String::from(
         "# Configuration\n\nKeys of `conf/flott-conf.yaml` and of `-D key=value`. Where Flink has the key, it has Flink's name. \
-         Keys that begin with `user.` are yours. Dotted and nested keys mean the same.\n",
+         Keys that begin with `user.` are yours; `flink.hadoop.KEY` sets KEY of Hadoop's configuration. Dotted and nested keys mean the same.\n",
     );
     for section in SECTIONS {
         page += &format!(

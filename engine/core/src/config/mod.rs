@@ -40,6 +40,9 @@ pub use value::{ConfigValue, format_duration, parse_duration};
 /// Keys of users' own (global job parameters) begin so.
 const USER_PREFIX: &str = "user.";
 
+/// Keys of Hadoop's configuration begin so.
+const HADOOP_PREFIX: &str = "flink.hadoop.";
+
 /// The file that [`Configuration::load`] reads.
 pub const FILE_NAME: &str = "flott-conf.yaml";
 
@@ -164,6 +167,11 @@ impl Configuration {
         self.values.get(&format!("{USER_PREFIX}{key}")).map(String::as_str)
     }
 
+    /// What Hadoop's configuration is to say beside its files, by Hadoop's names: the keys with the prefix `flink.hadoop.`.
+    pub fn hadoop_properties(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.values.iter().filter_map(|(key, value)| Some((key.strip_prefix(HADOOP_PREFIX)?, value.as_str())))
+    }
+
     /// Sets everything that `other` sets.
     pub fn extend(&mut self, other: &Self) {
         self.values.extend(other.values.iter().map(|(key, value)| (key.clone(), value.clone())));
@@ -187,9 +195,9 @@ impl Configuration {
     }
 }
 
-/// The row of a key, none for a user's own.
+/// The row of a key, none for a user's own and for Hadoop's.
 fn check_known(key: &str, origin: &str) -> Result<Option<&'static OptionRow>, ConfigError> {
-    if key.starts_with(USER_PREFIX) {
+    if key.starts_with(USER_PREFIX) || key.starts_with(HADOOP_PREFIX) {
         return Ok(None);
     }
     let row = SECTIONS.iter().flat_map(|section| section.rows).find(|row| row.key == key);

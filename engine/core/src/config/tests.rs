@@ -63,6 +63,15 @@ fn later_settings_win() {
 }
 
 #[test]
+fn keys_of_hadoops_are_taken_as_they_are() {
+    let text = "flink.hadoop.dfs.replication: 2\nflink: {hadoop: {fs.defaultFS: 'hdfs://a'}}\nuser.a: 1\n";
+    let configuration = Configuration::from_yaml(text, "f").unwrap();
+    let properties: Vec<_> = configuration.hadoop_properties().collect();
+    assert_eq!(properties, [("dfs.replication", "2"), ("fs.defaultFS", "hdfs://a")]);
+    assert!(Configuration::from_yaml("flink.hadop.dfs.replication: 2", "f").is_err());
+}
+
+#[test]
 fn errors_name_the_line_the_key_and_what_was_meant() {
     let error = |text| Configuration::from_yaml(text, "conf.yaml").unwrap_err().to_string();
     assert_eq!(

@@ -1,7 +1,7 @@
 //! HDFS, by `hdfs-native`, with what that leaves open: deadlines, retries, ambiguous answers, lost writers.
 //!
 //! Paths are `hdfs://host:port/x`, `hdfs://nameservice/x`, or `hdfs:///x` on `fs.defaultFS`. The configuration is that of the
-//! Hadoop client: `HADOOP_CONF_DIR`. What is durable on other file systems is so here: the NameNode logs every change of names, and a
+//! Hadoop client: `HADOOP_CONF_DIR`, and what was set by `set_hadoop_properties`. What is durable on other file systems is so here: the NameNode logs every change of names, and a
 //! sync reaches the DataNodes' disks. One thing differs: the last block of a file that is being written can be read only
 //! once the file is closed.
 //!
@@ -40,6 +40,7 @@ use self::session::Session;
 use self::writer::HdfsWriter;
 use crate::error::FsError;
 use crate::file_system::{Access, FileReader, FileStatus, FileSystem, FileWriter};
+use crate::hadoop::with_properties;
 use crate::locations::{BlockHost, BlockLocation};
 use crate::path::FsPath;
 
@@ -71,11 +72,11 @@ impl HdfsFileSystem {
         }
         let configuration = match &self.configuration {
             Some(configuration) => configuration.clone(),
-            None => match Configuration::from_env() {
+            None => with_properties(match Configuration::from_env() {
                 // A host and a port are enough for a cluster without security.
                 Err(ConfigurationError::NotSet) if path.authority().contains(':') => Configuration::new(),
                 loaded => loaded.map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?,
-            },
+            }),
         };
         let authority = match path.authority() {
             "" => default_authority(&configuration)?,
