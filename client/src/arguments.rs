@@ -65,6 +65,27 @@ Examples:
     /// Cancel a job
     #[command(after_help = "Example:\n  flott cancel 6f0d0f2ab2c64d2b8f4f0a3c8b4e7d11")]
     Cancel(CancelOptions),
+    /// Means nothing yet: there are no savepoints; says what to do instead
+    #[command(hide = true)]
+    Stop {
+        /// What Flink's takes
+        #[arg(allow_hyphen_values = true, trailing_var_arg = true)]
+        words: Vec<String>,
+    },
+    /// Means nothing yet: there are no savepoints; says what to do instead
+    #[command(hide = true)]
+    Savepoint {
+        /// What Flink's takes
+        #[arg(allow_hyphen_values = true, trailing_var_arg = true)]
+        words: Vec<String>,
+    },
+    /// Means nothing yet: checkpoints are not taken on demand; says what to do instead
+    #[command(hide = true)]
+    Checkpoint {
+        /// What Flink's takes
+        #[arg(allow_hyphen_values = true, trailing_var_arg = true)]
+        words: Vec<String>,
+    },
     /// Print the address of a cluster's web page, with the tokens that open it
     #[command(after_help = "\
 Whoever has the address can read, and change what the page can change: it is as secret as a password.
@@ -189,16 +210,21 @@ impl Program {
 impl Arguments {
     /// The command line of this process; where it is wrong, the process ends.
     pub(crate) fn of_process() -> Self {
-        let mut table = Self::command();
-        // Arguments of subcommands are there once it is built.
-        table.build();
         let line = std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
-        let parsed = Self::parse_from(with_two_dashes(line, &table));
+        let parsed = Self::parse_from(Self::words(line));
         if let Some(flag) = parsed.unknown_flag() {
             let message = format!("unexpected argument '{flag}' found before the program");
             Self::command().error(ErrorKind::UnknownArgument, message).exit()
         }
         parsed
+    }
+
+    /// A command line as the table has it.
+    pub(crate) fn words(line: Vec<String>) -> Vec<String> {
+        let mut table = Self::command();
+        // Arguments of subcommands are there once it is built.
+        table.build();
+        with_two_dashes(line, &table)
     }
 
     /// All that follows the first word which is no flag belongs to the program, so an unknown flag looks like a program.
@@ -209,6 +235,29 @@ impl Arguments {
             _ => return None,
         };
         program.line.first().map(String::as_str).filter(|word| word.starts_with('-'))
+    }
+}
+
+/// What Flink's programs need to be found in a jar.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct JarOptions {
+    /// Means nothing here: a program has one main
+    #[arg(short = 'c', long = "class", value_name = "NAME", hide = true)]
+    class: Option<String>,
+    /// Means nothing here: a program is one binary
+    #[arg(short = 'C', long = "classpath", value_name = "URL", hide = true)]
+    classpath: Vec<String>,
+}
+
+impl JarOptions {
+    /// Says that they mean nothing.
+    pub(crate) fn warn(&self) {
+        if self.class.is_some() {
+            warn_of("-c", "a program has one main");
+        }
+        if !self.classpath.is_empty() {
+            warn_of("-C", "a program is one binary, with all it needs");
+        }
     }
 }
 
@@ -238,13 +287,9 @@ pub(crate) struct RunOptions {
     /// The id under which high availability keeps the cluster
     #[arg(short = 'z', long = "zookeeperNamespace", value_name = "ID")]
     pub(crate) cluster_id: Option<String>,
-    /// Means nothing here: a program has one main
-    #[arg(short = 'c', long = "class", value_name = "NAME", hide = true)]
-    pub(crate) class: Option<String>,
-    /// Means nothing here: a program is one binary
-    #[arg(short = 'C', long = "classpath", value_name = "URL", hide = true)]
-    pub(crate) classpath: Vec<String>,
-    /// What becomes of the checkpoint that the program goes on from; claim and no_claim are the same here
+    #[command(flatten)]
+    pub(crate) jar: JarOptions,
+    /// What becomes of the checkpoint that the program goes on from: it stays, as with no_claim; claim is warned of
     #[arg(long = "claimMode", alias = "restoreMode", value_name = "MODE", hide = true)]
     pub(crate) claim_mode: Option<String>,
     #[command(flatten)]
@@ -275,14 +320,15 @@ impl RunOptions {
         if let Some(id) = &self.cluster_id {
             configuration.set(config::HA_CLUSTER_ID.key, id)?;
         }
-        if self.class.is_some() {
-            warn_of("-c", "a program has one main");
-        }
-        if !self.classpath.is_empty() {
-            warn_of("-C", "a program is one binary, with all it needs");
-        }
+        self.jar.warn();
         match self.claim_mode.as_deref().map(str::to_ascii_lowercase).as_deref() {
-            None | Some("claim" | "no_claim" | "no-claim") => Ok(configuration),
+            None | Some("no_claim" | "no-claim") => Ok(configuration),
+            Some("claim") => {
+                eprintln!(
+                    "flott: warning: -cm claim is taken as no_claim: the job leaves the checkpoint that it goes on from, and you remove it"
+                );
+                Ok(configuration)
+            }
             Some(other) => Err(format!("-cm {other}: one of claim no_claim is expected").into()),
         }
     }
@@ -319,10 +365,22 @@ pub(crate) struct ListOptions {
 #[derive(Debug, Args)]
 pub(crate) struct CancelOptions {
     /// The job's id
-    #[arg(value_name = "JOB")]
-    pub(crate) job: String,
+    #[arg(value_name = "JOB", required_unless_present = "savepoint")]
+    pub(crate) job: Option<String>,
+    /// Is refused: there are no savepoints yet
+    #[arg(
+        id = "savepoint",
+        short = 's',
+        long = "withSavepoint",
+        value_name = "DIR",
+        num_args = 0..=1,
+        hide = true
+    )]
+    pub(crate) savepoint: Option<Option<String>>,
     #[command(flatten)]
     pub(crate) master: Master,
+    #[command(flatten)]
+    pub(crate) jar: JarOptions,
     #[command(flatten)]
     pub(crate) settings: Settings,
 }
@@ -383,7 +441,8 @@ mod tests {
     fn a_flag_that_nobody_knows_is_no_program() {
         let unknown = Arguments::parse_from(["flott", "run", "--fast", "prog"]);
         assert_eq!(unknown.unknown_flag(), Some("--fast"));
-        let known = Arguments::parse_from(["flott", "info", "--json", "prog", "--fast"]);
+        let known =
+            Arguments::parse_from(["flott", "info", "--json", "-c", "Main", "-C", "x", "prog", "--fast"]);
         assert_eq!(known.unknown_flag(), None);
     }
 

@@ -11,6 +11,7 @@ use crate::arguments::{CancelOptions, ListOptions, LogLevelOptions};
 use crate::cluster::{block_on, reach_target};
 use crate::output::say;
 use crate::progress::{duration, id_of, instant};
+use crate::savepoints::refuse_to_cancel;
 use crate::{CommandError, Ended, kerberos};
 
 fn reference(job: &str) -> Result<JobReference, CommandError> {
@@ -106,10 +107,11 @@ async fn cancelled(cluster: &Cluster, reference: &JobReference) -> Result<Cancel
 
 /// Cancels a job, and waits until it is over.
 pub(crate) fn cancel(options: &CancelOptions) -> Result<Ended, CommandError> {
+    refuse_to_cancel(options)?;
     let configuration = options.settings.configuration()?;
     kerberos::use_keytab(&configuration)?;
     let target = options.master.target(&configuration)?;
-    let reference = reference(&options.job)?;
+    let reference = reference(options.job.as_deref().unwrap_or_default())?;
     block_on(async {
         let mut cluster = reach_target(&target, &configuration).await?;
         let last = loop {

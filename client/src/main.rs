@@ -13,6 +13,7 @@ mod pages;
 mod progress;
 mod report;
 mod run;
+mod savepoints;
 mod services;
 mod session_file;
 mod single_dash;
@@ -58,6 +59,9 @@ fn execute(arguments: Arguments) -> Result<Ended, CommandError> {
         Command::Info(options) => run::info(&options),
         Command::List(options) => jobs::list(&options),
         Command::Cancel(options) => jobs::cancel(&options),
+        Command::Stop { words } => savepoints::stop(&words),
+        Command::Savepoint { words } => savepoints::savepoint(&words),
+        Command::Checkpoint { .. } => savepoints::checkpoint(),
         Command::Web(options) => web::web(&options),
         Command::LogLevel(options) => jobs::log_level(&options),
         Command::Jobmanager(options) => services::job_manager(&options),

@@ -46,6 +46,7 @@ fn program(
 pub(crate) fn info(options: &InfoOptions) -> Result<Ended, CommandError> {
     let mut configuration = options.settings.configuration()?;
     options.program.configure(&mut configuration)?;
+    options.jar.warn();
     let Some((program, _fetched)) = program(&options.program, configuration)? else {
         return Ok(Ended::Interrupted);
     };

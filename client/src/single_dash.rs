@@ -45,10 +45,17 @@ pub(crate) fn with_two_dashes(mut line: Vec<String>, table: &Command) -> Vec<Str
         "run" | "run-application" | "info" | "list" | "cancel" | "web" | "log-level" => OF_RUN,
         _ => return line,
     };
+    let has_program = command.get_arguments().any(clap::Arg::is_trailing_var_arg_set);
     let mut at = 2;
     while at < line.len() {
         let word = line[at].clone();
-        let Some(name) = word.strip_prefix('-').filter(|name| !name.is_empty()) else { break };
+        let Some(name) = word.strip_prefix('-').filter(|name| !name.is_empty()) else {
+            if has_program {
+                break;
+            }
+            at += 1;
+            continue;
+        };
         if name == "-" {
             break;
         }
@@ -58,6 +65,13 @@ pub(crate) fn with_two_dashes(mut line: Vec<String>, table: &Command) -> Vec<Str
             line[at] = format!("--yarnproperty={value}");
         } else if let Some((_, long)) = known.iter().find(|(short, _)| *short == name) {
             line[at] = format!("--{long}");
+        } else if let Some(first) = name.chars().next()
+            && name.len() > first.len_utf8()
+            && takes_next(&format!("-{first}"), command)
+        {
+            // Before a program the parser knows a value only as a word of its own: -Dkey=value, -p4.
+            let value = name[first.len_utf8()..].to_owned();
+            line.splice(at..=at, [format!("-{first}"), value]);
         }
         at += if takes_next(&line[at], command) { 2 } else { 1 };
     }
@@ -109,10 +123,22 @@ mod tests {
     }
 
     #[test]
+    fn values_of_letters_become_words_of_their_own() {
+        assert_eq!(
+            translated("flott run -Da.b=-yd -p4 -d -sae prog -Dx=y -p4"),
+            "flott run -D a.b=-yd -p 4 -d --shutdownOnAttachedExit prog -Dx=y -p4"
+        );
+        assert_eq!(translated("flott yarn-session -Da=b -s2 -d"), "flott yarn-session -D a=b -s 2 -d");
+    }
+
+    #[test]
     fn every_command_that_asks_for_a_cluster_takes_the_sessions_id() {
         for command in ["list", "cancel", "web", "log-level"] {
             let line = translated(&format!("flott {command} -yid application_1_0001"));
             assert_eq!(line, format!("flott {command} --yarnapplicationId application_1_0001"));
+            let behind = translated(&format!("flott {command} what -yid application_1_0001 -yz a"));
+            let expected = "what --yarnapplicationId application_1_0001 --yarnzookeeperNamespace a";
+            assert_eq!(behind, format!("flott {command} {expected}"));
         }
     }
 
