@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use flott_cluster::task_manager::START_WORKER;
-use flott_core::config::{self, Configuration, DeploymentTarget};
+use flott_core::config::{self, Configuration};
 
 use crate::CommandError;
 use crate::single_dash::with_two_dashes;
@@ -151,29 +151,47 @@ impl Settings {
     }
 }
 
+/// What assignments say of a key.
+fn said<'a>(assignments: &'a [String], key: &str) -> Option<&'a str> {
+    let mut values = assignments.iter().rev().filter_map(|assignment| assignment.split_once('='));
+    values.find(|(name, _)| name.trim() == key).map(|(_, value)| value.trim())
+}
+
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Master {
     /// The JobManager, HOST:PORT; what jobmanager.rpc.address and jobmanager.rpc.port say, if not given
     #[arg(short = 'm', long = "jobmanager", value_name = "HOST:PORT")]
     pub(crate) master: Option<String>,
-    /// What it runs on: remote or yarn-session
-    #[arg(short = 't', long, value_name = "TARGET")]
+    /// What it runs on: remote, yarn-session, or with an application's id yarn-application or yarn-per-job
+    #[arg(short = 't', long, visible_short_alias = 'e', alias = "executor", value_name = "TARGET")]
     pub(crate) target: Option<String>,
     /// The cluster's application on YARN [also -yid]
     #[arg(long = "yarnapplicationId", value_name = "ID")]
     pub(crate) application_id: Option<String>,
+    /// The id under which high availability keeps the cluster [also -yz]
+    #[arg(short = 'z', long = "zookeeperNamespace", alias = "yarnzookeeperNamespace", value_name = "ID")]
+    pub(crate) cluster_id: Option<String>,
 }
 
 impl Master {
-    /// Which cluster is meant.
-    pub(crate) fn target(&self, configuration: &Configuration) -> Result<Target, CommandError> {
-        let mut configuration = configuration.clone();
+    /// The configuration that is meant, and which cluster.
+    pub(crate) fn meant(&self, settings: &Settings) -> Result<(Configuration, Target), CommandError> {
+        let mut configuration = settings.configuration()?;
         if let Some(id) = &self.application_id {
             configuration.set(config::YARN_APPLICATION_ID.key, id)?;
         }
-        let session = DeploymentTarget::YarnSession.as_str();
-        let target = self.target.as_deref().or(self.application_id.as_ref().map(|_| session));
-        Target::of(&Wanted { master: self.master.as_deref(), target }, &configuration)
+        if let Some(id) = &self.cluster_id {
+            configuration.set(config::HA_CLUSTER_ID.key, id)?;
+        }
+        let wanted = Wanted {
+            master: self.master.as_deref(),
+            target: self.target.as_deref().or(said(&settings.set, config::EXECUTION_TARGET.key)),
+            names_application: self.application_id.is_some()
+                || said(&settings.set, config::YARN_APPLICATION_ID.key).is_some(),
+            only_asks: true,
+        };
+        let target = Target::of(&wanted, &configuration)?;
+        Ok((configuration, target))
     }
 }
 
@@ -306,6 +324,18 @@ impl RunOptions {
         self.detached || self.yarn.detached
     }
 
+    /// What is said of where its jobs run. `target`: what `-t` says, or the command itself.
+    pub(crate) fn wanted<'a>(&'a self, target: Option<&'a str>) -> Wanted<'a> {
+        let said = |key| said(&self.yarn.properties, key).or_else(|| said(&self.settings.set, key));
+        Wanted {
+            master: self.master.as_deref(),
+            target: target.or_else(|| said(config::EXECUTION_TARGET.key)),
+            names_application: self.yarn.application_id.is_some()
+                || said(config::YARN_APPLICATION_ID.key).is_some(),
+            only_asks: false,
+        }
+    }
+
     /// The configuration with what the options say. Options of Flink's that mean nothing here are warned of.
     pub(crate) fn configuration(&self) -> Result<Configuration, CommandError> {
         let mut configuration = self.settings.configuration()?;
@@ -339,6 +369,8 @@ pub(crate) struct InfoOptions {
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) jar: JarOptions,
     #[command(flatten)]
     pub(crate) settings: Settings,
     #[command(flatten)]
@@ -379,8 +411,6 @@ pub(crate) struct CancelOptions {
     pub(crate) savepoint: Option<Option<String>>,
     #[command(flatten)]
     pub(crate) master: Master,
-    #[command(flatten)]
-    pub(crate) jar: JarOptions,
     #[command(flatten)]
     pub(crate) settings: Settings,
 }
@@ -444,6 +474,25 @@ mod tests {
         let known =
             Arguments::parse_from(["flott", "info", "--json", "-c", "Main", "-C", "x", "prog", "--fast"]);
         assert_eq!(known.unknown_flag(), None);
+    }
+
+    #[test]
+    fn what_the_command_line_names_is_told_from_what_the_configuration_says() {
+        let wanted = |line: &str| {
+            let line = format!("flott run {line} prog -yid x -D yarn.application.id=x");
+            let line = Arguments::words(line.split_whitespace().map(str::to_owned).collect());
+            let Command::Run(options) = Arguments::parse_from(line).command else { panic!("it is run") };
+            let wanted = options.wanted(options.target.as_deref());
+            (wanted.names_application, wanted.target.map(str::to_owned))
+        };
+        assert_eq!(wanted(""), (false, None));
+        for line in
+            ["-yid a", "-D yarn.application.id=a", "-Dyarn.application.id=a", "-yDyarn.application.id=a"]
+        {
+            assert_eq!(wanted(line), (true, None), "{line}");
+        }
+        assert_eq!(wanted("-D execution.target=a -yDexecution.target=b"), (false, Some("b".into())));
+        assert_eq!(wanted("-t a -D execution.target=b"), (false, Some("a".into())));
     }
 
     #[test]

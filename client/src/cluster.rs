@@ -29,7 +29,7 @@ pub(crate) async fn reach_target(
     match target {
         Target::Remote(address) => reach(Some(address), configuration).await,
         Target::Elected => reach(None, configuration).await,
-        Target::YarnSession(id) => yarn::session_cluster(configuration, id).await,
+        Target::YarnSession(id) => yarn::cluster_of(configuration, id).await,
         Target::Local | Target::YarnPerJob | Target::YarnApplication => Err(format!(
             "which cluster is meant? Give its JobManager's address (-m HOST:PORT), or a YARN application's id (-yid or {})",
             yarn::SESSION_KEY

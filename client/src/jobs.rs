@@ -21,13 +21,11 @@ fn reference(job: &str) -> Result<JobReference, CommandError> {
 
 /// Lists jobs.
 pub(crate) fn list(options: &ListOptions) -> Result<Ended, CommandError> {
-    let configuration = options.settings.configuration()?;
+    let (configuration, target) = options.master.meant(&options.settings)?;
     kerberos::use_keytab(&configuration)?;
-    let target = options.master.target(&configuration)?;
     let list = block_on(async {
-        let cluster = reach_target(&target, &configuration).await?;
-        let mut client = cluster.rpc();
-        Ok(cluster.answer(client.list_jobs(ListJobsRequest {})).await?)
+        let mut cluster = reach_target(&target, &configuration).await?;
+        Ok(cluster.ask(|mut client| async move { client.list_jobs(ListJobsRequest {}).await }).await?)
     })?;
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     say(&table(&list, options, i64::try_from(now.as_millis()).unwrap_or(i64::MAX)))?;
@@ -108,9 +106,8 @@ async fn cancelled(cluster: &Cluster, reference: &JobReference) -> Result<Cancel
 /// Cancels a job, and waits until it is over.
 pub(crate) fn cancel(options: &CancelOptions) -> Result<Ended, CommandError> {
     refuse_to_cancel(options)?;
-    let configuration = options.settings.configuration()?;
+    let (configuration, target) = options.master.meant(&options.settings)?;
     kerberos::use_keytab(&configuration)?;
-    let target = options.master.target(&configuration)?;
     let reference = reference(options.job.as_deref().unwrap_or_default())?;
     block_on(async {
         let mut cluster = reach_target(&target, &configuration).await?;
@@ -135,15 +132,17 @@ pub(crate) fn cancel(options: &CancelOptions) -> Result<Ended, CommandError> {
 
 /// Changes what is logged.
 pub(crate) fn log_level(options: &LogLevelOptions) -> Result<Ended, CommandError> {
-    let configuration = options.settings.configuration()?;
+    let (configuration, target) = options.master.meant(&options.settings)?;
     kerberos::use_keytab(&configuration)?;
-    let target = options.master.target(&configuration)?;
     let job = options.job.as_deref().map(reference).transpose()?.map(|reference| reference.job);
-    let levels = options.levels.clone();
+    let request = LogLevelRequest { job, levels: options.levels.clone() };
     let reply = block_on(async {
-        let cluster = reach_target(&target, &configuration).await?;
-        let mut client = cluster.rpc();
-        Ok(cluster.answer(client.set_log_level(LogLevelRequest { job, levels })).await?)
+        let mut cluster = reach_target(&target, &configuration).await?;
+        let asked = cluster.ask(|mut client| {
+            let request = request.clone();
+            async move { client.set_log_level(request).await }
+        });
+        Ok(asked.await?)
     })?;
     say(&format!("{} processes log {} from now on.\n", reply.processes, options.levels))?;
     Ok(Ended::Well)

@@ -22,7 +22,7 @@ use crate::fetched::{Place, fetch, place_of};
 use crate::output::say;
 use crate::progress::Progress;
 use crate::report::Report;
-use crate::target::{Target, Wanted};
+use crate::target::Target;
 use crate::{CommandError, Ended, arguments, kerberos, yarn};
 
 /// The program that the command line names, and the folder that it was fetched into. None: that was interrupted.
@@ -94,7 +94,7 @@ fn run_and_note(
 ) -> Result<Ended, CommandError> {
     let configuration = options.configuration()?;
     kerberos::use_keytab(&configuration)?;
-    let target = Target::of(&Wanted { master: options.master.as_deref(), target }, &configuration)?;
+    let target = Target::of(&options.wanted(target), &configuration)?;
     report.target = target.name();
     let Some((program, _fetched)) = program(&options.program, configuration)? else {
         return Ok(Ended::Interrupted);

@@ -11,13 +11,11 @@ use crate::{CommandError, Ended, kerberos, yarn};
 
 /// Prints the address.
 pub(crate) fn web(options: &WebOptions) -> Result<Ended, CommandError> {
-    let configuration = options.settings.configuration()?;
+    let (configuration, target) = options.master.meant(&options.settings)?;
     kerberos::use_keytab(&configuration)?;
-    let target = options.master.target(&configuration)?;
     let WebReply { address, read_token, change_token } = block_on(async {
-        let cluster = reach_target(&target, &configuration).await?;
-        let mut client = cluster.rpc();
-        Ok(cluster.answer(client.find_web(WebRequest {})).await?)
+        let mut cluster = reach_target(&target, &configuration).await?;
+        Ok(cluster.ask(|mut client| async move { client.find_web(WebRequest {}).await }).await?)
     })?;
     let page = match &target {
         Target::YarnSession(id) if !options.direct => block_on(yarn::page(&configuration, id))?,

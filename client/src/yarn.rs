@@ -21,7 +21,7 @@ use crate::report::Report;
 use crate::run::{Interruption, drive};
 use crate::session_file::SessionFile;
 use crate::yarn_options::YarnSessionOptions;
-use crate::{CommandError, Ended};
+use crate::{CommandError, Ended, kerberos};
 
 /// After this time a cluster is told again that it is to end: who has heard it may have died before it did.
 const STOP_AGAIN: Duration = Duration::from_secs(10);
@@ -158,6 +158,29 @@ async fn stop(
     }
 }
 
+/// An application that another command has submitted.
+async fn running(
+    yarn: &Yarn,
+    configuration: &Configuration,
+    id: &str,
+) -> Result<YarnApplication, CommandError> {
+    let found = match yarn.application(parse_application(id)?).await {
+        Err(error) if !configuration.is_set(&config::YARN_APPLICATION_ID) => {
+            let file = SessionFile::of(configuration);
+            return Err(format!(
+                "{error}; that session stands in {}, which flott yarn-session has left: remove the file if the session is gone, or name what is meant \
+                 by -yid or -m",
+                file.path().display()
+            )
+            .into());
+        }
+        found => found?,
+    };
+    // Its ZooKeeper may ask for more than that of this command's own configuration.
+    kerberos::use_keytab(&found.configuration)?;
+    Ok(found)
+}
+
 /// Runs a program in a session.
 pub(crate) async fn run_in_session(
     options: &RunOptions,
@@ -166,7 +189,13 @@ pub(crate) async fn run_in_session(
     report: &mut Report,
 ) -> Result<Ended, CommandError> {
     let yarn = yarn_of(&program.configuration)?;
-    let session = yarn.session(parse_application(id)?).await?;
+    let session = running(&yarn, &program.configuration, id).await?;
+    if !session.shared {
+        return Err(format!(
+            "application {id} is no session: it is there for its own program only; start a session with flott yarn-session, or leave the id away"
+        )
+        .into());
+    }
     let cluster = yarn.connect(&session).await?;
     report.application = Some(id.to_owned());
     Ok(drive(options, program, cluster, report, &mut Interruption::new()?).await?.ended)
@@ -293,6 +322,7 @@ pub(crate) async fn run_application(
 /// Starts a session, or attaches to one.
 pub(crate) fn session(options: &YarnSessionOptions) -> Result<Ended, CommandError> {
     let configuration = options.configuration()?;
+    kerberos::use_keytab(&configuration)?;
     block_on(async {
         let yarn = yarn_of(&configuration)?;
         if options.query {
@@ -304,7 +334,7 @@ pub(crate) fn session(options: &YarnSessionOptions) -> Result<Ended, CommandErro
         let started = options.application_id.is_none();
         let (application, cluster) = match &options.application_id {
             Some(id) => {
-                let application = yarn.session(parse_application(id)?).await?;
+                let application = running(&yarn, &configuration, id).await?;
                 let connected = tokio::select! {
                     connected = yarn.connect(&application) => connected,
                     () = interruption.wait() => return Ok(Ended::Interrupted),
@@ -433,14 +463,11 @@ async fn query(yarn: &Yarn) -> Result<Ended, CommandError> {
     Ok(Ended::Well)
 }
 
-/// Which session a command means that only asks.
-pub(crate) async fn session_cluster(
-    configuration: &Configuration,
-    id: &str,
-) -> Result<Cluster, CommandError> {
+/// The cluster of an application, for a command that only asks.
+pub(crate) async fn cluster_of(configuration: &Configuration, id: &str) -> Result<Cluster, CommandError> {
     let yarn = yarn_of(configuration)?;
-    let session = yarn.session(parse_application(id)?).await?;
-    Ok(yarn.connect(&session).await?)
+    let application = running(&yarn, configuration, id).await?;
+    Ok(yarn.connect(&application).await?)
 }
 
 /// Where YARN's proxy serves an application's page; none: YARN has not been told of one.

@@ -45,7 +45,7 @@ pub(crate) struct YarnOptions {
     pub(crate) detached: bool,
     /// Set a configuration key [also -yD]
     #[arg(long = "yarnproperty", value_name = "KEY=VALUE", hide = true)]
-    properties: Vec<String>,
+    pub(crate) properties: Vec<String>,
     /// Means nothing here: the runtime is one binary
     #[arg(long = "yarnjar", value_name = "PATH", hide = true)]
     jar: Option<String>,

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, SystemTime};
 
+use flott_cluster::high_availability::is_highly_available;
 use flott_core::config::{self, Configuration};
 use flott_fs::{FileStatus, FsErrorKind, FsPath, for_path};
 use prost::Message;
@@ -40,6 +41,38 @@ pub(crate) struct Note {
     /// The options by which what it keeps for the next leader is found; none: it keeps nothing, or under an id that others may go on with.
     #[prost(btree_map = "string, string", tag = "3")]
     pub(crate) high_availability: BTreeMap<String, String>,
+    /// The options by which whoever leads its cluster is found; none: it has no high availability.
+    #[prost(btree_map = "string, string", tag = "4")]
+    pub(crate) leadership: BTreeMap<String, String>,
+    /// Whether it is there for one program only: no session.
+    #[prost(bool, tag = "5")]
+    pub(crate) one_program: bool,
+}
+
+impl Note {
+    /// A client's configuration with what the cluster's says of high availability in place of its own.
+    pub(crate) fn overlaid(&self, own: &Configuration) -> Configuration {
+        let mut configuration = Configuration::new();
+        let own = own.entries().iter().filter(|(key, _)| !is_of_high_availability(key));
+        for (key, value) in own.chain(&self.leadership) {
+            // An option that this version does not know says nothing to it.
+            let _ = configuration.set(key, value);
+        }
+        configuration
+    }
+}
+
+fn is_of_high_availability(key: &str) -> bool {
+    key.starts_with("high-availability.") || key.starts_with("zookeeper.")
+}
+
+/// The options of a cluster's configuration by which whoever leads it is found.
+pub(crate) fn leadership_of(configuration: &Configuration) -> BTreeMap<String, String> {
+    if !is_highly_available(configuration) {
+        return BTreeMap::new();
+    }
+    let entries = configuration.entries().iter().filter(|(key, _)| is_of_high_availability(key));
+    entries.map(|(key, value)| (key.clone(), value.clone())).collect()
 }
 
 /// The options of a configuration that say where high availability keeps things for an application alone.
@@ -47,11 +80,7 @@ pub(crate) fn kept_by(configuration: &Configuration, application: &str) -> BTree
     if configuration.get_optional(&config::HA_CLUSTER_ID).as_deref() != Some(application) {
         return BTreeMap::new();
     }
-    let entries = configuration.entries().iter();
-    let kept = entries
-        .filter(|(key, _)| key.starts_with("high-availability.") || key.starts_with("zookeeper."))
-        .map(|(key, value)| (key.clone(), value.clone()));
-    kept.collect()
+    leadership_of(configuration)
 }
 
 /// What a ResourceManager says of an application whose folder is there.
@@ -205,6 +234,38 @@ mod tests {
         assert_eq!(kept_by(&configuration, "application_1_0001").len(), 2);
         configuration.set(config::HA_CLUSTER_ID.key, "prod").unwrap();
         assert!(kept_by(&configuration, "application_1_0001").is_empty());
+    }
+
+    #[test]
+    fn a_client_follows_the_cluster_whatever_its_own_configuration_says() {
+        let configuration = |settings: &[(&str, &str)]| {
+            let mut configuration = Configuration::new();
+            settings.iter().for_each(|(key, value)| configuration.set(key, value).unwrap());
+            configuration
+        };
+        let quorum = "high-availability.zookeeper.quorum";
+        let cluster = configuration(&[
+            (config::HA_TYPE.key, "zookeeper"),
+            (config::HA_CLUSTER_ID.key, "prod"),
+            (quorum, "zk:2181"),
+            (config::YARN_QUEUE.key, "a"),
+        ]);
+        let note = Note { leadership: leadership_of(&cluster), ..Note::default() };
+        for own in [
+            &[][..],
+            &[
+                (config::HA_TYPE.key, "zookeeper"),
+                (quorum, "other:2181"),
+                (config::HA_ZOOKEEPER_ROOT.key, "/x"),
+            ],
+        ] {
+            let own = configuration(&[own, &[(config::YARN_QUEUE.key, "b")]].concat());
+            let overlaid = note.overlaid(&own);
+            assert_eq!(leadership_of(&overlaid), note.leadership);
+            assert_eq!(overlaid.get_optional(&config::YARN_QUEUE).as_deref(), Some("b"));
+        }
+        // One that has none is where YARN says.
+        assert!(!is_highly_available(&Note::default().overlaid(&cluster)));
     }
 
     #[test]

@@ -8,7 +8,7 @@
 //! .flott/cache/SHA-256.zip    an archive: YARN tells by the end of the name how it is unpacked
 //! .flott/cache/SHA-256.used   says by its time when one was last used
 //! .flott/APPLICATION/application  what is to be known of it when it is gone, while it is not over
-//! .flott/APPLICATION/secret   what a session's clients prove, while it lives
+//! .flott/APPLICATION/secret   what clients of its cluster prove, while it lives
 //! .flott/APPLICATION/report   what an ApplicationMaster leaves for the command that waits for it
 //! ```
 
@@ -70,7 +70,7 @@ pub enum StagingError {
         path: FsPath,
     },
     /// A secret that is none.
-    #[error("{path} holds no secret of a session")]
+    #[error("{path} holds no secret of a cluster")]
     NoSecret {
         /// Where it was looked for.
         path: FsPath,
@@ -182,7 +182,7 @@ impl Staging {
         copied
     }
 
-    /// Leaves a session's secret where its user's other commands find it. Blocks.
+    /// Leaves the secret of an application's cluster where its user's other commands find it. Blocks.
     ///
     /// # Errors
     /// [`StagingError`].
@@ -225,10 +225,10 @@ impl Staging {
         Ok(names.filter(|name| name.starts_with("application_")).collect())
     }
 
-    /// A session's secret. Blocks.
+    /// The secret of an application's cluster. Blocks.
     ///
     /// # Errors
-    /// [`StagingError`]; not found: there is no such session, or it is another user's.
+    /// [`StagingError`]; not found: there is no such application, or it is another user's.
     pub fn secret_of(&self, application: &str) -> Result<Secret, StagingError> {
         let path = self.folder_of(application).join("secret");
         let bytes = for_path(&path)?.read(&path)?;

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::containers::{kill, process_of};
-use crate::support::{application_in, hadoop, program, until};
+use crate::support::{application_in, hadoop, program, text, until};
 
 /// After this time without a word a command is gone.
 const TIMEOUT: Duration = Duration::from_secs(6);
@@ -118,7 +118,7 @@ fn a_session_is_ended_under_its_next_leader() {
     let said = tempfile::NamedTempFile::new().unwrap();
     let settings = ["high-availability.type=zookeeper", &quorum, &storage];
     let settings = settings.iter().flat_map(|setting| ["-D", setting]);
-    let line: Vec<&str> = ["yarn-session", "-jm", "256"].into_iter().chain(settings).collect();
+    let line: Vec<&str> = ["yarn-session", "-jm", "256", "-tm", "256"].into_iter().chain(settings).collect();
     let mut command = cluster.command(&line);
     let command = command.stdin(Stdio::piped()).stderr(said.reopen().unwrap());
     let mut command = command.spawn().unwrap();
@@ -129,9 +129,22 @@ fn a_session_is_ended_under_its_next_leader() {
     });
     let id = application_in(&said());
     let master = process_of(&id, "application-master", None);
+    // A command follows the session's leader, whatever its own configuration says of high availability.
+    let gates = tempfile::tempdir().unwrap();
+    let gate = |gate: &str| fs::write(gates.path().join(gate), "").unwrap();
+    let (program, folder) = (program(), gates.path().to_str().unwrap());
+    let attached = cluster.command(&["run", "-yid", &id, &program, "pauses", folder]).spawn().unwrap();
+    let elsewhere = ["-D", "high-availability.type=zookeeper", "-D", &quorum];
+    let elsewhere = [&elsewhere[..], &["-z", "another", "-yid", &id]].concat();
+    cluster.flott_well(&[&["list"], &elsewhere[..]].concat());
+    gate("before");
+    until("the first job is done", || gates.path().join("before-done").exists().then_some(()));
     assert!(cluster.tree(&kept).iter().any(|path| path.ends_with(&format!("{id}/programs"))));
     kill(master);
     process_of(&id, "application-master", Some(master));
+    gate("between");
+    let attached = attached.wait_with_output().unwrap();
+    assert_eq!(attached.status.code(), Some(0), "{}", text(&attached.stderr));
     std::io::Write::write_all(&mut command.stdin.take().unwrap(), b"stop\n").unwrap();
     assert_eq!(command.wait().unwrap().code(), Some(0), "{}", said());
     assert_eq!(cluster.ended(&id)["finalStatus"], "SUCCEEDED");

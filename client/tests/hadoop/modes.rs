@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::support::{Hadoop, application_in, counts_in, counts_of, hadoop, program, text, wordcount};
+use crate::support::{Hadoop, application_in, counts_in, counts_of, hadoop, program, text, until, wordcount};
 
 /// A text, here and on HDFS.
 fn words(cluster: &Hadoop) -> (PathBuf, String) {
@@ -114,8 +114,12 @@ fn words_are_counted_in_an_application_of_their_own() {
 fn a_session_runs_one_program_after_another() {
     let cluster = hadoop();
     let (local, input) = words(cluster);
+    let own = tempfile::tempdir().unwrap();
+    let own_file = format!("yarn.properties-file.location={}", own.path().display());
     let said = cluster.flott_well(&[
         "yarn-session",
+        "-D",
+        &own_file,
         "-d",
         "-s",
         "2",
@@ -146,9 +150,46 @@ fn a_session_runs_one_program_after_another() {
     assert_eq!(listed.matches("FINISHED").count(), 2, "{listed}");
     cluster.stop_session(&id);
     // The secret went with the session.
-    let gone = cluster.flott(&["list", "-yid", &id]);
-    assert!(!gone.status.success());
+    for (named, why) in
+        [(["-yid", &id], "is FINISHED"), (["-D", &own_file], "which flott yarn-session has left: remove")]
+    {
+        let gone = cluster.flott(&[&["list"][..], &named].concat());
+        let said = text(&gone.stderr);
+        assert!(!gone.status.success() && said.contains(&id) && said.contains(why), "{said}");
+    }
     fs::remove_file(local).unwrap();
+}
+
+#[test]
+fn a_detached_application_is_found_by_its_id() {
+    let cluster = hadoop();
+    let line = ["run-application", "-d", "-ytm", "256", &program(), "endless"];
+    let id = application_in(&cluster.flott_well(&line));
+    let job = until("its job runs", || {
+        let listed = cluster.flott_well(&["list", "-yid", &id]);
+        let running = listed.lines().find(|line| line.contains("RUNNING"))?;
+        Some(running.split(' ').next().unwrap().to_owned())
+    });
+    let this = format!("-Dyarn.application.id={id}");
+    let listed = cluster.flott_well(&["list", "-t", "yarn-application", &this]);
+    assert!(listed.contains(&job), "{listed}");
+    let web = cluster.flott_well(&["web", "-yid", &id]);
+    assert!(web.contains(&format!("/proxy/{id}/#read=")) && web.contains("token="), "{web}");
+    for (line, why) in [
+        (["run", "-yid", &id, &wordcount()], "is no session: it is there for its own program only"),
+        (["run-application", "-yid", &id, &wordcount()], "leave one of them away"),
+        (["cancel", &job, "-yid", &id], ""),
+    ] {
+        let line =
+            if why.is_empty() { [&line[..], &["-s", "hdfs:///savepoints"]].concat() } else { line.to_vec() };
+        let refused = cluster.flott(&line);
+        let said = text(&refused.stderr);
+        assert!(refused.status.code() == Some(1) && said.contains(why), "{line:?}: {said}");
+    }
+    let cancelled = cluster.flott_well(&["cancel", &job, "-t", "yarn-application", &this]);
+    assert!(cancelled.contains("is CANCELED"), "{cancelled}");
+    cluster.ended(&id);
+    cluster.until_nothing_is_staged(&id);
 }
 
 #[test]

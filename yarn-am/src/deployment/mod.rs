@@ -154,13 +154,17 @@ pub struct Yarn {
     login: ClientLogin,
 }
 
-/// An application that was submitted.
+/// An application, and what clients of its cluster need.
 #[derive(Debug, Clone)]
 pub struct YarnApplication {
     /// Its id.
     pub id: ApplicationId,
     /// What connections to its JobManager prove.
     pub secret: Secret,
+    /// The client's configuration, with the cluster's word on how whoever leads it is found.
+    pub configuration: Configuration,
+    /// Whether it is there for any program: a session.
+    pub shared: bool,
     /// How long it can use HDFS at most, where it cannot get new tokens.
     pub token_life: Option<Duration>,
     /// It leaves a summary of its jobs for [`Yarn::take_report`].
@@ -312,9 +316,8 @@ impl Yarn {
         });
         let report = report.await?;
         let name = application_text(&application.id);
-        let cluster = if is_highly_available(&self.configuration) {
-            let configuration = cluster_of(&self.configuration, &name)?;
-            Cluster::of_leader(&configuration, &application.secret).await
+        let cluster = if is_highly_available(&application.configuration) {
+            Cluster::of_leader(&application.configuration, &application.secret).await
         } else {
             let address = format!("{}:{}", report.host(), report.rpc_port());
             Cluster::connect(&address, &application.secret).await
@@ -410,32 +413,47 @@ impl Yarn {
         name.join(",")
     }
 
-    /// A session that runs, by its application's id.
+    /// An application that was submitted by another command, by its id.
     ///
     /// # Errors
-    /// [`DeployError`] if there is none, or it is another user's, who has not let this one change it.
-    pub async fn session(&self, id: ApplicationId) -> Result<YarnApplication, DeployError> {
+    /// [`DeployError`] if there is none, it is over, or it is another user's, who has not let this one change it.
+    pub async fn application(&self, id: ApplicationId) -> Result<YarnApplication, DeployError> {
         self.check_staging().await?;
-        let staging = self.staging.clone();
-        let name = application_text(&id);
-        let read = tokio::task::spawn_blocking(move || staging.secret_of(&name)).await;
-        let secret = match read.map_err(|error| StagingError::Given(error.to_string()))? {
-            Err(error) if self.login.secure => self.secret_by_token(&id).await?.ok_or(error)?,
-            read => read?,
+        let (staging, name) = (self.staging.clone(), application_text(&id));
+        let read = tokio::task::spawn_blocking({
+            let name = name.clone();
+            move || Ok::<_, StagingError>((staging.secret_of(&name)?, staging.note_of(&name)?))
+        });
+        let (secret, note) = match read.await.map_err(|error| StagingError::Given(error.to_string()))? {
+            Ok(read) => read,
+            Err(error) => (self.secret_without_file(&id, error).await?, None),
         };
-        Ok(YarnApplication { id, secret, token_life: None, report: false })
+        let configuration = match &note {
+            Some(note) => note.overlaid(&self.configuration),
+            None => cluster_of(&self.configuration, &name)?,
+        };
+        let shared = note.is_none_or(|note| !note.one_program);
+        Ok(YarnApplication { id, secret, configuration, shared, token_life: None, report: false })
     }
 
-    /// The secret of a session that YARN has given this user a token for; none: it has not, or the session does not take it.
-    async fn secret_by_token(&self, id: &ApplicationId) -> Result<Option<Secret>, DeployError> {
+    /// The secret of an application whose file cannot be read: it may tell it to whom YARN has given a token.
+    async fn secret_without_file(
+        &self,
+        id: &ApplicationId,
+        unread: StagingError,
+    ) -> Result<Secret, DeployError> {
         let report = self.report(id).await?;
-        let Some(token) = report.client_to_am_token.clone().filter(|_| report.rpc_port() > 0) else {
-            return Ok(None);
-        };
-        let token = Token::from(token);
+        if is_over(&report) {
+            return Err(ended(&report));
+        }
+        let token = report.client_to_am_token.clone().filter(|_| self.login.secure && report.rpc_port() > 0);
+        let Some(token) = token.map(Token::from) else { return Err(unread.into()) };
         let address = format!("{}:{}", report.host(), report.rpc_port());
         let asked = secret_of(&address, &token.identifier, &key_of_password(&token.password)).await;
-        Ok(asked.inspect_err(|error| tracing::debug!(%error, "the session does not tell its secret")).ok())
+        asked.map_err(|error| {
+            tracing::debug!(%error, "the application does not tell its secret");
+            unread.into()
+        })
     }
 }
 

@@ -26,7 +26,7 @@ use super::{DeployError, LOOKS, SILENCE, Yarn, YarnApplication, ended, is_young}
 use crate::application::{Application, ApplicationProgram, Lifespan, Resource};
 use crate::application_master::{ContainerProfile, RUNTIME, launch_context, login_by_keytab};
 use crate::ids::application_text;
-use crate::leftovers::{Note, kept_by};
+use crate::leftovers::{Note, kept_by, leadership_of};
 use crate::security::{
     SecurityError, file_systems, is_public, longest_life, obtain, of_file_systems, renewer, runtime_of,
 };
@@ -68,7 +68,7 @@ pub struct DeployRequest {
     pub driven: Option<PathBuf>,
     /// When it ends by itself.
     pub lifespan: Lifespan,
-    /// Other commands of the user may use it.
+    /// It is there for any program: a session.
     pub shared: bool,
     /// It leaves a summary of its jobs for [`Yarn::take_report`].
     pub report: bool,
@@ -149,19 +149,19 @@ impl Yarn {
         let _ = begun.set(id);
         let life = longest_life(&tokens).filter(|_| security.principal.is_none());
         let name = application_text(&id);
+        let cluster = cluster_of(&request.configuration, &name)?;
         let note = Note {
             cluster: self.cluster_name(),
             uses: files.resources.iter().filter_map(|resource| self.cached(resource)).collect(),
-            high_availability: kept_by(&cluster_of(&request.configuration, &name)?, &name),
+            high_availability: kept_by(&cluster, &name),
+            leadership: leadership_of(&cluster),
+            one_program: !request.shared,
         };
         let left = blocking({
-            let (staging, name) = (self.staging.clone(), name.clone());
-            // Nodes in ZooKeeper may be for those only who know it.
-            let kept = request.shared || !note.high_availability.is_empty();
-            let secret = kept.then(|| secret.clone());
+            let (staging, name, secret) = (self.staging.clone(), name.clone(), secret.clone());
             move || {
-                let folder = staging.leave_note(&name, &note)?;
-                secret.map_or(Ok(folder), |secret| staging.leave_secret(&name, &secret))
+                staging.leave_note(&name, &note)?;
+                staging.leave_secret(&name, &secret)
             }
         });
         let staging = self.staging.folder_of(&name).to_string();
@@ -175,7 +175,16 @@ impl Yarn {
         if submitted.is_err() {
             crate::staging::remove(&staging).await;
         }
-        submitted.map(|()| YarnApplication { id, secret, token_life: life, report: request.report })
+        let shared = request.shared;
+        let report = request.report;
+        submitted.map(|()| YarnApplication {
+            id,
+            secret,
+            configuration: cluster,
+            shared,
+            token_life: life,
+            report,
+        })
     }
 
     /// The name of a file in the cache, if it is one of those.
