@@ -21,6 +21,7 @@ mod target;
 mod web;
 mod yarn;
 mod yarn_options;
+mod yarn_query;
 
 use std::process::ExitCode;
 

@@ -21,6 +21,7 @@ use crate::report::Report;
 use crate::run::{Interruption, drive};
 use crate::session_file::SessionFile;
 use crate::yarn_options::YarnSessionOptions;
+use crate::yarn_query::query;
 use crate::{CommandError, Ended, kerberos};
 
 /// After this time a cluster is told again that it is to end: who has heard it may have died before it did.
@@ -72,6 +73,22 @@ fn left_behind(name: &str, reason: &str) {
     eprintln!("flott: application {name} may still run ({reason}); to end it: yarn application -kill {name}");
 }
 
+/// Why an application cannot live for as long as it may be wanted.
+fn short_life(configuration: &Configuration, life: Duration) -> String {
+    let (keytab, principal) = (config::KERBEROS_KEYTAB.key, config::KERBEROS_PRINCIPAL.key);
+    let why = if configuration.is_set(&config::KERBEROS_KEYTAB) {
+        format!(
+            "the application acts for the user of HADOOP_PROXY_USER and does not get {keytab}, which is another's: it"
+        )
+    } else {
+        format!("without {keytab} and {principal} the application")
+    };
+    format!(
+        "{why} can use HDFS for {} at most, as long as its tokens live",
+        config::ConfigValue::write(&life)
+    )
+}
+
 /// Submits a cluster, and says if it cannot live for as long as it may be wanted. None: it was interrupted, and nothing is left of it.
 async fn deploy(
     yarn: &Yarn,
@@ -99,12 +116,7 @@ async fn deploy(
         }
     };
     if let Some(life) = application.token_life {
-        eprintln!(
-            "flott: warning: without {} and {} the application can use HDFS for {} at most, as long as its tokens live",
-            config::KERBEROS_KEYTAB.key,
-            config::KERBEROS_PRINCIPAL.key,
-            config::ConfigValue::write(&life),
-        );
+        eprintln!("flott: warning: {}", short_life(&request.configuration, life));
     }
     eprintln!("Application {} was submitted.", application_text(&application.id));
     Ok(Some(application))
@@ -442,27 +454,6 @@ fn said() -> Said {
     }
 }
 
-/// Shows what YARN has.
-async fn query(yarn: &Yarn) -> Result<Ended, CommandError> {
-    let nodes = yarn.client().get_cluster_nodes(&[hadoop_rpc::proto::yarn::NodeState::Running]).await?;
-    let mut text = format!("{} NodeManagers run\n", nodes.len());
-    for node in nodes {
-        let containers = node.num_containers();
-        let (all, used) = (node.capability.unwrap_or_default(), node.used.unwrap_or_default());
-        let id = node.node_id.as_ref().map(flott_yarn::ids::node_text).unwrap_or_default();
-        text.push_str(&format!(
-            "{id}: {} of {} MiB and {} of {} vcores in use, {} containers\n",
-            used.memory(),
-            all.memory(),
-            used.virtual_cores(),
-            all.virtual_cores(),
-            containers
-        ));
-    }
-    say(&text)?;
-    Ok(Ended::Well)
-}
-
 /// The cluster of an application, for a command that only asks.
 pub(crate) async fn cluster_of(configuration: &Configuration, id: &str) -> Result<Cluster, CommandError> {
     let yarn = yarn_of(configuration)?;
@@ -478,3 +469,24 @@ pub(crate) async fn page(configuration: &Configuration, id: &str) -> Result<Opti
 
 /// The configuration key that names a session, for messages.
 pub(crate) const SESSION_KEY: &str = config::YARN_APPLICATION_ID.key;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn why_an_application_lives_as_long_as_its_tokens_is_said() {
+        let mut configuration = Configuration::new();
+        let life = Duration::from_secs(90);
+        assert_eq!(
+            short_life(&configuration, life),
+            "without security.kerberos.login.keytab and security.kerberos.login.principal the application can use HDFS for 90 s at most, as long as \
+             its tokens live"
+        );
+        configuration.set(config::KERBEROS_KEYTAB.key, "/k").unwrap();
+        let of_another = short_life(&configuration, life);
+        assert!(
+            of_another.starts_with("the application acts for the user of HADOOP_PROXY_USER and does not get")
+        );
+    }
+}
