@@ -123,6 +123,8 @@ fn what_is_wrong_with_a_login_is_said_before_anything_is_submitted() {
     };
     let alice = format!("{keytabs}/alice.keytab");
     let two = ["-D".into(), "yarn.application-attempts=2".into()];
+    let sasl = ["high-availability.type=zookeeper", "zookeeper.sasl.disable=false"];
+    let sasl = sasl.map(|setting| ["-D".to_owned(), setting.to_owned()]).concat();
     let [a, b, c, d] = login("alice", &alice);
     for (settings, why) in [
         (vec![], "there is no ticket: run kinit, or use a keytab"),
@@ -134,6 +136,7 @@ fn what_is_wrong_with_a_login_is_said_before_anything_is_submitted() {
             "there is nothing to log in with",
         ),
         ([&two[..], &[a, b, c, d]].concat(), "name it by yarn.provided.lib.dirs"),
+        ([&login("bob", &alice)[..], &sasl].concat(), "ZooKeeper would see alice@"),
     ] {
         let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
         let refused = flott(cluster, &[&["run-application"], &settings, &[&wordcount()]]);

@@ -38,6 +38,21 @@ fn what_cannot_run_is_refused_with_the_reason() {
         let said = text(&ran.stderr);
         assert_eq!((ran.status.code(), said.contains(expected)), (Some(1), true), "{flags:?}: {said}");
     }
+    // A keytab with a key of alice@R, and another user to log in as.
+    let keytab = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(keytab.path(), b"\x05\x02\0\0\0\x0c\0\x01\0\x01R\0\x05alice").unwrap();
+    let settings = [
+        "high-availability.type=zookeeper",
+        "zookeeper.sasl.disable=false",
+        "security.kerberos.login.principal=bob",
+        &format!("security.kerberos.login.keytab={}", keytab.path().display()),
+    ];
+    let settings: Vec<&str> = settings.into_iter().flat_map(|setting| ["-D", setting]).collect();
+    let ran = cluster.command_as("bob", &[&["yarn-session"], &settings[..]].concat()).output().unwrap();
+    assert!(text(&ran.stderr).contains("ZooKeeper would see alice@R"), "{}", text(&ran.stderr));
+    let shown = cluster.command_as("bob", &["yarn-session", "-q"]).output().unwrap();
+    let shown = text(&shown.stdout);
+    assert!(shown.contains("root.closed: stopped, ") && shown.contains("root.nightly: running, "), "{shown}");
     let mut blind =
         cluster.command_as("bob", &["run", "-t", "yarn-application", &wordcount(), "--input", "x"]);
     let ran = blind.env_remove("HADOOP_CONF_DIR").env_remove("HADOOP_HOME").output().unwrap();
