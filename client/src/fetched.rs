@@ -45,6 +45,7 @@ pub(crate) async fn fetch(
     let mut interruption = Interruption::new()?;
     let key = configuration.get_optional(&config::KERBEROS_PRINCIPAL);
     let key = key.zip(configuration.get_optional(&config::KERBEROS_KEYTAB));
+    flott_fs::set_hadoop_properties(configuration.hadoop_properties());
     flott_fs::log_in(key.map(|(principal, path)| Keytab { principal, path }));
     let folder = TempDir::create(configuration)?;
     let path = folder.path().join(remote.name());
