@@ -243,3 +243,96 @@ fn a_call_ends_at_its_deadline() {
     assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
     assert!(error.to_string().contains("no NameNode can be reached: localhost:1: "), "{error}");
 }
+
+/// What stops all of HDFS, each by itself: with `FLOTT_HADOOP_DIR` set, too, `--ignored --test-threads 1 alone::`.
+mod alone {
+    use super::*;
+
+    fn script(arguments: &[&str]) {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../../scripts/hadoop-cluster");
+        let output = Command::new(script).args(arguments).output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    #[test]
+    #[ignore = "nobody can write meanwhile"]
+    fn safe_mode_is_waited_for_in_the_middle_of_a_file() {
+        let Some(Folder { fs, root, _clean_up, .. }) = folder() else { return };
+        let blocks = pattern((33 << 20) + 5);
+        let paths = ["empty", "begun", "cut"].map(|name| root.join(name));
+        let mut empty = fs.create(&paths[0]).unwrap();
+        let mut begun = fs.create(&paths[1]).unwrap();
+        // All of a block: the next byte needs another.
+        begun.write_all(&blocks[..16 << 20]).unwrap();
+        begun.sync().unwrap();
+        fs.write_atomically(&paths[2], &blocks[..1000]).unwrap();
+        script(&["hdfs", "dfsadmin", "-safemode", "enter"]);
+        std::thread::scope(|scope| {
+            let writers = [
+                scope.spawn(|| {
+                    empty.write_all(&blocks).unwrap();
+                    empty.close().unwrap();
+                }),
+                scope.spawn(|| {
+                    begun.write_all(&blocks[16 << 20..]).unwrap();
+                    begun.close().unwrap();
+                }),
+                scope.spawn(|| fs.truncate(&paths[2], 10).unwrap()),
+            ];
+            script(&["hdfs", "dfsadmin", "-safemode", "leave"]);
+            for writer in writers {
+                writer.join().unwrap();
+            }
+        });
+        assert!(fs.read(&paths[0]).unwrap() == blocks);
+        assert!(fs.read(&paths[1]).unwrap() == blocks);
+        assert_eq!(fs.read(&paths[2]).unwrap(), blocks[..10]);
+    }
+
+    /// Restarts the DataNode so that it takes as many bytes less than its disk has.
+    fn reserve(bytes: u64) {
+        let file = format!("{}/hdfs-site.xml", env::var("HADOOP_CONF_DIR").unwrap());
+        let configuration = std::fs::read_to_string(&file).unwrap();
+        let (before, after) =
+            ("<property><name>dfs.datanode.du.reserved</name><value>", "</value></property>");
+        let (rest, _) =
+            configuration.split_once(before).or(configuration.split_once("</configuration>")).unwrap();
+        std::fs::write(&file, format!("{rest}{before}{bytes}{after}</configuration>")).unwrap();
+        script(&["kill", "datanode"]);
+        script(&["start", "datanode"]);
+    }
+
+    #[test]
+    #[ignore = "nobody can write meanwhile"]
+    fn a_writer_without_room_goes_on_unless_another_has_taken_over() {
+        let Some(Folder { fs, root, _clean_up, .. }) = folder() else { return };
+        let paths = ["mine", "taken"].map(|name| root.join(name));
+        reserve(1 << 50);
+        std::thread::scope(|scope| {
+            let [mine, taken] = paths.each_ref().map(|path| {
+                let mut writer = fs.create(path).unwrap();
+                scope.spawn(move || {
+                    writer.write_all(b"first")?;
+                    writer.flush()?;
+                    writer.close().map_err(std::io::Error::other)
+                })
+            });
+            // It lets go of the file again and again.
+            let heir = another();
+            let deadline = Instant::now() + Duration::from_secs(30);
+            let mut next = loop {
+                match heir.resume(&paths[1], 0) {
+                    Ok(next) => break next,
+                    Err(error) => assert!(Instant::now() < deadline, "{error}"),
+                }
+            };
+            reserve(0);
+            next.write_all(b"next").unwrap();
+            next.close().unwrap();
+            assert!(taken.join().unwrap().is_err());
+            mine.join().unwrap().unwrap();
+        });
+        assert_eq!(fs.read(&paths[0]).unwrap(), b"first");
+        assert_eq!(fs.read(&paths[1]).unwrap(), b"next");
+    }
+}

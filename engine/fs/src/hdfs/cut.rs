@@ -24,8 +24,8 @@ pub(super) async fn cut(session: &Arc<Session>, path: &str, length: u64) -> Resu
             // Cut at once, or soon: then DataNodes have to agree on the last block.
             Ok(is_done) if is_done => return Ok(()),
             Ok(_) => {}
-            // An answer that was lost: it may be cut, or others may hold it once more.
-            Err(failure) if failure.is_ambiguous() || failure.is_held() => {}
+            // An answer that was lost: it may be cut, or others may hold it once more. Safe mode is waited for when it is settled.
+            Err(failure) if failure.is_ambiguous() || failure.is_held() || failure.is_passing() => {}
             Err(failure) if failure.is_unsupported() => return copy(session, path, length).await,
             Err(failure) => return Err(failure),
         }

@@ -74,9 +74,9 @@ impl HdfsWriter {
         Ok(())
     }
 
-    /// Waits for DataNodes that were lost, and has the file go on.
+    /// Waits for DataNodes that were lost, or for a NameNode that takes no changes yet, and has the file go on.
     fn revive(&self, file: HdfsFile, failure: Failure) -> Result<HdfsFile, Failure> {
-        if !failure.is_of_data_nodes() && !failure.is_ambiguous() {
+        if !failure.is_of_data_nodes() && !failure.is_ambiguous() && !failure.is_passing() {
             return Err(failure);
         }
         let limit = self.session.limits.data + self.session.limits.recovery;
