@@ -144,6 +144,15 @@ impl RpcClient {
         *self.shared.slot() = Slot::new(server);
     }
 
+    /// Connects to one of the servers, by its place among [`Servers::addresses`], only to have it prove who it is.
+    ///
+    /// # Errors
+    /// [`RpcError::Authentication`] or [`RpcError::Protocol`]: it is not who it should be, or does not take the user for who it says;
+    /// [`RpcError::Unavailable`]: its offer was right, but this build cannot take it. Else it is away, or not ready.
+    pub async fn authenticate(&self, server: usize) -> Result<(), RpcError> {
+        self.shared.connect(server).await.map(drop)
+    }
+
     /// Calls a method.
     ///
     /// # Errors

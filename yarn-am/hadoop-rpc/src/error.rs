@@ -69,6 +69,14 @@ pub enum RpcError {
         /// The class of the server's exception, if it was the server that refused.
         class: Option<String>,
     },
+    /// What the server wants, and may want, this build cannot do.
+    #[error("cannot authenticate at {server}: {reason}")]
+    Unavailable {
+        /// The server's host and port.
+        server: String,
+        /// What it wants, and the remedy.
+        reason: String,
+    },
     /// The configuration says nothing usable about the server or the user.
     #[error("{reason}")]
     Configuration {

@@ -94,6 +94,7 @@ pub(crate) fn decide(
         },
         RpcError::Protocol { .. }
         | RpcError::Authentication { .. }
+        | RpcError::Unavailable { .. }
         | RpcError::Configuration { .. }
         | RpcError::GivenUp { .. } => (false, false),
     };

@@ -33,7 +33,9 @@ impl From<RpcError> for Failure {
         let kind = if late { io::ErrorKind::TimedOut } else { io::ErrorKind::NotConnected };
         Self::Hdfs(match error.root() {
             RpcError::Remote { class, message, .. } => HdfsError::RPCError(class.clone(), message.clone()),
-            RpcError::Authentication { .. } => HdfsError::SASLError(error.to_string()),
+            RpcError::Authentication { .. } | RpcError::Unavailable { .. } => {
+                HdfsError::SASLError(error.to_string())
+            }
             RpcError::Configuration { .. } => HdfsError::InvalidArgument(error.to_string()),
             _ => HdfsError::IOError(io::Error::new(kind, error.to_string())),
         })

@@ -17,6 +17,7 @@
 
 mod cut;
 mod failure;
+mod proof;
 mod reader;
 mod recovery;
 mod rename;

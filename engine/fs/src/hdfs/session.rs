@@ -20,7 +20,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::failure::Failure;
-use super::runtime;
+use super::{proof, runtime};
 use crate::login;
 
 /// The port of a NameNode's RPC where none is named.
@@ -104,6 +104,8 @@ pub(super) struct Session {
     /// For the calls that the client does not know; made when it is first needed.
     name_node: Mutex<Option<NameNode>>,
     was_reached: AtomicBool,
+    /// In which generation of the client the NameNodes have proved who they are, where they have to.
+    proven: tokio::sync::Mutex<Option<usize>>,
 }
 
 impl Session {
@@ -119,6 +121,7 @@ impl Session {
             current: Mutex::new(Current { client, generation: 0 }),
             name_node: Mutex::default(),
             was_reached: AtomicBool::new(false),
+            proven: tokio::sync::Mutex::default(),
         })
     }
 
@@ -162,6 +165,7 @@ impl Session {
             let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
             (current.client.clone(), current.generation)
         };
+        self.prove(generation, deadline).await?;
         let limit = deadline.saturating_duration_since(Instant::now()).min(self.limits.call / 2);
         match timeout(limit, call(client)).await {
             Ok(result) => result.map_err(Failure::Hdfs),
@@ -212,14 +216,49 @@ impl Session {
             name_node.rpc().user().add_credentials(&tokens.unwrap_or_default());
             return Ok(name_node.clone());
         }
-        let authority = self.target.ha.as_deref().or(self.target.addresses.first().map(String::as_str));
-        let keytab = login::keytab().filter(|_| is_secure(&self.configuration));
-        let login = keytab.map(|keytab| Login::Keytab { principal: keytab.principal, keytab: keytab.path });
-        let user = User::from_system_with(&self.configuration, login)?;
-        let made = NameNode::new(&self.configuration, authority, user)?;
-        let made = NameNode::over(made.rpc().with_policy(RetryPolicy::within(self.limits.call.mul_f64(0.9))));
+        let made = self.name_node_for(self.user()?)?;
         *name_node = Some(made.clone());
         Ok(made)
+    }
+
+    /// Whoever this process is, with the tokens that are there now.
+    fn user(&self) -> Result<User, Failure> {
+        let keytab = login::keytab().filter(|_| is_secure(&self.configuration));
+        let login = keytab.map(|keytab| Login::Keytab { principal: keytab.principal, keytab: keytab.path });
+        Ok(User::from_system_with(&self.configuration, login)?)
+    }
+
+    fn name_node_for(&self, user: User) -> Result<NameNode, Failure> {
+        let authority = self.target.ha.as_deref().or(self.target.addresses.first().map(String::as_str));
+        let made = NameNode::new(&self.configuration, authority, user)?;
+        let policy = RetryPolicy::within(self.limits.call.mul_f64(0.9));
+        Ok(NameNode::over(made.rpc().with_policy(policy)))
+    }
+
+    /// Has the NameNodes prove who they are, once for each generation of the client, on a cluster with Kerberos.
+    async fn prove(&self, generation: usize, deadline: Instant) -> Result<(), Failure> {
+        if !is_secure(&self.configuration) {
+            return Ok(());
+        }
+        let mut proven = self.proven.lock().await;
+        if *proven >= Some(generation) {
+            return Ok(());
+        }
+        let user = self.user()?;
+        // With a keytab the client looks at no tokens; they may have ended.
+        let user = if user.keytab().is_some() { user.without_tokens() } else { user };
+        let name_nodes = self.name_node_for(user)?;
+        let mut pauses = Pauses::until(deadline);
+        loop {
+            match proof::prove(name_nodes.rpc(), deadline).await {
+                Err(failure @ Failure::Unreachable(_)) => pauses.after(failure).await?,
+                proved => {
+                    proved?;
+                    *proven = Some(generation);
+                    return Ok(());
+                }
+            }
+        }
     }
 
     /// Waits for a NameNode to be there at all, unless one was before.

@@ -279,6 +279,9 @@ impl Handshake<'_> {
     }
 
     fn refused(&self, error: SaslError) -> RpcError {
+        if error.is_unavailable {
+            return RpcError::Unavailable { server: self.endpoint.address.into(), reason: error.to_string() };
+        }
         self.refused_because(&error.to_string())
     }
 

@@ -283,9 +283,9 @@ fn explain(error: Error, login: &Login, target: Option<&Target>) -> SaslError {
         _ => None,
     };
     match (remedy, target) {
-        (Some(remedy), _) => SaslError(format!("{remedy} ({})", text(error))),
+        (Some(remedy), _) => SaslError::new(format!("{remedy} ({})", text(error))),
         (None, Some(target)) => explain_service(error, target),
-        (None, None) => SaslError(format!("Kerberos: {}", text(error))),
+        (None, None) => SaslError::new(format!("Kerberos: {}", text(error))),
     }
 }
 
@@ -306,8 +306,8 @@ fn explain_service(error: Error, target: &Target) -> SaslError {
         _ => common_remedy(&error),
     };
     match remedy {
-        Some(remedy) => SaslError(format!("{remedy} ({})", text(error))),
-        None => SaslError(format!("Kerberos, for the service {name}: {}", text(error))),
+        Some(remedy) => SaslError::new(format!("{remedy} ({})", text(error))),
+        None => SaslError::new(format!("Kerberos, for the service {name}: {}", text(error))),
     }
 }
 

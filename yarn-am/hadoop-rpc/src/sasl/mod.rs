@@ -71,17 +71,26 @@ impl Protection {
 
 /// Why client and server do not come together.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct SaslError(String);
+pub(crate) struct SaslError {
+    reason: String,
+    /// Whether it is only that this build cannot do it.
+    pub(crate) is_unavailable: bool,
+}
 
 impl SaslError {
     fn new(reason: impl Into<String>) -> SaslError {
-        SaslError(reason.into())
+        SaslError { reason: reason.into(), is_unavailable: false }
+    }
+
+    #[cfg(not(feature = "kerberos"))]
+    fn unavailable(reason: impl Into<String>) -> SaslError {
+        SaslError { reason: reason.into(), is_unavailable: true }
     }
 
     fn protection(offered: &str, allowed: &[Protection]) -> SaslError {
         let allowed: Vec<_> = allowed.iter().map(|protection| protection.qop()).collect();
         let allowed = allowed.join(", ");
-        SaslError(format!(
+        SaslError::new(format!(
             "the server offers the protections {offered:?}, hadoop.rpc.protection here means {allowed:?}: set it to the server's value"
         ))
     }
@@ -89,7 +98,7 @@ impl SaslError {
 
 impl fmt::Display for SaslError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.reason)
     }
 }
 
@@ -186,7 +195,7 @@ fn no_means(offer: &RpcSasl, means: &Means) -> SaslError {
         }
         false => "",
     };
-    SaslError(format!("the server takes {offered}, and there is {have}{remedy}"))
+    SaslError::new(format!("the server takes {offered}, and there is {have}{remedy}"))
 }
 
 fn state_name(message: &RpcSasl) -> String {

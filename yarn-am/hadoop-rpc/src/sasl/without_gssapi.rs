@@ -24,7 +24,7 @@ pub(super) enum Session {}
 impl Session {
     pub(super) fn new(_: &Login, target: &Target, _: &[Protection]) -> Result<Session, SaslError> {
         let (Target::Principal(name) | Target::HostBased(name)) = target;
-        Err(SaslError::new(format!("{name} wants Kerberos, {REMEDY}")))
+        Err(SaslError::unavailable(format!("{name} wants Kerberos, {REMEDY}")))
     }
 
     pub(super) fn step(&mut self, _: Option<&[u8]>) -> Result<Vec<u8>, SaslError> {
