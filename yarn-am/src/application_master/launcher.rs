@@ -10,6 +10,7 @@ use hadoop_rpc::proto::yarn::{
     StringLocalResourceMap, StringStringMap, Url,
 };
 
+use super::container_profile::ContainerProfile;
 use super::environment::HADOOP_CONF;
 use super::lifetime::KEYTAB;
 use crate::application::Resource;
@@ -19,6 +20,7 @@ pub const RUNTIME: &str = "flott";
 
 /// What every container is launched with but for its command.
 pub(crate) fn launch_context(
+    profile: &ContainerProfile,
     resources: &[Resource],
     tokens: Vec<u8>,
     command: &str,
@@ -33,11 +35,19 @@ pub(crate) fn launch_context(
             variable("HADOOP_USER_NAME", "$USER"),
         ],
         // The process's own streams, which hold little but why it has ended. YARN's diagnostics show the end of a file called `…stderr…`.
+        // Arenas are in the command: what nodes say of them replaces what is in the environment.
         command: vec![format!(
-            "exec ./{RUNTIME} {command} 1><LOG_DIR>/{log_name}.stdout 2><LOG_DIR>/{log_name}.stderr"
+            "MALLOC_ARENA_MAX={} exec ./{RUNTIME} {command} 1><LOG_DIR>/{log_name}.stdout 2><LOG_DIR>/{log_name}.stderr",
+            arenas(profile)
         )],
         ..ContainerLaunchContext::default()
     }
+}
+
+/// How many arenas glibc may make in each process of a container. Each takes 64 MiB of address space, whatever is in it, and nodes that check virtual memory
+/// end a container whose processes have more than 2.1 times its size together. So a process takes a quarter of it.
+fn arenas(profile: &ContainerProfile) -> i64 {
+    (profile.memory / 256).max(2)
 }
 
 fn variable(key: &str, value: &str) -> StringStringMap {
@@ -110,10 +120,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_words_of_a_process_are_where_yarn_looks_for_them() {
-        let context = launch_context(&[], Vec::new(), "application-master", "jobmanager");
+    fn the_last_words_of_a_process_are_where_yarn_looks_for_them_and_it_reserves_as_its_container_allows() {
+        let command = |memory| {
+            let profile = ContainerProfile { memory, vcores: 1, label: None };
+            launch_context(&profile, &[], Vec::new(), "application-master", "jobmanager").command
+        };
         let streams = "1><LOG_DIR>/jobmanager.stdout 2><LOG_DIR>/jobmanager.stderr";
-        assert_eq!(context.command, [format!("exec ./flott application-master {streams}")]);
+        for (memory, arenas) in [(128, 2), (256, 2), (1728, 6)] {
+            assert_eq!(
+                command(memory),
+                [format!("MALLOC_ARENA_MAX={arenas} exec ./flott application-master {streams}")]
+            );
+        }
     }
 
     #[test]

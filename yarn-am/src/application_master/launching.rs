@@ -11,6 +11,7 @@ use hadoop_rpc::{ContainerManager, RetryPolicy};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 
+use super::container_profile::ContainerProfile;
 use super::conversation::{Launch, LaunchQueue, NotLaunched};
 use super::launcher::{NodeTokens, launch_context};
 use super::{Container, ContainerError, for_programs};
@@ -59,9 +60,10 @@ impl Launching {
         let mut credentials = for_programs(&container.credentials);
         task_manager.put_into(&mut credentials)?;
         let resources = &container.application.resources;
+        let profile = ContainerProfile::of_task_manager(&configuration);
         Ok(Self {
             hadoop: hadoop.clone(),
-            context: launch_context(resources, Vec::new(), "yarn-taskmanager", "taskmanager"),
+            context: launch_context(&profile, resources, Vec::new(), "yarn-taskmanager", "taskmanager"),
             credentials,
             newest,
             tokens,

@@ -405,7 +405,9 @@ impl Yarn {
         application.put_into(&mut credentials)?;
         let localized = |resource: &&Resource| resource.public || !security.fetches_itself;
         let resources: Vec<Resource> = files.resources.iter().filter(localized).cloned().collect();
-        let mut launch = launch_context(&resources, credentials.write(), "application-master", "jobmanager");
+        let master = ContainerProfile::of_application_master(configuration);
+        let mut launch =
+            launch_context(&master, &resources, credentials.write(), "application-master", "jobmanager");
         launch.application_acls = acls(configuration);
         if has_keytab {
             launch.environment.extend(login_by_keytab(configuration));
@@ -418,7 +420,6 @@ impl Yarn {
                 MOST_ATTEMPTS_KEYS.join(" or "),
             ));
         }
-        let master = ContainerProfile::of_application_master(configuration);
         let tags = configuration.get_optional(&config::YARN_TAGS).unwrap_or_default();
         let interval = configuration.get(&config::YARN_ATTEMPTS_INTERVAL).as_millis();
         let context = ApplicationSubmissionContext {
