@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::support::{Hadoop, breakable, program, text, until, wordcount};
 
-/// Hadoop's configuration with one more property of YARN.
+/// Hadoop's configuration with one more property.
 fn configuration_with(cluster: &Hadoop, property: &str, value: &str) -> tempfile::TempDir {
     let copy = tempfile::tempdir().unwrap();
     for entry in fs::read_dir(cluster.variable("HADOOP_CONF_DIR")).unwrap().flatten() {
@@ -55,8 +55,10 @@ fn what_is_away_or_full_is_waited_for_or_told() {
     }
     script(cluster, &["start", "resourcemanager"]);
 
-    // No room for what the program writes.
+    // No room for what the program writes, then for anything, and somebody else's folder.
     full(cluster, folder.path());
+    without_space(cluster, &line);
+    denied(cluster);
 }
 
 fn full(cluster: &Hadoop, folder: &Path) {
@@ -76,4 +78,53 @@ fn full(cluster: &Hadoop, folder: &Path) {
         assert!(said.contains("quota") && said.contains(&counts), "{said}");
         cluster.until_nothing_is_staged("");
     }
+}
+
+/// DataNodes that have no room left. What is submitted is on HDFS already.
+fn without_space(cluster: &Hadoop, line: &[&str]) {
+    let file = Path::new(cluster.variable("HADOOP_CONF_DIR")).join("hdfs-site.xml");
+    let whole = fs::read_to_string(&file).unwrap();
+    let reserved =
+        "<property><name>dfs.datanode.du.reserved</name><value>1000000000000000</value></property>";
+    let restart = |configuration: &str| {
+        fs::write(&file, configuration).unwrap();
+        script(cluster, &["kill", "datanode"]);
+        script(cluster, &["start", "datanode"]);
+    };
+    restart(&whole.replace("</configuration>", &format!("{reserved}</configuration>")));
+    let impatient = configuration_with(cluster, "ipc.client.rpc-timeout.ms", "4000");
+    let ran = cluster.command(line).env("HADOOP_CONF_DIR", impatient.path()).output().unwrap();
+    restart(&whole);
+    let said = text(&ran.stderr);
+    assert_eq!(ran.status.code(), Some(1), "{said}");
+    for expected in [
+        "/user/root/.flott/application_",
+        "could only be written to 0 of",
+        "NameNode at localhost:",
+        "; free space there",
+    ] {
+        assert!(said.contains(expected), "{expected}: {said}");
+    }
+    cluster.until_nothing_is_staged("");
+}
+
+/// A folder of somebody else's.
+fn denied(cluster: &Hadoop) {
+    let (input, output) =
+        (cluster.fresh("words"), format!("{}/user/bob/counts", cluster.variable("NAMENODE")));
+    let (flags, program) = (["run", "-t", "yarn-application", "-ytm", "256", "-yjm", "256"], wordcount());
+    let line = [&flags[..], &[&program, "--input", &input, "--output", &output]].concat();
+    let ran = cluster.command_as("alice", &line).output().unwrap();
+    let said = text(&ran.stderr);
+    assert_eq!(ran.status.code(), Some(1), "{said}");
+    for expected in [
+        output.as_str(),
+        "Permission denied: user=alice",
+        "NameNode at localhost:",
+        "the user Flott runs as needs the right to it",
+    ] {
+        assert!(said.contains(expected), "{expected}: {said}");
+    }
+    let left = || cluster.tree("/user/alice/.flott").iter().any(|path| path.contains("application_"));
+    until("nothing of hers is staged", || (!left()).then_some(()));
 }

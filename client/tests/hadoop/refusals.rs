@@ -59,6 +59,34 @@ fn what_cannot_run_is_refused_with_the_reason() {
     assert!(text(&ran.stderr).contains("set HADOOP_CONF_DIR"), "{}", text(&ran.stderr));
     let ran = cluster.command_as("bob", &["run", "-t", "yarn-application", "/bin/true"]).output().unwrap();
     assert!(text(&ran.stderr).contains("is no Flott program"), "{}", text(&ran.stderr));
+    // Files that are damaged.
+    let damaged = tempfile::tempdir().unwrap();
+    let damage = |name: &str, content: &str| {
+        let path = damaged.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        path
+    };
+    let site = damage("core-site.xml", "<configuration><property><name>fs.defaultFS");
+    let tokens = damage("tokens", "HDTS\0\u{7f}garbage");
+    let cases = [
+        (
+            "HADOOP_CONF_DIR",
+            damaged.path(),
+            format!("cannot read {}:1: it is not well-formed XML", site.display()),
+        ),
+        (
+            "HADOOP_TOKEN_FILE_LOCATION",
+            &tokens,
+            format!("cannot read the credentials in {}: ", tokens.display()),
+        ),
+    ];
+    for (variable, path, expected) in cases {
+        let mut run =
+            cluster.command_as("bob", &["run", "-t", "yarn-application", &wordcount(), "--input", "x"]);
+        let ran = run.env(variable, path).output().unwrap();
+        let said = text(&ran.stderr);
+        assert_eq!((ran.status.code(), said.contains(&expected)), (Some(1), true), "{variable}: {said}");
+    }
     assert!(cluster.resource_manager("apps?user=bob")["apps"].get("app").is_none());
 }
 

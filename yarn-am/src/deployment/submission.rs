@@ -165,11 +165,9 @@ impl Yarn {
             }
         });
         let staging = self.staging.folder_of(&name).to_string();
+        let parts = Parts { files, tokens, security, staging: staging.clone() };
         let submitted = match left.await {
-            Ok(_) => {
-                let parts = Parts { files, tokens, security, staging: staging.clone() };
-                self.submit(request, id, &secret, parts).await
-            }
+            Ok(_) => self.submit(request, id, &secret, parts).await,
             Err(error) => Err(error.into()),
         };
         if submitted.is_err() {

@@ -81,8 +81,9 @@ impl HdfsWriter {
         }
         let limit = self.session.limits.data + self.session.limits.recovery;
         let (session, path) = (self.session.clone(), self.path.path().to_owned());
-        // What went wrong first is what counts.
-        runtime::wait(limit, revive(session, path, file, self.length, self.tail.clone())).map_err(|_| failure)
+        let revived = runtime::wait(limit, revive(session, path, file, self.length, self.tail.clone()));
+        // What went wrong first is what counts; but DataNodes that were lost may only have been full.
+        revived.map_err(|last| if last.kind() == io::ErrorKind::StorageFull { last } else { failure })
     }
 
     fn sync_all(&mut self) -> Result<(), Failure> {
