@@ -75,7 +75,7 @@ pub enum SecurityError {
         /// Whose.
         file_system: String,
         /// Why not.
-        source: RpcError,
+        source: Box<RpcError>,
     },
     /// Whose a folder is.
     #[error("it cannot be told whose the folder {path} is: {source}")]
@@ -83,7 +83,7 @@ pub enum SecurityError {
         /// Which.
         path: String,
         /// Why not.
-        source: RpcError,
+        source: Box<RpcError>,
     },
     /// Somebody else's folder.
     #[error(

@@ -54,7 +54,7 @@ pub(crate) async fn check_closed(
     if path.scheme() != "hdfs" {
         return Ok(());
     }
-    let failed = |source| SecurityError::Owner { path: path.to_string(), source };
+    let failed = |source| SecurityError::Owner { path: path.to_string(), source: Box::new(source) };
     let authority = Some(path.authority()).filter(|authority| !authority.is_empty());
     let name_node = NameNode::new(hadoop, authority, user.clone()).map_err(failed)?;
     let found: Option<HdfsFileStatus> = name_node.get_file_info(path.path()).await.map_err(failed)?;

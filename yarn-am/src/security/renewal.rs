@@ -85,7 +85,8 @@ impl Renewal {
         let credentials = obtain(&self.hadoop, &self.file_systems, &self.user, &identity.short_name).await?;
         let mut good = Duration::MAX;
         for (alias, token) in credentials.tokens() {
-            let failed = |source| SecurityError::Token { file_system: alias.to_owned(), source };
+            let failed =
+                |source| SecurityError::Token { file_system: alias.to_owned(), source: Box::new(source) };
             let authority = alias.strip_prefix("ha-hdfs:").unwrap_or(alias);
             let name_node =
                 NameNode::new(&self.hadoop, Some(authority), self.user.clone()).map_err(failed)?;

@@ -50,7 +50,7 @@ pub(crate) async fn obtain(
             Some(authority) => format!("hdfs://{authority}"),
             None => "fs.defaultFS".to_owned(),
         };
-        let failed = |source| SecurityError::Token { file_system: file_system(), source };
+        let failed = |source| SecurityError::Token { file_system: file_system(), source: Box::new(source) };
         let name_node = NameNode::new(hadoop, authority.as_deref(), user.clone()).map_err(failed)?;
         let servers = name_node.rpc().servers().clone();
         let alias = servers.aliases.first().or(servers.addresses.first()).cloned().unwrap_or_default();
