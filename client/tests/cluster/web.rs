@@ -1,5 +1,7 @@
 //! The REST API as the tools that already talk to Flink use it; and who may do what.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use crate::contract::{Web, has, request, tools_find_what_they_read};
@@ -60,6 +62,9 @@ fn a_program_is_uploaded_and_run_over_the_web() {
     let piece = json!({ "token": web.change, "upload": "00112233445566778899aabbccddeeff", "name": "text", "offset": 0, "data": "aGVsbG8=", "last": true });
     let none = request(&web.address, "PUT", "/jars/upload", &[], piece.to_string().as_bytes());
     assert!(none.status == 400 && none.text().contains("text is no program"), "{none:?}");
+    let large = request(&web.address, "PUT", "/jars/upload", &[], &vec![b' '; (2 << 20) + 1]);
+    assert_eq!(large.status, 413, "{large:?}");
+    in_pieces(&web, &file);
     // Reading is open here.
     let jars = request(&web.address, "GET", "/jars", &[], b"").json();
     has(
@@ -72,11 +77,13 @@ fn a_program_is_uploaded_and_run_over_the_web() {
             ("files/0/entry", 'a'),
         ],
     );
-    assert_eq!(
-        (&jars["files"][0]["name"], jars["files"].as_array().unwrap().len()),
-        (&json!("clusterprogram"), 1)
-    );
-    let id = jars["files"][0]["id"].as_str().unwrap();
+    let mut names: Vec<&str> =
+        jars["files"].as_array().unwrap().iter().map(|file| file["name"].as_str().unwrap()).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["by-the-page", "clusterprogram"]);
+    // What came in pieces is what runs.
+    let files = jars["files"].as_array().unwrap();
+    let id = files.iter().find(|file| file["name"] == "by-the-page").unwrap()["id"].as_str().unwrap();
     let run = |body: Value| {
         request(
             &web.address,
@@ -88,6 +95,8 @@ fn a_program_is_uploaded_and_run_over_the_web() {
     };
     let fails = run(json!({ "programArgs": "never-executes" }));
     assert!(fails.status == 400 && fails.text().contains("without"), "{fails:?}");
+    let unknown = run(json!({ "programArgs": "endless", "paralelism": 2 }));
+    assert!(unknown.status == 400 && unknown.text().contains("no 'paralelism'"), "{unknown:?}");
     let ran = run(json!({ "programArgsList": ["endless"], "parallelism": 2 }));
     assert_eq!(ran.status, 200, "{ran:?}");
     let job = ran.json()["jobid"].as_str().unwrap().to_owned();
@@ -102,6 +111,43 @@ fn a_program_is_uploaded_and_run_over_the_web() {
     let deleted = request(&web.address, "DELETE", &format!("/jars/{id}"), &[("Authorization", &bearer)], b"");
     assert_eq!(deleted.status, 200, "{deleted:?}");
     assert_eq!(run(json!({})).status, 404);
+}
+
+/// Uploads a program as the page does: one piece twice, since its answer may have been lost.
+fn in_pieces(web: &Web, file: &[u8]) {
+    const PIECE: usize = 1 << 20;
+    let upload = "0123456789abcdef0123456789abcdef";
+    let put = |offset: usize, token: &str| {
+        let data = &file[offset..file.len().min(offset + PIECE)];
+        let last = offset + data.len() == file.len();
+        let piece = json!({
+            "token": token,
+            "upload": upload,
+            "name": "by-the-page",
+            "offset": offset,
+            "data": STANDARD.encode(data),
+            "last": last,
+        });
+        let kind = ("Content-Type", "application/json");
+        let answer = web.request("PUT", "/jars/upload", &[kind], piece.to_string().as_bytes());
+        (answer, data.len(), last)
+    };
+    let (refused, ..) = put(0, &web.read);
+    assert_eq!(refused.status, 401, "{refused:?}");
+    let (early, ..) = put(PIECE, &web.change);
+    assert_eq!(early.status, 409, "{early:?}");
+    assert_eq!(put(0, &web.change).0.json()["received"], PIECE);
+    let mut offset = 0;
+    loop {
+        let (answer, length, last) = put(offset, &web.change);
+        assert_eq!(answer.status, 200, "{answer:?}");
+        if last {
+            assert_eq!(answer.json()["status"], "success", "{answer:?}");
+            return;
+        }
+        offset += length;
+        assert_eq!(answer.json()["received"], offset, "{answer:?}");
+    }
 }
 
 #[test]

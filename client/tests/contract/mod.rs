@@ -279,6 +279,18 @@ fn others(web: &Web, job: &str) {
     assert!(aggregated[0]["sum"].as_f64().unwrap() > 0.0, "{aggregated}");
     has(&web.json("/jobmanager/logs"), &[("logs/0/name", 's'), ("logs/0/size", 'n')]);
     assert!(web.get("/jobmanager/log").text().contains("a TaskManager has registered"));
+    // As they are asked for by some, who add slashes.
+    assert_eq!(web.json("//taskmanagers/")["taskmanagers"][0]["id"], json!(member));
+    for of in ["/jobmanager".to_owned(), format!("/taskmanagers/{member}")] {
+        let printed = web.get(&format!("{of}/stdout"));
+        let head = printed.head.to_ascii_lowercase();
+        // A process that was started by hand prints where that was.
+        assert!(
+            printed.status == 404 || (printed.status == 200 && head.contains("content-type: text/plain")),
+            "{printed:?}"
+        );
+        assert!(printed.status == 200 || printed.text().contains("on YARN it is"), "{printed:?}");
+    }
     for path in [
         "/jobs",
         "/jars",

@@ -18,6 +18,26 @@ pub(crate) struct LogFile {
     pub(crate) modified_millis: i64,
 }
 
+/// What comes after the stem in the name of a log, of what a process printed, or of why it could not go on.
+const KINDS: [&str; 5] = ["log", "out", "stdout", "err", "stderr"];
+
+/// The stem of a log's name: of `jobmanager.log`, of `job-ID.out.2`, which was put aside. None: it is no log's.
+pub(crate) fn stem_of_log(name: &str) -> Option<&str> {
+    let current = match name.rsplit_once('.') {
+        Some((current, number)) if !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()) => {
+            current
+        }
+        _ => name,
+    };
+    let (stem, kind) = current.rsplit_once('.')?;
+    KINDS.contains(&kind).then_some(stem)
+}
+
+/// Whether a file holds what a process prints on its standard output now.
+pub(crate) fn is_stdout(name: &str) -> bool {
+    name.ends_with(".out") || name.ends_with(".stdout")
+}
+
 /// The files of a folder whose names `wanted` takes, by name. Blocks.
 pub(crate) fn in_folder(folder: &FilePath, wanted: impl Fn(&str) -> bool) -> io::Result<Vec<LogFile>> {
     let mut files = Vec::new();
@@ -55,6 +75,29 @@ pub(crate) fn end_of(path: &FilePath, most: u64) -> io::Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn logs_are_known_by_their_names() {
+        for name in
+            ["jobmanager.log", "jobmanager.out", "jobmanager.err.2", "jobmanager.stderr", "jobmanager.log.10"]
+        {
+            assert_eq!(stem_of_log(name), Some("jobmanager"), "{name}");
+        }
+        for name in [
+            "jobmanager",
+            "jobmanager.txt",
+            "jobmanager.log.x",
+            "jobmanager.log/../secret",
+            "",
+            ".",
+            ".log.",
+            "log",
+        ] {
+            assert_eq!(stem_of_log(name), None, "{name}");
+        }
+        assert_eq!(stem_of_log("../jobmanager.log"), Some("../jobmanager"));
+        assert!(is_stdout("jobmanager.out") && !is_stdout("jobmanager.out.1"));
+    }
 
     #[test]
     fn the_end_of_a_log_begins_with_a_line() {

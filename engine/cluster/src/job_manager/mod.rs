@@ -14,6 +14,7 @@ mod job;
 mod job_workers;
 mod jobs;
 mod leader;
+mod memory_budget;
 mod placement;
 mod recovery;
 mod running_job;
@@ -50,6 +51,7 @@ use crate::rpc::listen::{authenticated, bind_one_of};
 use crate::temp_dir::TempDir;
 use jobs::Jobs;
 use leader::Leader;
+use memory_budget::MemoryBudget;
 use service::Service;
 #[cfg(test)]
 pub(crate) use take_over::{TakeOver, delete_garbage};
@@ -216,6 +218,7 @@ pub async fn run_job_manager(
         client_tokens,
         attempt,
     } = setup;
+    MemoryBudget::of(&configuration).log();
     flott_fs::set_hadoop_properties(configuration.hadoop_properties());
     let storage = high_availability::storage(&configuration).await?;
     let reached = match high_availability::for_job_manager(&configuration, &secret).await {

@@ -57,6 +57,11 @@ impl RestError {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, message)
     }
 
+    /// It is too much at a time.
+    pub(super) fn too_large(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, message)
+    }
+
     /// It takes too long.
     pub(super) fn timeout(message: impl Into<String>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, message)

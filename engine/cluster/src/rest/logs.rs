@@ -13,19 +13,14 @@ use serde_json::json;
 
 use super::error::RestError;
 use super::routes::{Reply, RestState};
-use crate::log_files::{LogFile, MAX_BYTES, end_of, in_folder};
+use crate::log_files::{LogFile, MAX_BYTES, end_of, in_folder, is_stdout, stem_of_log};
 
 /// The log of a JobManager.
 const NAME: &str = "jobmanager.log";
 
-/// What a program's `main` writes that runs beside the JobManager.
-const OF_MAIN: [&str; 2] = ["main.log", "main.out"];
-
-/// One of those, or an older one: `….N`.
+/// Its logs, what it printed, and the same of a program's `main` that runs beside it.
 fn is_ours(name: &str) -> bool {
-    let names = OF_MAIN.into_iter().chain([NAME]);
-    let mut rests = names.filter_map(|ours| name.strip_prefix(ours));
-    rests.any(|rest| rest.chars().all(|c| c == '.' || c.is_ascii_digit()))
+    matches!(stem_of_log(name), Some("jobmanager" | "main"))
 }
 
 fn folder(rest: &RestState) -> Result<PathBuf, RestError> {
@@ -81,6 +76,18 @@ pub(super) async fn main(rest: State<Arc<RestState>>) -> Result<Response, RestEr
     named(rest, Path(NAME.to_owned())).await
 }
 
+/// `/jobmanager/stdout`
+pub(super) async fn stdout(rest: State<Arc<RestState>>) -> Result<Response, RestError> {
+    let logs = folder(&rest)?;
+    let files = blocking(move || in_folder(&logs, |name| is_ours(name) && is_stdout(name))).await?;
+    // Where there is a `main`, what that prints.
+    let file = files.into_iter().next_back();
+    let file = file.ok_or_else(|| {
+        RestError::not_found("there is no file with what the JobManager prints: on YARN it is jobmanager.out")
+    })?;
+    named(rest, Path(file.name)).await
+}
+
 /// `/taskmanagers/ID/logs`
 pub(super) async fn of_task_manager(State(rest): State<Arc<RestState>>, Path(id): Path<String>) -> Reply {
     let member = rest.task_manager(&id)?;
@@ -101,12 +108,30 @@ pub(super) async fn main_of_task_manager(
     State(rest): State<Arc<RestState>>,
     Path(id): Path<String>,
 ) -> Result<Response, RestError> {
-    let member = rest.task_manager(&id)?;
+    let none = "the TaskManager logs to standard error: set env.log.dir";
+    own_of_task_manager(&rest, &id, |name| name.ends_with(".log"), none).await
+}
+
+/// `/taskmanagers/ID/stdout`
+pub(super) async fn stdout_of_task_manager(
+    State(rest): State<Arc<RestState>>,
+    Path(id): Path<String>,
+) -> Result<Response, RestError> {
+    let none = "there is no file with what the TaskManager prints: on YARN it is taskmanager.out; what programs print stands in job-ID.out";
+    own_of_task_manager(&rest, &id, is_stdout, none).await
+}
+
+/// The file of the TaskManager itself that is wanted.
+async fn own_of_task_manager(
+    rest: &RestState,
+    id: &str,
+    wanted: fn(&str) -> bool,
+    none: &str,
+) -> Result<Response, RestError> {
+    let member = rest.task_manager(id)?;
     let files = rest.view.logs_of(member.id).await.map_err(RestError::not_found)?;
-    let own =
-        files.into_iter().find(|file| file.name.starts_with("taskmanager") && file.name.ends_with(".log"));
-    let own =
-        own.ok_or_else(|| RestError::not_found("the TaskManager logs to standard error: set env.log.dir"))?;
+    let own = files.into_iter().find(|file| file.name.starts_with("taskmanager") && wanted(&file.name));
+    let own = own.ok_or_else(|| RestError::not_found(none))?;
     Ok(text(rest.view.log_of(member.id, own.name).await.map_err(RestError::not_found)?))
 }
 
@@ -122,6 +147,11 @@ mod tests {
             ("main.out", true),
             ("main.log.1", true),
             ("main.rs", false),
+            ("jobmanager.out", true),
+            ("jobmanager.err", true),
+            ("jobmanager.stderr", true),
+            ("jobmanager.pid", false),
+            ("job-1.log", false),
             ("jobmanager.log/../secret", false),
             ("taskmanager-1.log", false),
             ("secret", false),

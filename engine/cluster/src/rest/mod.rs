@@ -46,6 +46,10 @@ use access::Access;
 use programs::Programs;
 use routes::RestState;
 
+/// The most memory that requests take which nobody has proved to be allowed, in bytes.
+pub(crate) const MOST_BYTES: usize =
+    server::CONNECTIONS * (server::BUFFER_BYTES + routes::BODY_BYTES) + programs::MOST_BYTES;
+
 /// What a server is made of.
 pub(crate) struct RestSetup<'a> {
     /// What the JobManager was started with.

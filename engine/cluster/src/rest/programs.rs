@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use axum::Json;
-use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, Multipart, Path, Query, State};
+use axum::body::{Bytes, to_bytes};
+use axum::extract::{DefaultBodyLimit, Multipart, Path, Query, Request, State};
 use axum::http::HeaderMap;
 use axum::routing::{post, put};
 use base64::Engine;
@@ -35,8 +35,17 @@ const PLAN_DEADLINE: Duration = Duration::from_secs(60);
 /// Programs that plan at a time.
 const PLANNING: usize = 4;
 
-/// The largest piece of a program in one PUT, encoded, in bytes.
-const PIECE_BYTES: usize = 6 << 20;
+/// The largest piece of a program in one PUT, encoded, in bytes. The page sends 1 MiB, which base64 makes a third larger.
+const PIECE_BYTES: usize = 2 << 20;
+
+/// Pieces that are held at a time: who sends one shows the token in it, so it is read before it is known whether he may.
+const PIECES: usize = 4;
+
+/// How long a piece may take to come.
+const PIECE_DEADLINE: Duration = Duration::from_secs(30);
+
+/// The most memory that pieces take, in bytes: as they came, as JSON, and decoded.
+pub(super) const MOST_BYTES: usize = PIECES * PIECE_BYTES * 3;
 
 /// An upload that was left alone for so long is given up.
 const PART_LIFE: Duration = Duration::from_secs(60 * 60);
@@ -52,6 +61,7 @@ pub(super) struct Programs {
     rpc: String,
     secret: Secret,
     planning: Semaphore,
+    pieces: Semaphore,
 }
 
 impl Programs {
@@ -70,7 +80,8 @@ impl Programs {
             io::Error::new(error.kind(), text)
         })?;
         let enabled = configuration.get(&config::WEB_SUBMIT);
-        Ok(Self { folder, enabled, rpc, secret, planning: Semaphore::new(PLANNING) })
+        let (planning, pieces) = (Semaphore::new(PLANNING), Semaphore::new(PIECES));
+        Ok(Self { folder, enabled, rpc, secret, planning, pieces })
     }
 
     fn enabled(&self) -> Result<(), RestError> {
@@ -164,8 +175,7 @@ fn is_id(text: &str) -> bool {
 pub(super) fn upload_paths() -> axum::Router<Arc<RestState>> {
     let form = post(upload_form)
         .layer(DefaultBodyLimit::max(usize::try_from(MAX_PROGRAM_BYTES).unwrap_or(usize::MAX)));
-    let pieces = put(upload_piece).layer(DefaultBodyLimit::max(PIECE_BYTES));
-    axum::Router::new().route("/jars/upload", form.merge(pieces))
+    axum::Router::new().route("/jars/upload", form.merge(put(upload_piece)))
 }
 
 async fn upload_form(State(rest): State<Arc<RestState>>, headers: HeaderMap, mut form: Multipart) -> Reply {
@@ -195,8 +205,17 @@ fn done<T>(outcome: Result<Result<T, RestError>, tokio::task::JoinError>) -> Res
 }
 
 /// `{"token", "upload": 32 digits of its own, "name", "offset", "data": base64, "last"}`
-async fn upload_piece(State(rest): State<Arc<RestState>>, headers: HeaderMap, body: Bytes) -> Reply {
-    let piece = rest.change(&headers, &body)?;
+async fn upload_piece(State(rest): State<Arc<RestState>>, request: Request) -> Reply {
+    let ends = |_| RestError::internal("the server ends");
+    let _one_of_few = rest.programs.pieces.acquire().await.map_err(ends)?;
+    let (head, body) = request.into_parts();
+    let body = tokio::time::timeout(PIECE_DEADLINE, to_bytes(body, PIECE_BYTES)).await.map_err(|_| {
+        RestError::timeout(format!("the piece did not come within {} s", PIECE_DEADLINE.as_secs()))
+    })?;
+    let body = body.map_err(|_| {
+        RestError::too_large(format!("the piece broke off, or has more than {PIECE_BYTES} bytes, in base64"))
+    })?;
+    let piece = rest.change(&head.headers, &body)?;
     rest.programs.enabled()?;
     let wrong = |what: &str| RestError::bad_request(format!("the piece has no {what}"));
     let text = |name: &str| piece.get(name).and_then(Value::as_str).ok_or_else(|| wrong(name));
@@ -205,13 +224,15 @@ async fn upload_piece(State(rest): State<Arc<RestState>>, headers: HeaderMap, bo
     let offset = piece.get("offset").and_then(Value::as_u64).ok_or_else(|| wrong("offset"))?;
     let data = STANDARD.decode(text("data")?).map_err(|_| wrong("data in base64"))?;
     let last = piece.get("last").and_then(Value::as_bool).unwrap_or(false);
+    let writing = Arc::clone(&rest);
     let finished = tokio::task::spawn_blocking(move || {
+        let programs = &writing.programs;
         if offset == 0 {
-            rest.programs.tidy()?;
+            programs.tidy()?;
         }
-        rest.programs.write(upload, offset, &data)?;
+        programs.write(upload, offset, &data)?;
         match last {
-            true => rest.programs.finish(upload, &name),
+            true => programs.finish(upload, &name),
             false => Ok(json!({ "received": offset + data.len() as u64 })),
         }
     });
@@ -266,27 +287,19 @@ pub(super) async fn run(
     headers: HeaderMap,
     body: Bytes,
 ) -> Reply {
-    let wanted = rest.change(&headers, &body)?;
+    let body = rest.change(&headers, &body)?;
     rest.programs.enabled()?;
     let path = rest.programs.find(&id)?;
-    let text = |in_body: &str, in_query: &str| {
-        let of_body = wanted.get(in_body).and_then(Value::as_str).map(str::to_owned);
-        of_body.or_else(|| query.get(in_query).cloned()).filter(|text| !text.is_empty())
-    };
-    let mut configuration = rest.view.configuration().clone();
-    let bad = |error: config::ConfigError| RestError::bad_request(error.to_string());
-    let parallelism = wanted.get("parallelism").and_then(Value::as_u64).map(|number| number.to_string());
-    if let Some(parallelism) = parallelism.or_else(|| query.get("parallelism").cloned()) {
-        configuration.set(config::PARALLELISM.key, &parallelism).map_err(bad)?;
+    let wanted = RunRequest::read(&body, &query)?;
+    if wanted.names_class {
+        tracing::warn!(program = id, "entryClass means nothing here: a program has one main");
     }
-    if wanted.get("allowNonRestoredState").and_then(Value::as_bool).unwrap_or(false) {
-        configuration.set(config::ALLOW_NON_RESTORED_STATE.key, "true").map_err(bad)?;
+    let mut configuration = rest.view.configuration().clone();
+    for (key, value) in &wanted.configuration {
+        configuration.set(key, value).map_err(|error| RestError::bad_request(error.to_string()))?;
     }
     let mut arguments = vec![id.split_once('_').map_or(id.as_str(), |(_, name)| name).to_owned()];
-    match wanted.get("programArgsList").and_then(Value::as_array) {
-        Some(list) => arguments.extend(list.iter().filter_map(Value::as_str).map(str::to_owned)),
-        None => arguments.extend(words(&text("programArgs", "program-args").unwrap_or_default())),
-    }
+    arguments.extend(wanted.arguments);
     let _planning =
         rest.programs.planning.acquire().await.map_err(|_| RestError::internal("the server ends"))?;
     let failed = |error: String| RestError::bad_request(error);
@@ -295,7 +308,7 @@ pub(super) async fn run(
         cluster: cluster.map_err(|error| failed(error.to_string()))?,
         program: Program { path, arguments, configuration, hash: None },
         detached: true,
-        restore: text("savepointPath", "savepointPath"),
+        restore: wanted.restore,
         application: None,
     };
     let io = tokio::runtime::Handle::current();
@@ -316,6 +329,85 @@ pub(super) async fn run(
         (None, Ok(_)) => {
             Err(failed("the program ended without a job; the JobManager's output says more".to_owned()))
         }
+    }
+}
+
+/// What Flink's clients ask for when they run a program: in the body, or in the address.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct RunRequest {
+    arguments: Vec<String>,
+    /// Keys and values.
+    configuration: Vec<(String, String)>,
+    restore: Option<String>,
+    /// A class of a jar, which a program has none of.
+    names_class: bool,
+}
+
+impl RunRequest {
+    /// Reads it. As with Flink, the body comes first, and what it has beside Flink's fields is refused.
+    fn read(body: &Value, query: &std::collections::BTreeMap<String, String>) -> Result<Self, RestError> {
+        const FIELDS: [&str; 11] = [
+            "token",
+            "programArgs",
+            "programArgsList",
+            "parallelism",
+            "savepointPath",
+            "allowNonRestoredState",
+            "flinkConfiguration",
+            "entryClass",
+            "claimMode",
+            "recoveryClaimMode",
+            "restoreMode",
+        ];
+        let fields = body.as_object().ok_or_else(|| RestError::bad_request("the body is no JSON object"))?;
+        let is_given = |name: &str| fields.get(name).is_some_and(|value| !value.is_null());
+        if let Some(other) = fields.keys().find(|name| !FIELDS.contains(&name.as_str()) && is_given(name)) {
+            return Err(RestError::bad_request(match other.as_str() {
+                "jobId" => "jobId cannot be chosen: leave it out, the answer tells it".to_owned(),
+                other => format!("there is no '{other}' here: {} are known", FIELDS[1..].join(", ")),
+            }));
+        }
+        let of_body = |name: &str| match fields.get(name)? {
+            Value::String(text) => Some(text.clone()),
+            Value::Number(number) => Some(number.to_string()),
+            Value::Bool(truth) => Some(truth.to_string()),
+            _ => None,
+        };
+        let text = |in_body: &str, in_query: &str| {
+            of_body(in_body).or_else(|| query.get(in_query).cloned()).filter(|text| !text.is_empty())
+        };
+        for name in ["claimMode", "recoveryClaimMode", "restoreMode"] {
+            let mode = text(name, name).unwrap_or_default().to_ascii_uppercase();
+            if !matches!(mode.as_str(), "" | "CLAIM" | "NO_CLAIM") {
+                return Err(RestError::bad_request(format!("{name} is CLAIM or NO_CLAIM, not {mode}")));
+            }
+        }
+        let mut configuration = Vec::new();
+        if let Some(entries) = fields.get("flinkConfiguration").and_then(Value::as_object) {
+            for (key, value) in entries {
+                let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+                configuration.push((key.clone(), value));
+            }
+        }
+        let mut set = |key: &str, value: Option<String>| {
+            configuration.extend(value.map(|value| (key.to_owned(), value)))
+        };
+        set(config::PARALLELISM.key, text("parallelism", "parallelism"));
+        set(config::ALLOW_NON_RESTORED_STATE.key, text("allowNonRestoredState", "allowNonRestoredState"));
+        let arguments =
+            match (fields.get("programArgsList").and_then(Value::as_array), query.get("programArg")) {
+                (Some(list), _) => list.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
+                (None, Some(list)) if !is_given("programArgs") => {
+                    list.split(',').map(str::to_owned).collect()
+                }
+                _ => words(&text("programArgs", "program-args").unwrap_or_default()),
+            };
+        Ok(Self {
+            arguments,
+            configuration,
+            restore: text("savepointPath", "savepointPath"),
+            names_class: text("entryClass", "entry-class").is_some(),
+        })
     }
 }
 
@@ -385,5 +477,58 @@ mod tests {
     fn words_are_parted_as_in_a_shell() {
         assert_eq!(words("--in 'a b'  --out=\"c d\"e ''"), ["--in", "a b", "--out=c de", ""]);
         assert_eq!(words("  "), [""; 0]);
+    }
+    #[test]
+    fn programs_are_run_with_what_flinks_clients_send() {
+        let read = |body: Value, query: &[(&str, &str)]| {
+            let query = query.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+            RunRequest::read(&body, &query)
+        };
+        let pairs = |pairs: &[(&str, &str)]| -> Vec<(String, String)> {
+            pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+        };
+        let of_query = read(
+            json!({}),
+            &[
+                ("allowNonRestoredState", "true"),
+                ("parallelism", "3"),
+                ("savepointPath", "/chk-7"),
+                ("program-args", "--in 'a b'"),
+                ("entry-class", "org.example.Main"),
+            ],
+        );
+        let expected = RunRequest {
+            arguments: vec!["--in".to_owned(), "a b".to_owned()],
+            configuration: pairs(&[
+                (config::PARALLELISM.key, "3"),
+                (config::ALLOW_NON_RESTORED_STATE.key, "true"),
+            ]),
+            restore: Some("/chk-7".to_owned()),
+            names_class: true,
+        };
+        assert_eq!(of_query.unwrap(), expected);
+        let of_both = read(
+            json!({
+                "programArgsList": ["x y"], "parallelism": 2, "claimMode": "NO_CLAIM", "jobId": null, "token": "t",
+                "flinkConfiguration": { "env.log.level": "debug" },
+            }),
+            &[("parallelism", "3"), ("programArg", "a,b")],
+        );
+        let expected = RunRequest {
+            arguments: vec!["x y".to_owned()],
+            configuration: pairs(&[("env.log.level", "debug"), (config::PARALLELISM.key, "2")]),
+            ..RunRequest::default()
+        };
+        assert_eq!(of_both.unwrap(), expected);
+        assert_eq!(read(json!({}), &[("programArg", "a,b")]).unwrap().arguments, ["a", "b"]);
+        for (body, reason) in [
+            (json!({ "jobId": "0123" }), "cannot be chosen"),
+            (json!({ "paralelism": 2 }), "no 'paralelism'"),
+            (json!({ "restoreMode": "LEGACY" }), "not LEGACY"),
+            (json!([]), "no JSON object"),
+        ] {
+            let refused = read(body, &[]).unwrap_err();
+            assert!(refused.status == 400 && refused.message.contains(reason), "{refused:?}");
+        }
     }
 }

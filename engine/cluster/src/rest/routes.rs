@@ -32,7 +32,7 @@ const DEADLINE: Duration = Duration::from_secs(90);
 const UPLOAD_DEADLINE: Duration = Duration::from_secs(10 * 60);
 
 /// The largest body of a request that is no upload, in bytes.
-const BODY_BYTES: usize = 64 << 10;
+pub(super) const BODY_BYTES: usize = 64 << 10;
 
 /// What answers are made of.
 pub(super) struct RestState {
@@ -125,7 +125,7 @@ pub(super) fn router(state: Arc<RestState>) -> Router {
     let large = programs::upload_paths()
         .layer(middleware::from_fn(|request: Request, next: Next| deadline(UPLOAD_DEADLINE, request, next)));
     let all = small.merge(large);
-    Router::new()
+    let router = Router::new()
         .route("/", get(page::page))
         .route("/index.html", get(page::page))
         .nest("/v1", all.clone())
@@ -140,7 +140,28 @@ pub(super) fn router(state: Arc<RestState>) -> Router {
         })
         .layer(middleware::from_fn_with_state(Arc::clone(&state), standby::redirect))
         .layer(middleware::map_response(with_headers))
-        .with_state(state)
+        .with_state(state);
+    // Around all of it, since a path is put right before it is looked up.
+    Router::new().fallback_service(router).layer(middleware::map_request(put_right))
+}
+
+/// Tools write paths carelessly, and Flink takes them so.
+async fn put_right(mut request: Request) -> Request {
+    if let Some(uri) = without_surplus_slashes(request.uri()) {
+        *request.uri_mut() = uri;
+    }
+    request
+}
+
+/// The address with one slash where there are several, and none at the end; none: it is like that.
+fn without_surplus_slashes(uri: &Uri) -> Option<Uri> {
+    let path = uri.path();
+    if path == "/" || !(path.contains("//") || path.ends_with('/')) {
+        return None;
+    }
+    let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+    let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+    format!("/{}{query}", parts.join("/")).parse().ok()
 }
 
 fn cluster_paths() -> Router<Arc<RestState>> {
@@ -206,6 +227,7 @@ fn machine_paths() -> Router<Arc<RestState>> {
         .route("/jobmanager/logs", get(logs::list))
         .route("/jobmanager/logs/{name}", get(logs::named))
         .route("/jobmanager/log", get(logs::main))
+        .route("/jobmanager/stdout", get(logs::stdout))
         .route("/taskmanagers", of_cluster(|view, _| task_managers::list(&view.task_managers())))
         .route("/taskmanagers/metrics", get(task_managers_metrics))
         .route("/taskmanagers/{id}", get(task_manager))
@@ -213,6 +235,7 @@ fn machine_paths() -> Router<Arc<RestState>> {
         .route("/taskmanagers/{id}/logs", get(logs::of_task_manager))
         .route("/taskmanagers/{id}/logs/{name}", get(logs::named_of_task_manager))
         .route("/taskmanagers/{id}/log", get(logs::main_of_task_manager))
+        .route("/taskmanagers/{id}/stdout", get(logs::stdout_of_task_manager))
 }
 
 fn change_paths() -> Router<Arc<RestState>> {
@@ -391,4 +414,25 @@ async fn no_rescaling() -> RestError {
     RestError::not_implemented(
         "Flott cannot change the parallelism of a job that runs: cancel it, with execution.checkpointing.externalized-checkpoint-retention: RETAIN_ON_CANCELLATION, and run it with -p PARALLELISM -s CHECKPOINT",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn surplus_slashes_are_left_out() {
+        for (sent, path) in [
+            ("//taskmanagers/", Some("/taskmanagers")),
+            ("/jobs//7/checkpoints?x=a//b", Some("/jobs/7/checkpoints?x=a//b")),
+            ("/v1/jobs/", Some("/v1/jobs")),
+            ("//", Some("/")),
+            ("/", None),
+            ("/jobmanager/logs/..%2F%2Fsecret", None),
+            ("/jobs?x=/", None),
+        ] {
+            let put_right = without_surplus_slashes(&sent.parse().unwrap());
+            assert_eq!(put_right.map(|uri| uri.to_string()).as_deref(), path, "{sent}");
+        }
+    }
 }

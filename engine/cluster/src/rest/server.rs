@@ -15,7 +15,7 @@ use tokio::sync::Semaphore;
 use crate::rpc::listen::bind_one_of;
 
 /// Connections at a time; more wait in the system's queue.
-const CONNECTIONS: usize = 256;
+pub(super) const CONNECTIONS: usize = 256;
 
 /// How long a client may take for the head of its next request.
 const HEAD_DEADLINE: Duration = Duration::from_secs(30);
@@ -24,7 +24,7 @@ const HEAD_DEADLINE: Duration = Duration::from_secs(30);
 const CONNECTION_LIFE: Duration = Duration::from_secs(15 * 60);
 
 /// What a connection buffers of what comes in.
-const BUFFER_BYTES: usize = 64 << 10;
+pub(super) const BUFFER_BYTES: usize = 64 << 10;
 
 /// How long to wait when the system gives no more descriptors.
 const PAUSE: Duration = Duration::from_millis(100);

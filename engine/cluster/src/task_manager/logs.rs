@@ -4,7 +4,7 @@ use std::path::Path;
 
 use flott_core::config::{self, Configuration};
 
-use crate::log_files::{MAX_BYTES, end_of, in_folder};
+use crate::log_files::{MAX_BYTES, end_of, in_folder, stem_of_log};
 use crate::rpc::control::{LogFile, LogsRead, ReadLogs};
 
 /// Answers a question. Blocks.
@@ -40,18 +40,12 @@ fn fill(read: &mut LogsRead, folder: &Path, name: &str) -> std::io::Result<()> {
     Ok(())
 }
 
-/// `taskmanager.log`, `taskmanager-PID.log` with its own number, `job-ID.log`, `job-ID.out`; and those put aside, `….N`.
+/// `taskmanager.log`, `taskmanager-PID.log` with its own number, `job-ID.log`; what these printed, `….out`, and why they could not go on,
+/// `….err`; and those put aside, `….N`.
 fn is_log(name: &str) -> bool {
-    let current = match name.rsplit_once('.') {
-        Some((current, number)) if !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()) => {
-            current
-        }
-        _ => name,
-    };
-    let Some((stem, kind)) = current.rsplit_once('.') else { return false };
-    let own = format!("taskmanager-{}", std::process::id());
+    let Some(stem) = stem_of_log(name) else { return false };
     let is_job = stem.strip_prefix("job-").is_some_and(|id| id.parse::<flott_core::ids::JobId>().is_ok());
-    (is_job && matches!(kind, "log" | "out")) || (kind == "log" && (stem == "taskmanager" || stem == own))
+    is_job || stem == "taskmanager" || stem == format!("taskmanager-{}", std::process::id())
 }
 
 #[cfg(test)]
@@ -62,9 +56,14 @@ mod tests {
     fn only_its_own_logs_are_shown() {
         let job = "0123456789abcdef0123456789abcdef";
         let own = format!("taskmanager-{}.log", std::process::id());
-        for name in
-            [own.as_str(), "taskmanager.log.3", &format!("job-{job}.log"), &format!("job-{job}.out.1")]
-        {
+        for name in [
+            own.as_str(),
+            "taskmanager.log.3",
+            "taskmanager.out",
+            "taskmanager.stderr",
+            &format!("job-{job}.log"),
+            &format!("job-{job}.out.1"),
+        ] {
             assert!(is_log(name), "{name}");
         }
         for name in [

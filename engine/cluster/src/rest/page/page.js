@@ -205,15 +205,16 @@ function graph(job, chosen) {
         s('text', { class: 'small on', x: (from.x + W + to.x) / 2, y: (from.y + to.y + H) / 2 + 4, 'text-anchor': 'middle' }, edge.input.ship.toLowerCase())];
     }),
     nodes.map(({ v, x, y }) => {
-      const load = v.load, uneven = v.skew >= 40 && v.parallelism > 1;
+      const load = v.load, uneven = v.parallelism > 1;
       const words = `${v.name}, ${v.parallelism} subtasks, ${v.state}` + (load ? `, busy ${percent(load.busy)}, held back ${percent(load.backPressured)}` : '') + (uneven ? `, skew ${Math.round(v.skew)} %` : '');
       const bar = shares(load, W - 24, 8);
       bar.setAttribute('x', 12); bar.setAttribute('y', 88); bar.setAttribute('aria-hidden', 'true');
       return s('g', { class: 'node' + (hot.has(v.id) ? ' hot' : held(v) ? ' held' : '') + (chosen === v.id ? ' chosen' : ''), transform: `translate(${x} ${y})`, tabindex: 0, role: 'button', 'aria-label': words, 'aria-pressed': String(chosen === v.id), 'data-act': 'vertex', 'data-to': v.id },
         s('title', {}, v.name), s('rect', { class: 'plate', width: W, height: H, rx: 8 }),
+        uneven && s('rect', { class: 'uneven', x: 3, y: 8, width: 5, height: H - 16, rx: 2.5, 'fill-opacity': Math.min(1, v.skew / 100).toFixed(2) }),
         s('text', { class: 'name', x: 12, y: 22 }, cut(v.name, 33)),
         s('text', { class: 'small', x: 12, y: 41 }, `× ${v.parallelism}  ${v.state.toLowerCase()}`),
-        uneven && s('text', { class: 'skew', x: W - 12, y: 41, 'text-anchor': 'end' }, `skew ${Math.round(v.skew)} %`),
+        uneven && s('text', { class: v.skew >= 40 ? 'skew' : 'small', x: W - 12, y: 41, 'text-anchor': 'end' }, `skew ${Math.round(v.skew)} %`),
         s('text', { class: 'small', x: 12, y: 60 }, `in ${count(v.readRate)}/s   out ${count(v.writtenRate)}/s`),
         s('text', { class: 'small', x: 12, y: 78 }, v.watermark === null ? 'no watermark' : 'watermark ' + (v.watermark >= 9e15 ? 'at the end' : time(v.watermark))),
         bar,
@@ -222,7 +223,7 @@ function graph(job, chosen) {
     }));
   const swatch = (kind) => s('svg', { viewBox: '0 0 10 10', 'aria-hidden': 'true' }, s('rect', { class: kind, width: 10, height: 10 }));
   return h('section', { class: 'card', 'aria-label': 'Graph' }, h('div', { class: 'scroll', 'data-key': 'graph' }, picture),
-    h('p', { class: 'legend' }, h('span', {}, swatch('busy'), ' busy'), h('span', {}, swatch('back'), ' held back by who reads it'), h('span', {}, swatch('idle'), ' idle'), h('span', {}, 'red frame: others wait for it; violet frame and line: held back; dashed: blocking exchange; skew: how unevenly its subtasks get records')));
+    h('p', { class: 'legend' }, h('span', {}, swatch('busy'), ' busy'), h('span', {}, swatch('back'), ' held back by who reads it'), h('span', {}, swatch('idle'), ' idle'), h('span', {}, 'red frame: others wait for it; violet frame and line: held back; dashed: blocking exchange'), h('span', {}, swatch('uneven'), ' skew: the stronger the stripe at the left, the more unevenly its subtasks get records')));
 }
 function subtasks(job, vertex) {
   const rows = vertex.subtasks.map((t) => row([n(t.index + 1), [badge(t.state), t.attempt ? ' attempt ' + (t.attempt + 1) : ''],

@@ -1,0 +1,69 @@
+//! How the memory of a JobManager's process is meant to be spent. The parts that others can ask for are bounded by what is served at a time.
+
+use std::fmt;
+
+use flott_core::config::{self, Configuration};
+
+use crate::rest;
+
+/// Code, threads, connections of TaskManagers and workers.
+const OWN_BYTES: u64 = 48 << 20;
+
+/// The parts, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct MemoryBudget {
+    /// All of it: the size of its container.
+    process: u64,
+    /// Requests to the REST API and pieces of programs, at most.
+    web: u64,
+}
+
+impl MemoryBudget {
+    /// Derives it.
+    pub(super) fn of(configuration: &Configuration) -> Self {
+        let process = configuration.get(&config::JOB_MANAGER_MEMORY).bytes();
+        Self { process, web: rest::MOST_BYTES as u64 }
+    }
+
+    /// What is left for jobs.
+    fn jobs(&self) -> u64 {
+        self.process.saturating_sub(OWN_BYTES + self.web)
+    }
+
+    /// Says it in the log.
+    pub(super) fn log(&self) {
+        match self.jobs() {
+            0 => tracing::warn!(budget = %self, "memory: raise {}", config::JOB_MANAGER_MEMORY.key),
+            _ => tracing::info!(budget = %self, "memory"),
+        }
+    }
+}
+
+impl fmt::Display for MemoryBudget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mib = |bytes: u64| bytes >> 20;
+        write!(
+            f,
+            "{} MiB = {} MiB for the JobManager + {} MiB at most for what comes over the web + {} MiB for jobs: their plans, checkpoints and results, and main in application mode",
+            mib(self.process),
+            mib(OWN_BYTES),
+            mib(self.web),
+            mib(self.jobs()),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_web_leaves_most_of_the_memory_to_jobs() {
+        let mut configuration = Configuration::new();
+        let budget = MemoryBudget::of(&configuration).to_string();
+        assert!(budget.starts_with("512 MiB = 48 MiB for the JobManager + 56 MiB at most"), "{budget}");
+        assert!(budget.contains("+ 408 MiB for jobs"), "{budget}");
+        configuration.set(config::JOB_MANAGER_MEMORY.key, "64m").unwrap();
+        assert_eq!(MemoryBudget::of(&configuration).jobs(), 0);
+    }
+}
