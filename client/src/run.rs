@@ -3,11 +3,11 @@
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use flott_cluster::client::report::JobSummaries;
 use flott_cluster::client::{Cluster, DriveError, Driven, Driver, DriverListener, Program, start_program};
-use flott_cluster::launch::LaunchError;
+use flott_cluster::launch::{LaunchError, LaunchSocket};
 use flott_cluster::rpc::control::{JobOutcome, JobOverview};
 use flott_cluster::rpc::launch::{FromProgram, Local, Plan, from_program, start};
 use flott_cluster::temp_dir::TempDir;
@@ -24,6 +24,9 @@ use crate::progress::Progress;
 use crate::report::Report;
 use crate::target::Target;
 use crate::{CommandError, Ended, arguments, kerberos, yarn};
+
+/// How long the last word of a program that has ended may be on its way.
+const LAST_WORD: Duration = Duration::from_secs(1);
 
 /// The program that the command line names, and the folder that it was fetched into. None: that was interrupted.
 fn program(
@@ -81,9 +84,14 @@ pub(crate) fn run_application(options: &RunOptions) -> Result<Ended, CommandErro
 
 fn run_on(options: &RunOptions, target: Option<&str>) -> Result<Ended, CommandError> {
     let Some(path) = &options.report else { return run_and_note(options, target, &mut Report::default()) };
-    let mut report = Report::begun(&options.program);
+    // A program whose report cannot be written does not begin; one that has run is not undone by it.
+    let mut report = Report::begun(&options.program, options.is_detached());
+    report.write(path)?;
     let ended = run_and_note(options, target, &mut report);
-    report.write(path, &ended)?;
+    report.end(&ended);
+    if let Err(error) = report.write(path) {
+        eprintln!("flott: warning: {error}");
+    }
     ended
 }
 
@@ -100,7 +108,7 @@ fn run_and_note(
         return Ok(Ended::Interrupted);
     };
     match target {
-        Target::Local => run_here(options, &program),
+        Target::Local => run_here(options, &program, report),
         Target::Remote(address) => block_on(run_on_cluster(options, program, Some(&address), report)),
         Target::Elected => block_on(run_on_cluster(options, program, None, report)),
         Target::YarnSession(id) => block_on(yarn::run_in_session(options, program, &id, report)),
@@ -109,7 +117,7 @@ fn run_and_note(
     }
 }
 
-fn run_here(options: &RunOptions, program: &Program) -> Result<Ended, CommandError> {
+fn run_here(options: &RunOptions, program: &Program, report: &mut Report) -> Result<Ended, CommandError> {
     if options.is_detached() {
         return Err("a program with local jobs cannot be detached: they run in it".into());
     }
@@ -118,14 +126,27 @@ fn run_here(options: &RunOptions, program: &Program) -> Result<Ended, CommandErr
     block_on(async {
         let mut interruption = Interruption::new()?;
         let ended = tokio::task::spawn_blocking(move || child.wait());
+        let jobs = tokio::task::spawn_blocking(move || jobs_over(socket));
         // Ctrl-C reaches the program by itself: it is only waited for.
         let status = tokio::select! {
             status = ended => status.map_err(io::Error::other)??,
             () = interruption.wait() => return Ok(Ended::Interrupted),
         };
-        drop(socket);
+        // What it has started may hold the socket open.
+        if let Ok(Ok(jobs)) = tokio::time::timeout(LAST_WORD, jobs).await {
+            report.jobs = jobs;
+        }
         Ok(ended_with(&program.path, status))
     })
+}
+
+/// What a program tells of jobs that it runs itself, until it ends.
+fn jobs_over(mut socket: LaunchSocket) -> JobSummaries {
+    let mut jobs = JobSummaries::default();
+    while let Ok((FromProgram { kind: Some(from_program::Kind::Over(job)) }, _)) = socket.receive() {
+        jobs.note(&job, None);
+    }
+    jobs
 }
 
 fn ended_with(path: &Path, status: ExitStatus) -> Ended {
@@ -208,6 +229,7 @@ struct Shown<'a> {
 
 impl DriverListener for Shown<'_> {
     fn submitted(&mut self, job: JobId, detached: bool) {
+        self.jobs.submitted(job);
         if detached {
             // Whoever asked for it to run has it run, whether or not the id can be printed.
             let _ = say(&format!("{job}\n"));

@@ -4,15 +4,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use flott_core::config::{self, Configuration};
 use flott_core::ids::{ExecutionId, JobId};
-use flott_plan::JobGraph;
+use flott_plan::{ExecutionMode, JobGraph};
 use flott_runtime::program::Program;
 use flott_runtime::task::TaskMessage;
 use tokio::sync::watch;
 
 use crate::checkpoint::CompletedCheckpoint;
 use crate::gateway::{Deployment, TaskGateway};
-use crate::job_master::{EventQueue, JobEvent, JobMaster, JobMasterSetup};
+use crate::job_master::{EventQueue, JobEvent, JobMaster, JobMasterSetup, JobReport};
 use crate::result::{JobError, JobResult};
+use crate::rpc::control::JobOverview;
+use crate::rpc::{WireId, write_report};
 use crate::worker::{Worker, WorkerSetup};
 
 /// Runs jobs in this process, with as many slots as each needs.
@@ -46,8 +48,21 @@ impl LocalCluster {
         configuration: &Configuration,
         restore: Option<CompletedCheckpoint>,
     ) -> Result<JobResult, JobError> {
+        self.run_and_tell(graph, program, configuration, restore, |_| ())
+    }
+
+    /// The same; once the job is over, how it went is told.
+    pub(crate) fn run_and_tell(
+        &self,
+        graph: JobGraph,
+        program: Program,
+        configuration: &Configuration,
+        restore: Option<CompletedCheckpoint>,
+        tell: impl FnOnce(JobOverview),
+    ) -> Result<JobResult, JobError> {
         let job = JobId::random();
         let name = graph.name.clone();
+        let (report, reported) = watch::channel(JobReport::default());
         let not_started = |reason: String| JobError::NotStarted { name: name.clone(), reason };
         let temp_dir = crate::temp_dir::TempDir::create(configuration)
             .map_err(|error| not_started(error.to_string()))?;
@@ -78,7 +93,7 @@ impl LocalCluster {
             restore,
             record: None,
             adoption: None,
-            report: watch::Sender::default(),
+            report,
         })?;
         self.running.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&events));
         let result = master.run();
@@ -86,6 +101,12 @@ impl LocalCluster {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .retain(|other| !Arc::ptr_eq(other, &events));
+        tell(JobOverview {
+            job: job.write(),
+            name: graph.name.clone(),
+            streaming: graph.mode == ExecutionMode::Streaming,
+            ..write_report(&reported.borrow())
+        });
         result
     }
 

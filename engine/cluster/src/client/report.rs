@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use flott_core::ids::JobId;
+use flott_plan::execution_graph::JobStatus;
 use serde::{Deserialize, Serialize};
 
 use crate::rpc::control::job_outcome::Kind;
-use crate::rpc::control::{JobOutcome, JobOverview};
+use crate::rpc::control::{Count, JobOutcome, JobOverview};
 
 /// A job that is over, or was last seen like this. What it has counted is that of all attempts of its tasks, as far as their workers could
 /// tell: what restarts have made them do twice is counted twice.
@@ -75,7 +77,9 @@ impl JobSummary {
             Some(Kind::Result(result)) => Some(result),
             _ => None,
         });
-        let counts = |counts: &[crate::rpc::control::Count]| {
+        // A leader that has found the job over knows its result only.
+        let counts = |seen: &[Count], in_result: Option<&Vec<Count>>| {
+            let counts = if seen.is_empty() { in_result.map_or(seen, Vec::as_slice) } else { seen };
             counts.iter().map(|count| (count.name.clone(), count.count)).collect()
         };
         let vertices: Vec<VertexSummary> = job
@@ -106,8 +110,8 @@ impl JobSummary {
             bytes_exchanged: vertices.iter().map(|vertex| vertex.bytes_out).sum(),
             restarts: job.restarts,
             completed_checkpoints: job.completed_checkpoints,
-            late_records: result.map(|result| counts(&result.late_records)).unwrap_or_default(),
-            skipped_records: result.map(|result| counts(&result.skipped_records)).unwrap_or_default(),
+            late_records: counts(&job.late_records, result.map(|result| &result.late_records)),
+            skipped_records: counts(&job.skipped_records, result.map(|result| &result.skipped_records)),
             failure: job.failure.clone(),
             vertices,
         }
@@ -120,6 +124,12 @@ impl JobSummary {
 pub struct JobSummaries(pub Vec<JobSummary>);
 
 impl JobSummaries {
+    /// A job was submitted, and no more is known of it.
+    pub fn submitted(&mut self, job: JobId) {
+        let status = JobStatus::Created.name().to_owned();
+        self.0.push(JobSummary { id: job.to_string(), status, ..JobSummary::default() });
+    }
+
     /// Takes the latest word on a job.
     pub fn note(&mut self, job: &JobOverview, outcome: Option<&JobOutcome>) {
         let summary = JobSummary::of(job, outcome);
@@ -141,10 +151,20 @@ mod tests {
             |bytes_in, bytes_out| VertexOverview { bytes_in, bytes_out, ..VertexOverview::default() };
         let job = JobOverview {
             vertices: vec![vertex(0, 100), vertex(100, 7), vertex(7, 0)],
+            // Whether it has a result or none.
+            late_records: vec![Count { name: "Window".to_owned(), count: 3 }],
             ..Default::default()
         };
-        let summary = JobSummary::of(&job, None);
+        let id = JobId::from_bytes([7; 16]);
+        let job = JobOverview { job: id.as_bytes().to_vec(), ..job };
+        let mut jobs = JobSummaries::default();
+        jobs.submitted(id);
+        assert_eq!(jobs.0[0].status, "CREATED");
+        jobs.note(&job, None);
+        assert_eq!(jobs.0.len(), 1, "it is the same job");
+        let summary = jobs.0.remove(0);
         assert_eq!(summary.bytes_exchanged, 107);
+        assert_eq!(summary.late_records, BTreeMap::from([("Window".to_owned(), 3)]));
         assert_eq!((summary.vertices[1].bytes_in, summary.vertices[1].bytes_out), (100, 7));
         let written = serde_json::to_value(&summary).unwrap();
         assert_eq!(

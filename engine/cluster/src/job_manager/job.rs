@@ -14,10 +14,10 @@ use crate::high_availability::store::JobRecord;
 use crate::job_master::{JobEvent, JobReport};
 use crate::program_store::ContentHash;
 use crate::rest::JobView;
-use crate::rpc::WireId;
 use crate::rpc::control::job_outcome::Kind;
-use crate::rpc::control::{JobOutcome, JobOverview, VertexOverview};
+use crate::rpc::control::{JobOutcome, JobOverview};
 use crate::rpc::ha::State;
+use crate::rpc::{WireId, write_report};
 
 /// A job, while it runs and after.
 pub(super) struct Job {
@@ -96,29 +96,14 @@ impl Job {
     pub(super) fn overview(&self) -> JobOverview {
         let (status, obstacle) = (self.status(), self.obstacle());
         let report = self.report.borrow();
-        let vertices = report.vertices.iter().map(|vertex| VertexOverview {
-            name: vertex.name.clone(),
-            parallelism: vertex.parallelism,
-            subtasks: vertex.states.iter().map(|(state, count)| (state.name().to_owned(), *count)).collect(),
-            records_in: vertex.records_in,
-            records_out: vertex.records_out,
-            records_read: vertex.records_read,
-            bytes_in: vertex.bytes_in,
-            bytes_out: vertex.bytes_out,
-            bytes_read: vertex.bytes_read,
-            bytes_written: vertex.bytes_written,
-        });
         JobOverview {
             job: self.id.write(),
             name: self.name.clone(),
             status: status.name().to_owned(),
             started: if report.started_millis > 0 { report.started_millis } else { self.submitted_millis },
-            ended: report.ended_millis,
-            vertices: vertices.collect(),
-            completed_checkpoints: report.completed_checkpoints,
-            restarts: report.restarts,
             streaming: self.streaming,
             failure: obstacle.or_else(|| report.failure.clone()).unwrap_or_default(),
+            ..write_report(&report)
         }
     }
 

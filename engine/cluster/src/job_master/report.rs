@@ -40,6 +40,10 @@ pub struct JobReport {
     pub restarts: u64,
     /// What failed last.
     pub failure: Option<String>,
+    /// Records that came too late, by the name of the operator.
+    pub late_records: Vec<(String, u64)>,
+    /// Records that could not be read, likewise.
+    pub skipped_records: Vec<(String, u64)>,
     /// Everything else, for those who look closer.
     pub details: Arc<JobDetails>,
 }
@@ -290,6 +294,7 @@ impl JobMaster {
         }
         self.report.next = now + INTERVAL;
         let over = self.status.is_terminal();
+        let [late_records, skipped_records] = self.all_counted().late_and_skipped();
         let report = JobReport {
             status: Some(self.status),
             started_millis: self.report.started_millis,
@@ -298,6 +303,8 @@ impl JobMaster {
             completed_checkpoints: self.checkpoints.completed_count(),
             restarts: self.restarts,
             failure: self.report.failure.clone(),
+            late_records,
+            skipped_records,
             details: Arc::new(self.details()),
         };
         self.report.sender.send_replace(report);

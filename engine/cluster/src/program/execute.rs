@@ -30,13 +30,13 @@ pub fn execute_job(
     let process = process();
     let execution = process.next_execution();
     match &process.role {
-        Role::None => run_here(graph, program, configuration, restore),
+        Role::None => run_here(graph, program, configuration, restore, |_| ()),
         Role::Local { restore: path } => {
             let given = match path {
                 Some(path) if execution == 0 && restore.is_none() => Some(read(path, &graph.name)?),
                 _ => restore,
             };
-            run_here(graph, program, configuration, given)
+            run_here(graph, program, configuration, given, |job| tell(process, job))
         }
         Role::Plan if execution > 0 => Err(not_started(
             &graph.name,
@@ -72,10 +72,20 @@ fn run_here(
     program: Program,
     configuration: &Configuration,
     restore: Option<CompletedCheckpoint>,
+    tell: impl FnOnce(control::JobOverview),
 ) -> Result<JobResult, JobError> {
     let cluster = LocalCluster::start()
         .map_err(|error| not_started(&graph.name, format!("cannot start the embedded cluster: {error}")))?;
-    cluster.run(graph, program, configuration, restore)
+    cluster.run_and_tell(graph, program, configuration, restore, tell)
+}
+
+/// Tells who started the program how a job went.
+fn tell(process: &Process, job: control::JobOverview) {
+    let message = FromProgram { kind: Some(from_program::Kind::Over(job)) };
+    if let Some(socket) = process.socket.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+        // It may have ended, or not want to know.
+        let _ = socket.send(&message, None);
+    }
 }
 
 fn hand_over(

@@ -16,6 +16,7 @@ use flott_runtime::task::{FinalHandles, Restore, TaskEvent, TaskFailure, TaskMes
 
 use super::control as wire;
 use crate::gateway::{Deployment, Neighbour};
+use crate::job_master::JobReport;
 use crate::program::Versions;
 use crate::result::{JobError, JobResult};
 
@@ -358,6 +359,34 @@ fn write_counts(counts: Vec<(String, u64)>) -> Vec<wire::Count> {
 
 fn read_counts(counts: Vec<wire::Count>) -> Vec<(String, u64)> {
     counts.into_iter().map(|count| (count.name, count.count)).collect()
+}
+
+/// How far a job is. What the report does not know of it is left open.
+pub(crate) fn write_report(report: &JobReport) -> wire::JobOverview {
+    let vertices = report.vertices.iter().map(|vertex| wire::VertexOverview {
+        name: vertex.name.clone(),
+        parallelism: vertex.parallelism,
+        subtasks: vertex.states.iter().map(|(state, count)| (state.name().to_owned(), *count)).collect(),
+        records_in: vertex.records_in,
+        records_out: vertex.records_out,
+        records_read: vertex.records_read,
+        bytes_in: vertex.bytes_in,
+        bytes_out: vertex.bytes_out,
+        bytes_read: vertex.bytes_read,
+        bytes_written: vertex.bytes_written,
+    });
+    wire::JobOverview {
+        status: report.status.map(|status| status.name().to_owned()).unwrap_or_default(),
+        started: report.started_millis,
+        ended: report.ended_millis,
+        vertices: vertices.collect(),
+        completed_checkpoints: report.completed_checkpoints,
+        restarts: report.restarts,
+        failure: report.failure.clone().unwrap_or_default(),
+        late_records: write_counts(report.late_records.clone()),
+        skipped_records: write_counts(report.skipped_records.clone()),
+        ..wire::JobOverview::default()
+    }
 }
 
 /// A result as it travels, and as it is recorded for later executes of the same program.

@@ -10,7 +10,7 @@ mod names;
 pub use convert::WireError;
 pub(crate) use convert::{
     WireId, read_deploy, read_event, read_final_handles, read_message, read_outcome, read_result, required,
-    write_deploy, write_event, write_final_handles, write_message, write_outcome, write_result,
+    write_deploy, write_event, write_final_handles, write_message, write_outcome, write_report, write_result,
 };
 pub use names::resolve;
 
