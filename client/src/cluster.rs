@@ -4,7 +4,7 @@ use std::future::Future;
 
 use flott_cluster::client::Cluster;
 use flott_cluster::secret_file::read_secret;
-use flott_core::config::Configuration;
+use flott_core::config::{self, Configuration};
 
 use crate::target::Target;
 use crate::{CommandError, yarn};
@@ -16,7 +16,10 @@ pub(crate) async fn reach(
 ) -> Result<Cluster, CommandError> {
     let secret = read_secret(configuration)?;
     match address {
-        Some(address) => Ok(Cluster::connect(address, &secret).await?),
+        Some(address) => {
+            let patience = configuration.get(&config::ABSENCE_TIMEOUT);
+            Ok(Cluster::connect(address, &secret).await?.with_patience(patience))
+        }
         None => Ok(Cluster::of_leader(configuration, &secret).await?),
     }
 }

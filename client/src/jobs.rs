@@ -113,7 +113,10 @@ pub(crate) fn cancel(options: &CancelOptions) -> Result<Ended, CommandError> {
         let mut cluster = reach_target(&target, &configuration).await?;
         let last = loop {
             match cancelled(&cluster, &reference).await {
-                Err(error) if error.is_lost() && cluster.follow().await? => {}
+                Err(error) if error.is_lost() => {
+                    eprintln!("flott: {error}; it is looked for");
+                    cluster.follow().await?;
+                }
                 cancelled => break cancelled?,
             }
         };

@@ -6,12 +6,14 @@ use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use flott_cluster::client::report::JobSummaries;
-use flott_cluster::client::{Cluster, DriveError, Driven, Driver, DriverListener, Program, start_program};
+use flott_cluster::client::{
+    Cluster, ClusterError, DriveError, Driven, Driver, DriverListener, Program, start_program,
+};
 use flott_cluster::launch::{LaunchError, LaunchSocket};
 use flott_cluster::rpc::control::{JobOutcome, JobOverview};
 use flott_cluster::rpc::launch::{FromProgram, Local, Plan, from_program, start};
 use flott_cluster::temp_dir::TempDir;
-use flott_core::config::{Configuration, DeploymentTarget};
+use flott_core::config::{self, Configuration, DeploymentTarget};
 use flott_core::ids::JobId;
 use flott_plan::JobGraph;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -202,7 +204,7 @@ pub(crate) async fn drive(
     cluster: Cluster,
     report: &mut Report,
     interruption: &mut Interruption,
-) -> Result<Outcome, CommandError> {
+) -> Result<Outcome, DriveError> {
     let path = program.path.clone();
     let progress = Progress::new(io::stderr().is_terminal());
     let mut shown = Shown { address: cluster.address().to_owned(), progress, jobs: &mut report.jobs };
@@ -249,5 +251,15 @@ impl DriverListener for Shown<'_> {
 
     fn interrupted(&mut self, job: JobId) {
         eprintln!("Interrupted: job {job} is cancelled.");
+    }
+
+    fn lost(&mut self, reason: &ClusterError, patience: Duration) {
+        let patience = config::ConfigValue::write(&patience);
+        eprintln!("{}flott: {reason}; it is looked for, up to {patience}", self.progress.clear());
+    }
+
+    fn found(&mut self, address: &str) {
+        eprintln!("flott: the JobManager at {address} is there");
+        self.address = address.to_owned();
     }
 }

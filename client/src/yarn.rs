@@ -4,7 +4,7 @@ use std::io::{self, BufRead, IsTerminal};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use flott_cluster::client::{Cluster, Driven, Program};
+use flott_cluster::client::{Cluster, ClusterError, Driven, Program};
 use flott_cluster::rpc::control::StopClusterRequest;
 use flott_core::config::{self, Configuration};
 use flott_yarn::application::Lifespan;
@@ -158,6 +158,7 @@ async fn stop(
                 async move { client.stop_cluster(request).await }
             });
             match asked.await {
+                Err(ClusterError::Over(_)) => tokio::time::sleep(STOP_AGAIN).await,
                 Err(error) if !error.is_lost() => return error,
                 // It may have ended by itself: YARN says how it went.
                 _ => tokio::time::sleep(STOP_AGAIN).await,
@@ -252,6 +253,24 @@ pub(crate) async fn run_per_job(
         driven = drive(options, program, cluster.clone(), report, &mut interruption) => driven,
         never = alive => match never {},
     };
+    if let Err(error) = &driven
+        && error.is_out_of_reach()
+        && !detached
+    {
+        // Its job goes on, or is over: YARN knows how that ends, since the cluster ends with its job when it hears nothing of its command.
+        eprintln!("flott: {error}; what YARN says of application {name} counts, and it is waited for");
+        return tokio::select! {
+            end = yarn.wait_for_end(&application) => {
+                let end = end?;
+                report.reason.clone_from(&end.diagnostics);
+                Ok(ended(&name, &end))
+            }
+            () = interruption.wait() => {
+                kill(&yarn, &application.id, INTERRUPTED, &mut interruption).await;
+                Ok(Ended::Interrupted)
+            }
+        };
+    }
     let failure = match &driven {
         Ok(driven) if detached && driven.ended == Ended::Well => return Ok(Ended::Well),
         Ok(driven) => match &driven.how {

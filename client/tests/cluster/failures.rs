@@ -1,13 +1,13 @@
 //! Processes that are killed in the middle: what is committed is what an undisturbed run would have written.
 
 use std::fs;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::support::{
     Cluster, Process, assert_same, counted, expected_sums, kill, lines_in, program, text, until,
 };
 
-const EVENTS: u64 = 300_000;
+pub const EVENTS: u64 = 300_000;
 const KEYS: u64 = 17;
 
 pub fn start_sums(cluster: &Cluster, what: &str, more: &[&str]) -> (Process, String) {
@@ -249,13 +249,19 @@ fn a_worker_that_never_comes_to_flott_dies_with_its_task_manager() {
 
 #[test]
 fn a_job_manager_that_is_killed_takes_its_workers_with_it() {
-    let mut cluster = Cluster::start(1, 2);
+    let mut cluster = Cluster::start_with(1, 2, "jobmanager.absence-timeout: 2 s\n");
     let run = cluster.spawn(&["run", &program(), "endless"]);
     until("the job has a worker", || (!cluster.workers().is_empty()).then_some(()));
     kill(cluster.job_manager.pid());
+    let killed = Instant::now();
     let ended = run.output();
     assert_eq!(ended.status.code(), Some(1));
-    assert!(text(&ended.stderr).contains("is lost"), "{}", text(&ended.stderr));
+    let said = text(&ended.stderr);
+    for words in ["it is looked for, up to 2 s", "is lost; for 2 s no connection came about", "flott list -a"]
+    {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+    assert!(killed.elapsed() < Duration::from_secs(20), "its patience ends");
     cluster.until_clean();
     assert!(
         cluster.task_managers[0].0.try_wait().unwrap().is_none(),

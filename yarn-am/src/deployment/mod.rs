@@ -5,11 +5,13 @@ mod cleaning;
 mod paths;
 mod shipping;
 mod submission;
+mod whereabouts;
 
 use paths::{home_of, on_cluster};
 pub(crate) use submission::attempts;
 use submission::cluster_of;
 pub use submission::{DeployRequest, ProgramToRun};
+use whereabouts::ApplicationWhereabouts;
 
 use std::future::Future;
 use std::time::{Duration, SystemTime};
@@ -320,8 +322,18 @@ impl Yarn {
             Cluster::of_leader(&application.configuration, &application.secret).await
         } else {
             let address = format!("{}:{}", report.host(), report.rpc_port());
-            Cluster::connect(&address, &application.secret).await
+            let patience = self.configuration.get(&config::ABSENCE_TIMEOUT);
+            let connected = Cluster::connect(&address, &application.secret).await;
+            connected.map(|cluster| cluster.with_patience(patience))
         };
+        let elected = is_highly_available(&self.configuration);
+        let cluster = cluster.map(|cluster| {
+            cluster.with_whereabouts(|leader| ApplicationWhereabouts {
+                client: self.client.clone(),
+                id: application.id,
+                leader: Some(leader).filter(|_| elected),
+            })
+        });
         cluster.map_err(|source| DeployError::JobManager { application: name, source })
     }
 

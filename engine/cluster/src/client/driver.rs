@@ -4,6 +4,7 @@ use std::future::Future;
 use std::io;
 use std::path::PathBuf;
 use std::process::{Child, ExitStatus, Stdio};
+use std::time::Duration;
 
 use flott_core::config::Configuration;
 use flott_core::ids::JobId;
@@ -70,15 +71,23 @@ pub enum DriveError {
     Cluster(#[from] ClusterError),
     /// The JobManager went away while the job ran.
     #[error(
-        "the JobManager at {address} is lost: {reason}; job {job} ended with it, unless flott list -a shows it there"
+        "{source}; how job {job} ends is not known: if the JobManager comes back, flott list -a shows it"
     )]
     Lost {
-        /// Where it was.
-        address: String,
         /// The job.
         job: JobId,
         /// What is known.
-        reason: String,
+        source: ClusterError,
+    },
+    /// The JobManager is there, but another one.
+    #[error(
+        "job {job} is lost: the JobManager at {address} does not know it, so it was started again, and without high availability no job outlives that"
+    )]
+    Forgotten {
+        /// The job.
+        job: JobId,
+        /// Where the JobManager is.
+        address: String,
     },
     /// What it answered makes no sense.
     #[error(transparent)]
@@ -89,6 +98,13 @@ pub enum DriveError {
         /// Which.
         path: PathBuf,
     },
+}
+
+impl DriveError {
+    /// Whether the cluster is out of reach, or over, so that somebody else has to say how the job ends.
+    pub fn is_out_of_reach(&self) -> bool {
+        matches!(self, Self::Lost { .. } | Self::Cluster(ClusterError::Gone { .. } | ClusterError::Over(_)))
+    }
 }
 
 /// How a program ended.
@@ -117,6 +133,22 @@ pub trait DriverListener {
     fn update(&mut self, job: &JobOverview, outcome: Option<&JobOutcome>);
     /// The job is being cancelled, since somebody interrupted the program.
     fn interrupted(&mut self, job: JobId);
+    /// The connection to the JobManager is lost; it is looked for, for as long as `patience`.
+    fn lost(&mut self, _reason: &ClusterError, _patience: Duration) {}
+    /// The JobManager was found again, at this address.
+    fn found(&mut self, _address: &str) {}
+}
+
+/// Looks for the JobManager, and tells of it.
+async fn follow(
+    cluster: &mut Cluster,
+    reason: &ClusterError,
+    listener: &mut dyn DriverListener,
+) -> Result<(), ClusterError> {
+    listener.lost(reason, cluster.patience());
+    cluster.follow().await?;
+    listener.found(cluster.address());
+    Ok(())
 }
 
 /// Starts a program in a role.
@@ -232,7 +264,7 @@ impl Driver {
                     hash = Some(self.hashed(hashing).await?);
                 }
                 let hash = hash.as_ref().map(ToString::to_string).unwrap_or_default();
-                let job = self.submit(&mut cluster, executed, hash).await?;
+                let job = self.submit(&mut cluster, executed, hash, listener).await?;
                 listener.submitted(job, self.detached);
                 if self.detached {
                     return Ok(None);
@@ -305,6 +337,7 @@ impl Driver {
         cluster: &mut Cluster,
         executed: Executed,
         hash: String,
+        listener: &mut dyn DriverListener,
     ) -> Result<JobId, DriveError> {
         let first = executed.execution == 0;
         let folder = std::env::current_dir().map_err(|source| self.io_error(source))?;
@@ -334,9 +367,7 @@ impl Driver {
         loop {
             match self.try_submit(cluster, submission.clone(), &hash).await {
                 Err(DriveError::Cluster(error)) if error.is_lost() => {
-                    if !cluster.follow().await? {
-                        return Err(error.into());
-                    }
+                    follow(cluster, &error, listener).await?;
                 }
                 submitted => return submitted,
             }
@@ -389,16 +420,10 @@ impl Driver {
     ) -> Result<(JobId, String, JobOutcome), DriveError> {
         loop {
             match self.try_watch(cluster, job, listener).await {
-                Err(error) => {
-                    let is_lost = match &error {
-                        DriveError::Lost { .. } => true,
-                        DriveError::Cluster(error) => error.is_lost(),
-                        _ => false,
-                    };
-                    // Under the next leader the job goes on.
-                    if !is_lost || !cluster.follow().await? {
-                        return Err(error);
-                    }
+                // It goes on meanwhile, and under the next leader.
+                Err(DriveError::Cluster(error)) if error.is_lost() => {
+                    let followed = follow(cluster, &error, listener).await;
+                    followed.map_err(|source| DriveError::Lost { job, source })?;
                 }
                 watched => return watched,
             }
@@ -412,21 +437,26 @@ impl Driver {
         listener: &mut dyn DriverListener,
     ) -> Result<(JobId, String, JobOutcome), DriveError> {
         let mut client = cluster.rpc();
-        let lost = |reason: &str| DriveError::Lost {
-            address: cluster.address().to_owned(),
-            job,
-            reason: reason.to_owned(),
+        let reference = JobReference { job: job.write() };
+        let mut updates = match cluster.answer(client.watch_job(reference.clone())).await {
+            Err(ClusterError::Unknown { address, .. }) => return Err(DriveError::Forgotten { job, address }),
+            updates => updates?,
         };
-        let mut updates = cluster.answer(client.watch_job(JobReference { job: job.write() })).await?;
+        let ended = || ClusterError::Lost {
+            address: cluster.address().to_owned(),
+            reason: "it has ended".to_owned(),
+        };
         let mut name = String::new();
         loop {
-            let update = updates.message().await.map_err(|status| lost(status.message()))?;
-            let JobUpdate { overview, outcome } = update.ok_or_else(|| lost("it has ended"))?;
+            let update = updates.message().await.map_err(|status| cluster.refused(&status))?;
+            let JobUpdate { overview, outcome } = update.ok_or_else(ended)?;
             if let Some(overview) = overview {
                 listener.update(&overview, outcome.as_ref());
                 name = overview.name;
             }
             if let Some(outcome) = outcome {
+                // Who does not hear that they were taken keeps the results for a while.
+                let _ = cluster.answer(client.take_results(reference)).await;
                 return Ok((job, name, outcome));
             }
         }
@@ -441,11 +471,7 @@ impl Driver {
         loop {
             let mut client = cluster.rpc();
             match cluster.answer(client.cancel_job(JobReference { job: job.write() })).await {
-                Err(error) if error.is_lost() => {
-                    if !cluster.follow().await? {
-                        return Err(error.into());
-                    }
-                }
+                Err(error) if error.is_lost() => follow(cluster, &error, listener).await?,
                 canceled => {
                     canceled?;
                     return self.watch(cluster, job, listener).await.map(drop);

@@ -4,29 +4,29 @@
 
 mod driver;
 pub mod report;
+mod whereabouts;
 
 pub use driver::{DriveError, Driven, Driver, DriverListener, Program, start_program};
+pub use whereabouts::Whereabouts;
 
 use std::convert::Infallible;
 use std::future::Future;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use flott_core::config::{self, Configuration};
 use flott_runtime::net::handshake::Secret;
 use tonic::transport::Channel;
 use tonic::{Code, Response, Status};
 
-use crate::high_availability::{self, HighAvailabilityError, LeaderRetrieval};
+use crate::high_availability::{self, HighAvailabilityError};
 use crate::rpc::connect::{ConnectError, connect};
 use crate::rpc::control::KeepAliveRequest;
 use crate::rpc::control::job_manager_client::JobManagerClient;
+use whereabouts::{Elected, PAUSE, SamePlace, look_for};
 
 /// How long a JobManager may take to answer.
 const DEADLINE: Duration = Duration::from_secs(30);
-
-/// The pause between two attempts to reach the leader.
-const PAUSE: Duration = Duration::from_millis(300);
 
 /// Why a JobManager did not do what it was asked for.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +54,30 @@ pub enum ClusterError {
     /// There is none.
     #[error("no JobManager of the cluster leads; are they running?")]
     NoLeader,
+    /// It was looked for in vain.
+    #[error(
+        "the JobManager at {address} is lost; for {} no connection came about: {last}",
+        config::ConfigValue::write(patience)
+    )]
+    Gone {
+        /// Where it was.
+        address: String,
+        /// How long it was looked for.
+        patience: Duration,
+        /// What happened last.
+        last: Box<ClusterError>,
+    },
+    /// There is no cluster any more, and why.
+    #[error("{0}")]
+    Over(String),
+    /// It does not know what it was asked about.
+    #[error("the JobManager at {address} refuses: {reason}")]
+    Unknown {
+        /// Where it is.
+        address: String,
+        /// What it said.
+        reason: String,
+    },
     /// It said no.
     #[error("the JobManager at {address} refuses: {reason}")]
     Refused {
@@ -65,62 +89,37 @@ pub enum ClusterError {
 }
 
 impl ClusterError {
-    /// Whether another leader may answer.
+    /// Whether it, or another leader, may answer later.
     pub fn is_lost(&self) -> bool {
-        matches!(self, Self::Connect(_) | Self::Silent { .. } | Self::Lost { .. } | Self::NoLeader)
+        use ClusterError::{Connect, Gone, Lost, NoLeader, Silent};
+        matches!(self, Connect(_) | Silent { .. } | Lost { .. } | NoLeader | Gone { .. })
     }
 }
 
-/// A connection to a JobManager, and the way to the next one.
+/// A connection to a JobManager, and the way to it, or to the next one, when it is lost.
 #[derive(Clone)]
 pub struct Cluster {
     address: String,
     client: JobManagerClient<Channel>,
-    leaders: Option<Leaders>,
-}
-
-/// The way to the next leader.
-#[derive(Clone)]
-struct Leaders {
-    retrieval: Arc<dyn LeaderRetrieval>,
     secret: Secret,
-    /// How long the next leader may take.
+    whereabouts: Arc<dyn Whereabouts>,
+    /// How long it is looked for.
     patience: Duration,
 }
 
-impl Leaders {
-    /// Connects to who leads, as soon as somebody does.
-    async fn connect(&self, patience: Duration) -> Result<(String, JobManagerClient<Channel>), ClusterError> {
-        let deadline = Instant::now() + patience;
-        let mut leader = self.retrieval.leader();
-        loop {
-            let known = leader.borrow_and_update().clone();
-            let error = match known {
-                None => ClusterError::NoLeader,
-                Some(known) => match connect(&known.address, &self.secret).await {
-                    Ok(client) => return Ok((known.address, client)),
-                    Err(error) => error.into(),
-                },
-            };
-            if Instant::now() >= deadline {
-                return Err(error);
-            }
-            tokio::select! {
-                _ = leader.changed() => {}
-                () = tokio::time::sleep(PAUSE) => {}
-            }
-        }
-    }
-}
-
 impl Cluster {
-    /// Connects to the JobManager at `address` (`HOST:PORT`).
+    /// Connects to the JobManager at `address` (`HOST:PORT`). When the connection is lost it is looked for there.
     ///
     /// # Errors
     /// [`ClusterError::Connect`] that names the address.
     pub async fn connect(address: &str, secret: &Secret) -> Result<Self, ClusterError> {
-        let client = connect(address, secret).await?;
-        Ok(Self { address: address.to_owned(), client, leaders: None })
+        Ok(Self {
+            address: address.to_owned(),
+            client: connect(address, secret).await?,
+            secret: secret.clone(),
+            whereabouts: Arc::new(SamePlace),
+            patience: DEADLINE,
+        })
     }
 
     /// Connects to the leading JobManager of the cluster that the configuration names.
@@ -129,30 +128,57 @@ impl Cluster {
     /// [`ClusterError`] that says what was looked for where.
     pub async fn of_leader(configuration: &Configuration, secret: &Secret) -> Result<Self, ClusterError> {
         let retrieval = high_availability::for_follower(configuration, secret).await?;
-        let patience = configuration.get(&config::ABSENCE_TIMEOUT);
-        let leaders = Leaders { retrieval, secret: secret.clone(), patience };
+        let whereabouts: Arc<dyn Whereabouts> = Arc::new(Elected(retrieval));
         let is_available = high_availability::is_highly_available(configuration);
         let first = if is_available { DEADLINE } else { Duration::ZERO };
-        let (address, client) = leaders.connect(first).await?;
-        Ok(Self { address, client, leaders: Some(leaders).filter(|_| is_available) })
+        let (address, client) = look_for(whereabouts.as_ref(), "", secret, first).await?;
+        let patience = configuration.get(&config::ABSENCE_TIMEOUT);
+        Ok(Self { address, client, secret: secret.clone(), whereabouts, patience })
     }
 
-    /// The JobManager is lost: turns to the next one, as soon as there is one. False: there will be none.
+    /// The same, looked for as long as this when it is lost.
+    #[must_use]
+    pub fn with_patience(self, patience: Duration) -> Self {
+        Self { patience, ..self }
+    }
+
+    /// The same, looked for by what somebody else says of it, who is given how it would be looked for without.
+    #[must_use]
+    pub fn with_whereabouts<W: Whereabouts + 'static>(
+        self,
+        make: impl FnOnce(Arc<dyn Whereabouts>) -> W,
+    ) -> Self {
+        Self { whereabouts: Arc::new(make(self.whereabouts)), ..self }
+    }
+
+    /// How long it is looked for when it is lost.
+    pub fn patience(&self) -> Duration {
+        self.patience
+    }
+
+    /// The JobManager is lost: connects to it again, or to the next one, as soon as there is one.
     ///
     /// # Errors
-    /// [`ClusterError`] if none came for so long that tasks do not go on without (`jobmanager.absence-timeout`).
-    pub async fn follow(&mut self) -> Result<bool, ClusterError> {
-        let Some(leaders) = &self.leaders else { return Ok(false) };
+    /// [`ClusterError::Gone`] if none was found for too long, [`ClusterError::Over`] if there will be none.
+    pub async fn follow(&mut self) -> Result<(), ClusterError> {
         // It may be about to step down, or to serve.
         tokio::time::sleep(PAUSE).await;
-        (self.address, self.client) = leaders.connect(leaders.patience).await?;
-        Ok(true)
+        let found = look_for(self.whereabouts.as_ref(), &self.address, &self.secret, self.patience).await;
+        (self.address, self.client) = found.map_err(|error| match error {
+            over @ ClusterError::Over(_) => over,
+            last => ClusterError::Gone {
+                address: self.address.clone(),
+                patience: self.patience,
+                last: Box::new(last),
+            },
+        })?;
+        Ok(())
     }
 
     /// What the leader answers: when it is lost, the next one is asked. For calls that may be made twice.
     ///
     /// # Errors
-    /// [`ClusterError`]; one that [is lost](ClusterError::is_lost), if no other comes.
+    /// [`ClusterError`], also that of [`follow`](Self::follow).
     pub async fn ask<T, C>(
         &mut self,
         call: impl Fn(JobManagerClient<Channel>) -> C,
@@ -162,11 +188,7 @@ impl Cluster {
     {
         loop {
             match self.answer(call(self.rpc())).await {
-                Err(error) if error.is_lost() => {
-                    if !self.follow().await? {
-                        return Err(error);
-                    }
-                }
+                Err(error) if error.is_lost() => self.follow().await?,
                 answered => return answered,
             }
         }
@@ -177,7 +199,7 @@ impl Cluster {
         loop {
             let mut client = self.rpc();
             match self.answer(client.keep_alive(KeepAliveRequest {})).await {
-                Err(error) if error.is_lost() && matches!(self.follow().await, Ok(true)) => continue,
+                Err(error) if error.is_lost() && self.follow().await.is_ok() => continue,
                 // Whoever waits for the cluster tells of it.
                 Err(error) => tracing::debug!(%error, "the cluster does not hear that its client is there"),
                 Ok(_) => {}
@@ -216,6 +238,7 @@ impl Cluster {
         let (address, reason) = (self.address.clone(), status.message().to_owned());
         match status.code() {
             Code::Unavailable | Code::Cancelled | Code::Unknown => ClusterError::Lost { address, reason },
+            Code::NotFound => ClusterError::Unknown { address, reason },
             _ => ClusterError::Refused { address, reason },
         }
     }

@@ -25,8 +25,8 @@ use crate::rpc::control::job_manager_server::JobManager;
 use crate::rpc::control::{
     HasProgramReply, HeldWorker, JobList, JobOutcome, JobOverview, JobReference, JobUpdate, KeepAliveReply,
     KeepAliveRequest, ListJobsRequest, LogLevelReply, LogLevelRequest, ProgramChunk, ProgramRequest,
-    Registered, StopClusterReply, StopClusterRequest, Submission, TaskManagerMessage, TaskManagerOrder,
-    WorkerMessage, WorkerOrder, task_manager_message, task_manager_order, worker_message,
+    Registered, StopClusterReply, StopClusterRequest, Submission, TakeResultsReply, TaskManagerMessage,
+    TaskManagerOrder, WorkerMessage, WorkerOrder, task_manager_message, task_manager_order, worker_message,
 };
 use crate::rpc::control::{WebReply, WebRequest};
 use crate::rpc::{CHUNK_BYTES, WireError, WireId, read_event};
@@ -327,6 +327,11 @@ impl JobManager for Service {
         Ok(Response::new(JobReference { job: job.id.write() }))
     }
 
+    async fn take_results(&self, request: Request<JobReference>) -> Answer<TakeResultsReply> {
+        self.job(request.get_ref())?.results_taken();
+        Ok(Response::new(TakeResultsReply {}))
+    }
+
     async fn watch_job(&self, request: Request<JobReference>) -> Answer<Self::WatchJobStream> {
         let session = self.session()?;
         let job = self.job(request.get_ref())?;
@@ -353,7 +358,6 @@ impl JobManager for Service {
                     return;
                 }
                 if over {
-                    job.results_taken();
                     return;
                 }
                 tokio::select! {

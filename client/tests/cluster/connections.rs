@@ -1,0 +1,123 @@
+//! Connections between a command and its JobManager that break while the job goes on.
+
+use std::fs;
+use std::io;
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use crate::failures::{check_sums, start_sums, until_more};
+use crate::support::{Cluster, lines_in, program, text, until};
+
+/// Stands between commands and their JobManager, and can be cut.
+struct Forwarder {
+    address: String,
+    /// Its connections, both ends of each; none: it is cut.
+    open: Arc<Mutex<Option<Vec<TcpStream>>>>,
+}
+
+fn spawn(work: impl FnOnce() + Send + 'static) {
+    thread::Builder::new().spawn(work).unwrap();
+}
+
+impl Forwarder {
+    /// Forwards to `to` for as long as the test's process lives.
+    fn start(to: &str) -> Self {
+        let open = Arc::new(Mutex::new(Some(Vec::new())));
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let (streams, to) = (Arc::clone(&open), to.to_owned());
+        spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                let mut open = streams.lock().unwrap();
+                // While it is cut, who comes is hung up on.
+                let (Some(open), Ok(other)) = (open.as_mut(), TcpStream::connect(&to)) else { continue };
+                for (from, to) in [(&stream, &other), (&other, &stream)] {
+                    let (mut from, mut to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
+                    spawn(move || {
+                        let _ = io::copy(&mut from, &mut to);
+                        let _ = to.shutdown(Shutdown::Both);
+                    });
+                }
+                open.extend([stream, other]);
+            }
+        });
+        Self { address, open }
+    }
+
+    /// Breaks every connection, and takes no other.
+    fn cut(&self) {
+        for stream in self.open.lock().unwrap().take().into_iter().flatten() {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+
+    /// Forwards again, and waits until somebody has come.
+    fn mend(&self) {
+        *self.open.lock().unwrap() = Some(Vec::new());
+        let connected = || self.open.lock().unwrap().as_ref().is_some_and(|open| !open.is_empty());
+        until("the command has connected again", || connected().then_some(()));
+    }
+}
+
+#[test]
+fn a_command_ends_as_its_job_does_whatever_happens_to_the_connection() {
+    let mut cluster = Cluster::start(1, 2);
+    let forwarder = Forwarder::start(&cluster.address);
+    cluster.address.clone_from(&forwarder.address);
+    let report = cluster.path("report.json");
+    let (run, output) = start_sums(&cluster, "sums", &["--report", &report]);
+    until_more(&output);
+    forwarder.cut();
+    until_more(&output);
+    forwarder.mend();
+    until_more(&output);
+    // The job ends while nobody hears it.
+    forwarder.cut();
+    fs::write(cluster.path("gate"), "").unwrap();
+    let all = || lines_in(&format!("{output}/sums")).len() as u64 == crate::failures::EVENTS;
+    until("all is committed", || all().then_some(()));
+    let begun: serde_json::Value = serde_json::from_slice(&fs::read(&report).unwrap()).unwrap();
+    assert_eq!((&begun["status"], &begun["exit_status"]), (&"RUNNING".into(), &serde_json::Value::Null));
+    forwarder.mend();
+    let ended = run.output();
+    let said = text(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(0), "{said}");
+    assert_eq!(said.matches("it is looked for, up to 10 min").count(), 2, "{said}");
+    check_sums(&output);
+    let written: serde_json::Value = serde_json::from_slice(&fs::read(&report).unwrap()).unwrap();
+    assert_eq!((&written["status"], &written["exit_status"]), (&"FINISHED".into(), &0.into()), "{written}");
+    let job = &written["jobs"][0];
+    assert_eq!((&job["status"], &job["restarts"]), (&"FINISHED".into(), &0.into()), "{written}");
+    // A report that cannot be written is said before anything runs.
+    let nowhere = cluster.path("no/report.json");
+    let refused = cluster.flott(&["run", "--report", &nowhere, &program(), "twice"]);
+    assert!(!refused.status.success() && refused.stdout.is_empty(), "{}", text(&refused.stdout));
+    assert!(text(&refused.stderr).contains("cannot write the report"), "{}", text(&refused.stderr));
+    cluster.until_clean();
+}
+
+#[test]
+fn reports_say_what_the_command_knows() {
+    let cluster = Cluster::start(1, 1);
+    let (path, program) = (cluster.path("report.json"), program());
+    let report = || serde_json::from_slice::<serde_json::Value>(&fs::read(&path).unwrap()).unwrap();
+    let local = cluster.flott_alone(&["run", "-m", "local", "--report", &path, &program, "twice"]);
+    assert!(local.status.success(), "{}", text(&local.stderr));
+    let written = report();
+    assert_eq!((&written["target"], &written["status"]), (&"local".into(), &"FINISHED".into()), "{written}");
+    let jobs = written["jobs"].as_array().unwrap();
+    let seen: Vec<_> =
+        jobs.iter().map(|job| (job["name"].as_str().unwrap(), job["status"].as_str().unwrap())).collect();
+    assert_eq!(seen, [("first", "FINISHED"), ("second", "FINISHED")], "{written}");
+    assert_eq!(jobs[0]["records_read"], 100, "{written}");
+    let submitted = cluster.flott(&["run", "-d", "--report", &path, &program, "endless"]);
+    assert!(submitted.status.success(), "{}", text(&submitted.stderr));
+    let (written, id) = (report(), text(&submitted.stdout).trim().to_owned());
+    assert_eq!(
+        (&written["status"], &written["jobs"][0]["id"]),
+        (&"SUBMITTED".into(), &id.as_str().into()),
+        "{written}"
+    );
+    assert!(cluster.flott(&["cancel", &id]).status.success());
+}
