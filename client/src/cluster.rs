@@ -1,6 +1,7 @@
 //! Connections to a JobManager with the secret that the configuration names.
 
 use std::future::Future;
+use std::time::Duration;
 
 use flott_cluster::client::Cluster;
 use flott_cluster::secret_file::read_secret;
@@ -30,7 +31,10 @@ pub(crate) async fn reach_target(
     configuration: &Configuration,
 ) -> Result<Cluster, CommandError> {
     match target {
-        Target::Remote(address) => reach(Some(address), configuration).await,
+        // There is no other place to look for it: who asks is told at once what is wrong there.
+        Target::Remote(address) => {
+            Ok(reach(Some(address), configuration).await?.with_patience(Duration::ZERO))
+        }
         Target::Elected => reach(None, configuration).await,
         Target::YarnSession(id) => yarn::cluster_of(configuration, id).await,
         Target::Local | Target::YarnPerJob | Target::YarnApplication => Err(format!(

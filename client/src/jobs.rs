@@ -115,7 +115,7 @@ pub(crate) fn cancel(options: &CancelOptions) -> Result<Ended, CommandError> {
             match cancelled(&cluster, &reference).await {
                 Err(error) if error.is_lost() => {
                     eprintln!("flott: {error}; it is looked for");
-                    cluster.follow().await?;
+                    cluster.follow(error).await?;
                 }
                 cancelled => break cancelled?,
             }

@@ -3,11 +3,12 @@
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use flott_cluster::client::report::JobSummaries;
 use flott_cluster::client::{
-    Cluster, ClusterError, DriveError, Driven, Driver, DriverListener, Program, start_program,
+    Cluster, ClusterError, DriveError, Driven, Driver, DriverListener, Program, Verdict, start_program,
 };
 use flott_cluster::launch::{LaunchError, LaunchSocket};
 use flott_cluster::rpc::control::{JobOutcome, JobOverview};
@@ -188,7 +189,7 @@ async fn run_on_cluster(
 ) -> Result<Ended, CommandError> {
     flott_cluster::program_file::check(&program.path)?;
     let cluster = reach(address, &program.configuration).await?;
-    Ok(drive(options, program, cluster, report, &mut Interruption::new()?).await?.ended)
+    Ok(drive(options, program, cluster, report, None, &mut Interruption::new()?).await?.ended)
 }
 
 /// How a program went that was driven from here.
@@ -203,6 +204,7 @@ pub(crate) async fn drive(
     program: Program,
     cluster: Cluster,
     report: &mut Report,
+    verdict: Option<Arc<dyn Verdict>>,
     interruption: &mut Interruption,
 ) -> Result<Outcome, DriveError> {
     let path = program.path.clone();
@@ -210,7 +212,7 @@ pub(crate) async fn drive(
     let mut shown = Shown { address: cluster.address().to_owned(), progress, jobs: &mut report.jobs };
     let restore = options.checkpoint.clone();
     let detached = options.is_detached();
-    let driver = Driver { cluster, program, detached, restore, application: None };
+    let driver = Driver { cluster, program, detached, restore, application: None, verdict };
     let how = driver.run(&mut shown, interruption.wait()).await?;
     let ended = match &how {
         Driven::Finished => Ended::Well,
@@ -256,6 +258,16 @@ impl DriverListener for Shown<'_> {
     fn lost(&mut self, reason: &ClusterError, patience: Duration) {
         let patience = config::ConfigValue::write(&patience);
         eprintln!("{}flott: {reason}; it is looked for, up to {patience}", self.progress.clear());
+    }
+
+    fn not_cancelled(&mut self, job: JobId, reason: &DriveError) {
+        eprintln!(
+            "flott: job {job} could not be cancelled ({reason}), and may run on; flott cancel {job} tries again"
+        );
+    }
+
+    fn lost_for_good(&mut self, reason: &DriveError) {
+        eprintln!("flott: {reason}; what YARN says of its application counts, and it is waited for");
     }
 
     fn found(&mut self, address: &str) {

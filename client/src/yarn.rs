@@ -1,10 +1,11 @@
 //! Commands on YARN: clusters for one program, sessions.
 
 use std::io::{self, BufRead, IsTerminal};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use flott_cluster::client::{Cluster, ClusterError, Driven, Program};
+use flott_cluster::client::{Cluster, ClusterError, Driven, Program, Verdict};
+use flott_cluster::high_availability::Waiting;
 use flott_cluster::rpc::control::StopClusterRequest;
 use flott_core::config::{self, Configuration};
 use flott_yarn::application::Lifespan;
@@ -202,22 +203,49 @@ pub(crate) async fn run_in_session(
     report: &mut Report,
 ) -> Result<Ended, CommandError> {
     let yarn = yarn_of(&program.configuration)?;
-    let session = running(&yarn, &program.configuration, id).await?;
+    let mut interruption = Interruption::new()?;
+    let session = tokio::select! {
+        session = running(&yarn, &program.configuration, id) => session?,
+        () = interruption.wait() => return Ok(Ended::Interrupted),
+    };
     if !session.shared {
         return Err(format!(
             "application {id} is no session: it is there for its own program only; start a session with flott yarn-session, or leave the id away"
         )
         .into());
     }
-    let cluster = yarn.connect(&session).await?;
     report.application = Some(id.to_owned());
-    Ok(drive(options, program, cluster, report, &mut Interruption::new()?).await?.ended)
+    let cluster = tokio::select! {
+        cluster = yarn.connect(&session) => cluster?,
+        () = interruption.wait() => return Ok(Ended::Interrupted),
+    };
+    Ok(drive(options, program, cluster, report, None, &mut interruption).await?.ended)
 }
 
 /// How often a cluster is told that its command is still there: some of it may be lost without harm.
 fn heartbeat(configuration: &Configuration) -> Duration {
     let timeout = configuration.get(&config::CLIENT_HEARTBEAT_TIMEOUT);
     configuration.get(&config::CLIENT_HEARTBEAT_INTERVAL).min(timeout / 4)
+}
+
+/// What YARN says of a cluster that is there for one program. It ends with its job when it hears nothing of its command any more.
+struct ApplicationVerdict {
+    yarn: Arc<Yarn>,
+    application: YarnApplication,
+}
+
+impl Verdict for ApplicationVerdict {
+    fn finished(&self) -> Waiting<'_, bool> {
+        Box::pin(async {
+            match self.yarn.wait_for_end(&self.application).await {
+                Ok(end) => end.status == FinalApplicationStatus::Succeeded,
+                Err(error) => {
+                    eprintln!("flott: {error}");
+                    false
+                }
+            }
+        })
+    }
 }
 
 /// Runs a program here, its jobs on a cluster of its own.
@@ -228,7 +256,7 @@ pub(crate) async fn run_per_job(
 ) -> Result<Ended, CommandError> {
     flott_cluster::program_file::check(&program.path)?;
     let detached = options.is_detached();
-    let yarn = yarn_of(&program.configuration)?;
+    let yarn = Arc::new(yarn_of(&program.configuration)?);
     let request = DeployRequest {
         configuration: program.configuration.clone(),
         name: name_of(&program),
@@ -249,28 +277,12 @@ pub(crate) async fn run_per_job(
     };
     // Before its first job and between two of them only this tells that the cluster is still wanted.
     let alive = cluster.clone().keep_alive(heartbeat(&program.configuration));
+    let verdict = ApplicationVerdict { yarn: Arc::clone(&yarn), application: application.clone() };
+    let verdict: Arc<dyn Verdict> = Arc::new(verdict);
     let driven = tokio::select! {
-        driven = drive(options, program, cluster.clone(), report, &mut interruption) => driven,
+        driven = drive(options, program, cluster.clone(), report, Some(verdict), &mut interruption) => driven,
         never = alive => match never {},
     };
-    if let Err(error) = &driven
-        && error.is_out_of_reach()
-        && !detached
-    {
-        // Its job goes on, or is over: YARN knows how that ends, since the cluster ends with its job when it hears nothing of its command.
-        eprintln!("flott: {error}; what YARN says of application {name} counts, and it is waited for");
-        return tokio::select! {
-            end = yarn.wait_for_end(&application) => {
-                let end = end?;
-                report.reason.clone_from(&end.diagnostics);
-                Ok(ended(&name, &end))
-            }
-            () = interruption.wait() => {
-                kill(&yarn, &application.id, INTERRUPTED, &mut interruption).await;
-                Ok(Ended::Interrupted)
-            }
-        };
-    }
     let failure = match &driven {
         Ok(driven) if detached && driven.ended == Ended::Well => return Ok(Ended::Well),
         Ok(driven) => match &driven.how {

@@ -134,7 +134,7 @@ fn a_disk_that_is_full_for_a_while_costs_time_only() {
     // First where the state is written, then where the metadata of checkpoints is.
     let of_workers = || cluster.workers().iter().map(|(_, pid)| *pid).collect::<Vec<_>>();
     let of_job_manager = || vec![cluster.job_manager.pid()];
-    let processes: [(&dyn Fn() -> Vec<u32>, u64); 2] = [(&of_workers, 50_000), (&of_job_manager, 10)];
+    let processes: [(&dyn Fn() -> Vec<u32>, u64); 2] = [(&of_workers, 100_000), (&of_job_manager, 10)];
     for (pids, bytes) in processes {
         let restarts = || text(&cluster.flott(&["list", "-a"]).stdout);
         let before = restarts();

@@ -25,7 +25,7 @@ pub struct JobResult {
     pub completed_checkpoints: u64,
     /// How many restarts there were.
     pub restarts: u64,
-    /// The job was handed over and nobody waits for it: there are no results.
+    /// The job was handed over and nobody waits for it, or its JobManager was out of reach when it ended: there are no results.
     pub detached: bool,
 }
 
@@ -47,10 +47,10 @@ impl JobResult {
     /// The records that an operator collected.
     ///
     /// # Errors
-    /// [`CodecError`] if they are of another type, or if the job was submitted detached, so that nobody has them.
+    /// [`CodecError`] if they are of another type, or if nobody has them ([`detached`](Self::detached)).
     pub fn records<T: Data>(&self, operator: OperatorId) -> Result<Vec<T>, CodecError> {
         if self.detached {
-            let reason = "the job was submitted detached, so its results stay in the cluster".to_owned();
+            let reason = "the job was submitted detached, or its JobManager was out of reach when it ended: its results stay in the cluster".to_owned();
             return Err(CodecError::invalid("result", reason));
         }
         let mut records = Vec::new();

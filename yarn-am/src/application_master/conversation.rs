@@ -32,6 +32,9 @@ use crate::security::ClientTokens;
 /// The priority of TaskManagers' containers. YARN needs one for every request; there is one kind.
 const PRIORITY: i32 = 1;
 
+/// So long, at least, YARN is told how the application has ended.
+const UNREGISTER_PATIENCE: Duration = Duration::from_secs(15 * 60);
+
 /// Launches that may wait to be started.
 const QUEUED_LAUNCHES: usize = 4096;
 
@@ -248,7 +251,8 @@ impl Conversation {
         match status {
             Some(status) => {
                 let Setup { client, registration, patience, .. } = &self.setup;
-                unregister(client, registration, status, *patience).await
+                // What is done shall not be done again, however impatient the command was that has submitted it.
+                unregister(client, registration, status, (*patience).max(UNREGISTER_PATIENCE)).await
             }
             // Who would have said is gone: so is this process, and YARN begins another attempt.
             None => Ok(()),

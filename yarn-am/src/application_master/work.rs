@@ -90,6 +90,7 @@ impl Work {
             detached: false,
             restore,
             application: Some(self.name.clone()),
+            verdict: None,
         };
         let mut logged = Logged::default();
         let driven = driver.run(&mut logged, std::future::pending()).await;
@@ -133,7 +134,7 @@ impl Work {
                 Err(error) => {
                     if error.is_lost() {
                         // Without a next leader the JobManager's own end ends this process.
-                        let _ = cluster.follow().await;
+                        let _ = cluster.follow(error).await;
                     }
                     continue;
                 }

@@ -326,7 +326,7 @@ impl Yarn {
             let connected = Cluster::connect(&address, &application.secret).await;
             connected.map(|cluster| cluster.with_patience(patience))
         };
-        let elected = is_highly_available(&self.configuration);
+        let elected = is_highly_available(&application.configuration);
         let cluster = cluster.map(|cluster| {
             cluster.with_whereabouts(|leader| ApplicationWhereabouts {
                 client: self.client.clone(),

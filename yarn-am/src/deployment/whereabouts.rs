@@ -8,6 +8,7 @@ use flott_cluster::high_availability::Waiting;
 use hadoop_rpc::proto::yarn::{ApplicationId, ApplicationReport, YarnApplicationState};
 use hadoop_rpc::{ApplicationClient, RemoteException, RpcError};
 
+use crate::application_master::of_application_master;
 use crate::ids::application_text;
 
 /// How long YARN may take to answer: the JobManager may be there without it.
@@ -44,7 +45,7 @@ fn said(id: &ApplicationId, answer: Result<ApplicationReport, RpcError>) -> Said
         }
         Err(_) => return Said::Nothing,
     };
-    let diagnostics = report.diagnostics().trim();
+    let diagnostics = of_application_master(report.diagnostics().trim());
     match report.yarn_application_state() {
         Running if report.rpc_port() > 0 => Said::At(format!("{}:{}", report.host(), report.rpc_port())),
         Finished => Said::Over(format!(

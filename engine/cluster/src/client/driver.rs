@@ -4,6 +4,7 @@ use std::future::Future;
 use std::io;
 use std::path::PathBuf;
 use std::process::{Child, ExitStatus, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use flott_core::config::Configuration;
@@ -14,19 +15,23 @@ use tokio::task::JoinHandle;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::{Cluster, ClusterError};
+use crate::high_availability::Waiting;
 use crate::launch::{Launch, LaunchError, LaunchSocket, Launched, launch};
 use crate::output::{Output, OutputFiles};
 use crate::program::{CONTROL_PROTOCOL, VERSION};
 use crate::program_file::{self, ProgramFileError};
 use crate::program_store::ContentHash;
 use crate::rpc::control::{
-    JobOutcome, JobOverview, JobReference, JobSpec, JobUpdate, ProgramChunk, ProgramRequest, Submission,
-    job_outcome,
+    JobOutcome, JobOverview, JobReference, JobResult, JobSpec, JobUpdate, ProgramChunk, ProgramRequest,
+    Submission, job_outcome,
 };
 use crate::rpc::launch::{
     Driver as DriverRole, Executed, FromProgram, Plan, Start, ToProgram, from_program, start, to_program,
 };
 use crate::rpc::{CHUNK_BYTES, WireId, read_outcome};
+
+/// How long a JobManager that is lost is looked for to cancel a job.
+const CANCEL_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Pieces of a program on their way to the JobManager.
 const QUEUED_CHUNKS: usize = 4;
@@ -100,13 +105,6 @@ pub enum DriveError {
     },
 }
 
-impl DriveError {
-    /// Whether the cluster is out of reach, or over, so that somebody else has to say how the job ends.
-    pub fn is_out_of_reach(&self) -> bool {
-        matches!(self, Self::Lost { .. } | Self::Cluster(ClusterError::Gone { .. } | ClusterError::Over(_)))
-    }
-}
-
 /// How a program ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Driven {
@@ -133,20 +131,40 @@ pub trait DriverListener {
     fn update(&mut self, job: &JobOverview, outcome: Option<&JobOutcome>);
     /// The job is being cancelled, since somebody interrupted the program.
     fn interrupted(&mut self, job: JobId);
+    /// It could not be cancelled, and may run on.
+    fn not_cancelled(&mut self, _job: JobId, _reason: &DriveError) {}
     /// The connection to the JobManager is lost; it is looked for, for as long as `patience`.
     fn lost(&mut self, _reason: &ClusterError, _patience: Duration) {}
     /// The JobManager was found again, at this address.
     fn found(&mut self, _address: &str) {}
+    /// It was not, and somebody else is asked how the job ends.
+    fn lost_for_good(&mut self, _reason: &DriveError) {}
+}
+
+/// How far an execute of a program came.
+enum Executing {
+    /// Its job was submitted, and nobody waits for it.
+    HandedOver,
+    /// Its job is over.
+    Ended { job: JobId, name: String, outcome: JobOutcome },
+    /// Somebody interrupted it.
+    Interrupted,
+}
+
+/// Who says how a job ended when its JobManager cannot.
+pub trait Verdict: Send + Sync {
+    /// Waits for its end; whether it finished.
+    fn finished(&self) -> Waiting<'_, bool>;
 }
 
 /// Looks for the JobManager, and tells of it.
 async fn follow(
     cluster: &mut Cluster,
-    reason: &ClusterError,
+    reason: ClusterError,
     listener: &mut dyn DriverListener,
 ) -> Result<(), ClusterError> {
-    listener.lost(reason, cluster.patience());
-    cluster.follow().await?;
+    listener.lost(&reason, cluster.patience());
+    cluster.follow(reason).await?;
     listener.found(cluster.address());
     Ok(())
 }
@@ -225,6 +243,8 @@ pub struct Driver {
     /// The application whose `main` it is: when another attempt of it runs `main` again, its jobs are the same jobs. What it prints goes into
     /// `main.out` and `main.log` in the folder for logs.
     pub application: Option<String>,
+    /// Says how a job ended whose JobManager is gone, so that `main` can go on, if it does not want the job's results.
+    pub verdict: Option<Arc<dyn Verdict>>,
 }
 
 impl Driver {
@@ -264,29 +284,35 @@ impl Driver {
                     hash = Some(self.hashed(hashing).await?);
                 }
                 let hash = hash.as_ref().map(ToString::to_string).unwrap_or_default();
-                let job = self.submit(&mut cluster, executed, hash, listener).await?;
+                let submitted = self.submit(&mut cluster, executed, hash, listener, &mut interrupted);
+                let Some(job) = submitted.await? else { return Ok(Executing::Interrupted) };
                 listener.submitted(job, self.detached);
                 if self.detached {
-                    return Ok(None);
+                    return Ok(Executing::HandedOver);
                 }
                 tokio::select! {
-                    outcome = self.watch(&mut cluster, job, listener) => return outcome.map(Some),
+                    outcome = self.end_of(&mut cluster, job, listener) => return outcome,
                     () = &mut interrupted => {}
                 }
                 listener.interrupted(job);
-                self.cancel(&mut cluster, job, listener).await.map(|()| None)
+                // Nobody who has interrupted it wants to wait for as long as before.
+                let mut cluster = cluster.clone().with_patience(CANCEL_PATIENCE);
+                if let Err(error) = self.cancel(&mut cluster, job, listener).await {
+                    listener.not_cancelled(job, &error);
+                }
+                Ok(Executing::Interrupted)
             };
             match outcome.await {
                 Err(error) => {
                     let _ = child.kill();
                     return Err(error);
                 }
-                Ok(None) if !self.detached => {
+                Ok(Executing::Interrupted) => {
                     let _ = child.kill();
                     return Ok(Driven::Interrupted);
                 }
-                Ok(None) => {}
-                Ok(Some((job, name, outcome))) => {
+                Ok(Executing::HandedOver) => {}
+                Ok(Executing::Ended { job, name, outcome }) => {
                     if !matches!(outcome.kind, Some(job_outcome::Kind::Result(_))) {
                         failure = read_outcome(outcome.clone(), job, &name).err();
                     }
@@ -332,13 +358,15 @@ impl Driver {
         hash.map_err(|source| self.io_error(source))
     }
 
+    /// Submits what the program executes. None: it was interrupted while there was no JobManager to submit it to.
     async fn submit(
         &self,
         cluster: &mut Cluster,
         executed: Executed,
         hash: String,
         listener: &mut dyn DriverListener,
-    ) -> Result<JobId, DriveError> {
+        interrupted: &mut (impl Future<Output = ()> + Unpin),
+    ) -> Result<Option<JobId>, DriveError> {
         let first = executed.execution == 0;
         let folder = std::env::current_dir().map_err(|source| self.io_error(source))?;
         let spec = JobSpec {
@@ -367,9 +395,12 @@ impl Driver {
         loop {
             match self.try_submit(cluster, submission.clone(), &hash).await {
                 Err(DriveError::Cluster(error)) if error.is_lost() => {
-                    follow(cluster, &error, listener).await?;
+                    tokio::select! {
+                        followed = follow(cluster, error, listener) => followed?,
+                        () = &mut *interrupted => return Ok(None),
+                    }
                 }
-                submitted => return submitted,
+                submitted => return submitted.map(Some),
             }
         }
     }
@@ -412,17 +443,39 @@ impl Driver {
         read.map_err(|source| self.io_error(source))
     }
 
+    /// How a job ended: the JobManager says it, or whoever else knows.
+    async fn end_of(
+        &self,
+        cluster: &mut Cluster,
+        job: JobId,
+        listener: &mut dyn DriverListener,
+    ) -> Result<Executing, DriveError> {
+        match (self.watch(cluster, job, listener).await, &self.verdict) {
+            (Ok((name, outcome)), _) => Ok(Executing::Ended { job, name, outcome }),
+            (Err(error @ DriveError::Lost { .. }), Some(verdict)) => {
+                listener.lost_for_good(&error);
+                if !verdict.finished().await {
+                    return Err(error);
+                }
+                let result = JobResult { job: job.write(), is_out_of_reach: true, ..JobResult::default() };
+                let outcome = JobOutcome { kind: Some(job_outcome::Kind::Result(result)) };
+                Ok(Executing::Ended { job, name: String::new(), outcome })
+            }
+            (Err(error), _) => Err(error),
+        }
+    }
+
     async fn watch(
         &self,
         cluster: &mut Cluster,
         job: JobId,
         listener: &mut dyn DriverListener,
-    ) -> Result<(JobId, String, JobOutcome), DriveError> {
+    ) -> Result<(String, JobOutcome), DriveError> {
         loop {
             match self.try_watch(cluster, job, listener).await {
                 // It goes on meanwhile, and under the next leader.
                 Err(DriveError::Cluster(error)) if error.is_lost() => {
-                    let followed = follow(cluster, &error, listener).await;
+                    let followed = follow(cluster, error, listener).await;
                     followed.map_err(|source| DriveError::Lost { job, source })?;
                 }
                 watched => return watched,
@@ -435,7 +488,7 @@ impl Driver {
         cluster: &Cluster,
         job: JobId,
         listener: &mut dyn DriverListener,
-    ) -> Result<(JobId, String, JobOutcome), DriveError> {
+    ) -> Result<(String, JobOutcome), DriveError> {
         let mut client = cluster.rpc();
         let reference = JobReference { job: job.write() };
         let mut updates = match cluster.answer(client.watch_job(reference.clone())).await {
@@ -457,7 +510,7 @@ impl Driver {
             if let Some(outcome) = outcome {
                 // Who does not hear that they were taken keeps the results for a while.
                 let _ = cluster.answer(client.take_results(reference)).await;
-                return Ok((job, name, outcome));
+                return Ok((name, outcome));
             }
         }
     }
@@ -471,7 +524,7 @@ impl Driver {
         loop {
             let mut client = cluster.rpc();
             match cluster.answer(client.cancel_job(JobReference { job: job.write() })).await {
-                Err(error) if error.is_lost() => follow(cluster, &error, listener).await?,
+                Err(error) if error.is_lost() => follow(cluster, error, listener).await?,
                 canceled => {
                     canceled?;
                     return self.watch(cluster, job, listener).await.map(drop);

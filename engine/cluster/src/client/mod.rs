@@ -6,13 +6,13 @@ mod driver;
 pub mod report;
 mod whereabouts;
 
-pub use driver::{DriveError, Driven, Driver, DriverListener, Program, start_program};
+pub use driver::{DriveError, Driven, Driver, DriverListener, Program, Verdict, start_program};
 pub use whereabouts::Whereabouts;
 
 use std::convert::Infallible;
 use std::future::Future;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use flott_core::config::{self, Configuration};
 use flott_runtime::net::handshake::Secret;
@@ -105,6 +105,8 @@ pub struct Cluster {
     whereabouts: Arc<dyn Whereabouts>,
     /// How long it is looked for.
     patience: Duration,
+    /// Since when nothing was heard of it; none: it has answered since.
+    lost: Arc<Mutex<Option<Instant>>>,
 }
 
 impl Cluster {
@@ -119,6 +121,7 @@ impl Cluster {
             secret: secret.clone(),
             whereabouts: Arc::new(SamePlace),
             patience: DEADLINE,
+            lost: Arc::default(),
         })
     }
 
@@ -133,7 +136,7 @@ impl Cluster {
         let first = if is_available { DEADLINE } else { Duration::ZERO };
         let (address, client) = look_for(whereabouts.as_ref(), "", secret, first).await?;
         let patience = configuration.get(&config::ABSENCE_TIMEOUT);
-        Ok(Self { address, client, secret: secret.clone(), whereabouts, patience })
+        Ok(Self { address, client, secret: secret.clone(), whereabouts, patience, lost: Arc::default() })
     }
 
     /// The same, looked for as long as this when it is lost.
@@ -156,23 +159,40 @@ impl Cluster {
         self.patience
     }
 
-    /// The JobManager is lost: connects to it again, or to the next one, as soon as there is one.
+    fn lost_since(&self) -> MutexGuard<'_, Option<Instant>> {
+        // Nothing in here can panic halfway.
+        self.lost.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The JobManager is lost, as `reason` says: connects to it again, or to the next one, as soon as there is one. That one is there to connect to
+    /// is not enough: patience ends when none has answered a call for so long. Without patience it is tried once.
     ///
     /// # Errors
     /// [`ClusterError::Gone`] if none was found for too long, [`ClusterError::Over`] if there will be none.
-    pub async fn follow(&mut self) -> Result<(), ClusterError> {
+    pub async fn follow(&mut self, reason: ClusterError) -> Result<(), ClusterError> {
+        let (is_first, since) = {
+            let mut lost = self.lost_since();
+            (lost.is_none(), *lost.get_or_insert_with(Instant::now))
+        };
+        let gone = |cluster: &Self, last| ClusterError::Gone {
+            address: cluster.address.clone(),
+            patience: cluster.patience,
+            last: Box::new(last),
+        };
+        let left = self.patience.saturating_sub(since.elapsed());
+        if left.is_zero() && !is_first {
+            return Err(gone(self, reason));
+        }
         // It may be about to step down, or to serve.
         tokio::time::sleep(PAUSE).await;
-        let found = look_for(self.whereabouts.as_ref(), &self.address, &self.secret, self.patience).await;
-        (self.address, self.client) = found.map_err(|error| match error {
-            over @ ClusterError::Over(_) => over,
-            last => ClusterError::Gone {
-                address: self.address.clone(),
-                patience: self.patience,
-                last: Box::new(last),
-            },
-        })?;
-        Ok(())
+        match look_for(self.whereabouts.as_ref(), &self.address, &self.secret, left).await {
+            Ok((address, client)) => {
+                (self.address, self.client) = (address, client);
+                Ok(())
+            }
+            Err(over @ ClusterError::Over(_)) => Err(over),
+            Err(last) => Err(gone(self, last)),
+        }
     }
 
     /// What the leader answers: when it is lost, the next one is asked. For calls that may be made twice.
@@ -188,7 +208,7 @@ impl Cluster {
     {
         loop {
             match self.answer(call(self.rpc())).await {
-                Err(error) if error.is_lost() => self.follow().await?,
+                Err(error) if error.is_lost() => self.follow(error).await?,
                 answered => return answered,
             }
         }
@@ -198,11 +218,17 @@ impl Cluster {
     pub async fn keep_alive(mut self, interval: Duration) -> Infallible {
         loop {
             let mut client = self.rpc();
-            match self.answer(client.keep_alive(KeepAliveRequest {})).await {
-                Err(error) if error.is_lost() && self.follow().await.is_ok() => continue,
-                // Whoever waits for the cluster tells of it.
-                Err(error) => tracing::debug!(%error, "the cluster does not hear that its client is there"),
-                Ok(_) => {}
+            let told = self.answer(client.keep_alive(KeepAliveRequest {})).await;
+            let told = match told {
+                Err(error) if error.is_lost() => match self.follow(error).await {
+                    Ok(()) => continue,
+                    gone => gone,
+                },
+                told => told.map(drop),
+            };
+            // Whoever waits for the cluster tells of it.
+            if let Err(error) = told {
+                tracing::debug!(%error, "the cluster does not hear that its client is there");
             }
             tokio::time::sleep(interval).await;
         }
@@ -229,7 +255,10 @@ impl Cluster {
         match tokio::time::timeout(DEADLINE, call).await {
             Err(_) => Err(ClusterError::Silent { address: self.address.clone() }),
             Ok(Err(status)) => Err(self.refused(&status)),
-            Ok(Ok(response)) => Ok(response.into_inner()),
+            Ok(Ok(response)) => {
+                *self.lost_since() = None;
+                Ok(response.into_inner())
+            }
         }
     }
 

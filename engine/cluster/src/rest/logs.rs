@@ -83,7 +83,9 @@ pub(super) async fn stdout(rest: State<Arc<RestState>>) -> Result<Response, Rest
     // Where there is a `main`, what that prints.
     let file = files.into_iter().next_back();
     let file = file.ok_or_else(|| {
-        RestError::not_found("there is no file with what the JobManager prints: on YARN it is jobmanager.out")
+        RestError::not_found(
+            "there is no file with what the JobManager prints: on YARN it is jobmanager.stdout",
+        )
     })?;
     named(rest, Path(file.name)).await
 }
@@ -117,7 +119,7 @@ pub(super) async fn stdout_of_task_manager(
     State(rest): State<Arc<RestState>>,
     Path(id): Path<String>,
 ) -> Result<Response, RestError> {
-    let none = "there is no file with what the TaskManager prints: on YARN it is taskmanager.out; what programs print stands in job-ID.out";
+    let none = "there is no file with what the TaskManager prints: on YARN it is taskmanager.stdout; what programs print stands in job-ID.out";
     own_of_task_manager(&rest, &id, is_stdout, none).await
 }
 

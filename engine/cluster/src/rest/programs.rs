@@ -41,6 +41,9 @@ const PIECE_BYTES: usize = 2 << 20;
 /// Pieces that are held at a time: who sends one shows the token in it, so it is read before it is known whether he may.
 const PIECES: usize = 4;
 
+/// How long a piece waits for others.
+const PIECE_PATIENCE: Duration = Duration::from_secs(5);
+
 /// How long a piece may take to come.
 const PIECE_DEADLINE: Duration = Duration::from_secs(30);
 
@@ -206,8 +209,13 @@ fn done<T>(outcome: Result<Result<T, RestError>, tokio::task::JoinError>) -> Res
 
 /// `{"token", "upload": 32 digits of its own, "name", "offset", "data": base64, "last"}`
 async fn upload_piece(State(rest): State<Arc<RestState>>, request: Request) -> Reply {
-    let ends = |_| RestError::internal("the server ends");
-    let _one_of_few = rest.programs.pieces.acquire().await.map_err(ends)?;
+    // Whether it may be sent stands in it, so anybody can make this wait, but not for long.
+    let _one_of_few = match tokio::time::timeout(PIECE_PATIENCE, rest.programs.pieces.acquire()).await {
+        Ok(permit) => permit.map_err(|_| RestError::internal("the server ends"))?,
+        Err(_) => {
+            return Err(RestError::unavailable("too many programs are being uploaded: try again in a moment"));
+        }
+    };
     let (head, body) = request.into_parts();
     let body = tokio::time::timeout(PIECE_DEADLINE, to_bytes(body, PIECE_BYTES)).await.map_err(|_| {
         RestError::timeout(format!("the piece did not come within {} s", PIECE_DEADLINE.as_secs()))
@@ -310,6 +318,7 @@ pub(super) async fn run(
         detached: true,
         restore: wanted.restore,
         application: None,
+        verdict: None,
     };
     let io = tokio::runtime::Handle::current();
     // What drives a program stays on its thread.

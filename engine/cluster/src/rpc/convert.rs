@@ -403,6 +403,7 @@ pub(crate) fn write_result(result: JobResult) -> wire::JobResult {
         skipped_records: write_counts(result.skipped_records),
         completed_checkpoints: result.completed_checkpoints,
         restarts: result.restarts,
+        is_out_of_reach: result.detached,
     }
 }
 
@@ -420,7 +421,7 @@ pub(crate) fn read_result(result: wire::JobResult) -> Result<JobResult, WireErro
         skipped_records: read_counts(result.skipped_records),
         completed_checkpoints: result.completed_checkpoints,
         restarts: result.restarts,
-        detached: false,
+        detached: result.is_out_of_reach,
     })
 }
 
