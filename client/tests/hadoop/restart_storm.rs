@@ -8,17 +8,12 @@ use std::time::Duration;
 use crate::containers::{Sums, kill, processes_of, workers_of};
 use crate::support::{Hadoop, application_in, get_json, program, text, until};
 
-/// A cluster for tests of which each wants it for itself. Its nodes are hosts of their own, each with room for four containers; two of them have
-/// a DataNode.
+/// A cluster for tests of which each wants it for itself. Its nodes are hosts of their own, each with room for four containers.
 pub fn lonely() -> (&'static Hadoop, MutexGuard<'static, ()>) {
     static CLUSTER: OnceLock<Hadoop> = OnceLock::new();
     static ONE: Mutex<()> = Mutex::new(());
     let guard = ONE.lock().unwrap_or_else(PoisonError::into_inner);
-    (
-        CLUSTER
-            .get_or_init(|| Hadoop::start(&["--distinct-hosts", "--nodemanagers", "3", "--datanodes", "2"])),
-        guard,
-    )
+    (CLUSTER.get_or_init(|| Hadoop::start(&["--distinct-hosts", "--nodemanagers", "3"])), guard)
 }
 
 /// Of the root queue: allocated now, asked for and not yet given, given since the ResourceManager began.

@@ -213,7 +213,9 @@ async fn upload_piece(State(rest): State<Arc<RestState>>, request: Request) -> R
     let _one_of_few = match tokio::time::timeout(PIECE_PATIENCE, rest.programs.pieces.acquire()).await {
         Ok(permit) => permit.map_err(|_| RestError::internal("the server ends"))?,
         Err(_) => {
-            return Err(RestError::unavailable("too many programs are being uploaded: try again in a moment"));
+            return Err(RestError::unavailable(
+                "too many programs are being uploaded: try again in a moment",
+            ));
         }
     };
     let (head, body) = request.into_parts();
