@@ -124,14 +124,14 @@ impl Work {
         };
         let mut look = tokio::time::interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        // However long it took to lead: the command could tell nobody.
-        let began = Instant::now();
+        let mut audience = Audience::default();
         loop {
             look.tick().await;
             let mut client = cluster.rpc();
             let list = match cluster.answer(client.list_jobs(ListJobsRequest {})).await {
                 Ok(list) => list,
                 Err(error) => {
+                    audience.interrupted();
                     if error.is_lost() {
                         // Without a next leader the JobManager's own end ends this process.
                         let _ = cluster.follow(error).await;
@@ -140,8 +140,8 @@ impl Work {
                 }
             };
             self.progress.send_replace(progress(&list.jobs));
-            let heard = *self.heard.borrow();
-            if let Some(status) = lease.over(&list.jobs, heard.max(began).elapsed()) {
+            let silent = audience.silent(*self.heard.borrow(), Instant::now());
+            if let Some(status) = lease.over(&list.jobs, silent) {
                 return status;
             }
         }
@@ -152,6 +152,25 @@ impl Work {
 fn may_lead_later(error: &ClusterError) -> bool {
     let away = matches!(error, ClusterError::HighAvailability(HighAvailabilityError::Unreachable { .. }));
     away || error.is_lost()
+}
+
+/// Since when the JobManager answers: while it does not lead, whatever its command says is heard by nobody.
+#[derive(Default)]
+struct Audience {
+    since: Option<Instant>,
+}
+
+impl Audience {
+    /// The JobManager does not answer.
+    fn interrupted(&mut self) {
+        self.since = None;
+    }
+
+    /// It answers: for how long the command could have been heard, and was not.
+    fn silent(&mut self, heard: Instant, now: Instant) -> Duration {
+        let since = *self.since.get_or_insert(now);
+        now.saturating_duration_since(heard.max(since))
+    }
 }
 
 /// For whom a cluster is there, and until when.
@@ -254,6 +273,23 @@ mod tests {
         assert_eq!(end(Lifespan::OneJob, false, &[], silent), Some(Failed));
         assert_eq!(end(Lifespan::OneJob, true, running, silent), None);
         assert_eq!(end(Lifespan::OneJob, false, finished, heard), Some(Succeeded));
+    }
+
+    #[test]
+    fn a_command_is_not_silent_while_nobody_could_hear_it() {
+        let begin = Instant::now();
+        let at = |seconds| begin + Duration::from_secs(seconds);
+        let silent = |audience: &mut Audience, heard, now| audience.silent(at(heard), at(now)).as_secs();
+        let mut audience = Audience::default();
+        // It took long to lead.
+        assert_eq!(silent(&mut audience, 0, 500), 0);
+        assert_eq!(silent(&mut audience, 0, 510), 10);
+        assert_eq!(silent(&mut audience, 505, 520), 15);
+        // ZooKeeper was away, and the same JobManager leads again.
+        audience.interrupted();
+        assert_eq!(silent(&mut audience, 505, 800), 0);
+        assert_eq!(silent(&mut audience, 505, 830), 30);
+        assert_eq!(silent(&mut audience, 829, 830), 1);
     }
 
     #[test]
