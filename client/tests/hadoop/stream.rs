@@ -27,6 +27,8 @@ pub struct Stream {
     pub id: String,
     folder: tempfile::TempDir,
     output: String,
+    /// Where high availability keeps files.
+    storage: String,
     pub events: u64,
     command: Child,
     /// Where its JobManager's REST API is, as far as is known.
@@ -57,12 +59,13 @@ impl Stream {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
         let (output, events) = (cluster.fresh(name), seconds * EVENTS_A_SECOND);
+        let storage = cluster.fresh(&format!("{name}-ha"));
         let own = [
             format!("execution.checkpointing.dir={}", cluster.fresh(&format!("{name}-checkpoints"))),
             "execution.checkpointing.interval=1 s".to_owned(),
             "high-availability.type=zookeeper".to_owned(),
             format!("high-availability.zookeeper.quorum={}", cluster.variable("ZOOKEEPER")),
-            format!("high-availability.storageDir={}", cluster.fresh(&format!("{name}-ha"))),
+            format!("high-availability.storageDir={storage}"),
             "rest.read-access=open".to_owned(),
         ];
         let own: Vec<&str> = own.iter().map(String::as_str).chain(settings.iter().copied()).collect();
@@ -82,7 +85,7 @@ impl Stream {
             Some(fs::read_to_string(&said).unwrap()).filter(|said| said.contains("application_"))
         });
         let id = application_in(&id);
-        let stream = Self { cluster, id, folder, output, events, command, web: RefCell::new(None) };
+        let stream = Self { cluster, id, folder, output, storage, events, command, web: RefCell::new(None) };
         stream.until_checkpoint(now());
         stream
     }
@@ -239,13 +242,13 @@ impl Stream {
             let application = self.cluster.application(&self.id);
             (application["runningContainers"].as_i64().unwrap_or_default() <= 0).then_some(())
         });
-        let staged: Vec<String> = self
-            .cluster
-            .tree("/user/root/.flott")
+        // The command takes the report, and leaves no note of what is still kept.
+        let left: Vec<String> = ["/user/root/.flott", self.storage.as_str()]
             .into_iter()
+            .flat_map(|folder| self.cluster.tree(folder))
             .filter(|path| path.contains(&self.id))
             .collect();
-        assert_eq!(staged, Vec::<String>::new());
+        assert_eq!(left, Vec::<String>::new());
         let report: Value =
             serde_json::from_slice(&fs::read(self.folder.path().join("report")).unwrap()).unwrap();
         let read = report["jobs"][0]["records_read"].as_u64().unwrap();

@@ -10,7 +10,7 @@ use flott_fs::{Access, for_path};
 use hadoop_rpc::RemoteException;
 use hadoop_rpc::proto::yarn::{ApplicationId, ApplicationReport, YarnApplicationState};
 
-use super::{DeployError, Yarn, is_over};
+use super::{DeployError, LOOKS, Yarn, is_over};
 use crate::ids::{application_text, parse_application};
 use crate::leftovers::{self, Known};
 use crate::security::{Closed, check_closed};
@@ -24,6 +24,17 @@ const SWEEP_AGE: Duration = Duration::from_secs(60 * 60);
 
 /// How many such folders a command looks at.
 const SWEEP_MOST: usize = 16;
+
+/// What came of removing what an application has left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Swept {
+    /// It is gone.
+    Gone,
+    /// A JobManager still contends for what high availability keeps: soon none will.
+    Contended,
+    /// It stays: the application is not over, or what is to be asked does not answer.
+    Left,
+}
 
 impl Yarn {
     /// Has a staging folder that is this user's alone.
@@ -61,9 +72,10 @@ impl Yarn {
         let read = tokio::task::spawn_blocking(move || staging.report_of(&of)).await;
         let jobs = read.map_err(|error| StagingError::Given(error.to_string()))?;
         match self.report(id).await {
-            // The ApplicationMaster has removed the rest, or is about to.
+            // Its ApplicationMaster leads for a moment more, and may fail to remove what high availability kept: the note stays until that is gone.
             Ok(report) if report.yarn_application_state() == YarnApplicationState::Finished => {
-                crate::staging::remove(&self.staging.folder_of(&name).to_string()).await;
+                let swept = uncontended(|| self.sweep_application(&name));
+                let _ = tokio::time::timeout(TIDY_DEADLINE, swept).await;
             }
             Ok(report) => self.tidy(&report).await,
             Err(error) => tracing::debug!(name, %error, "what an application has left stays"),
@@ -101,21 +113,14 @@ impl Yarn {
     }
 
     /// Removes what an application has left, if it is over.
-    async fn sweep_application(&self, name: &str) {
-        let Ok(id) = parse_application(name) else { return };
+    async fn sweep_application(&self, name: &str) -> Swept {
+        let Ok(id) = parse_application(name) else { return Swept::Left };
         let (staging, of) = (self.staging.clone(), name.to_owned());
-        let Ok(Ok(note)) = tokio::task::spawn_blocking(move || staging.note_of(&of)).await else { return };
-        let known = match self.report(&id).await {
-            Ok(report) if is_over(&report) => Known::Over,
-            Err(DeployError::Yarn(error))
-                if error.exception() == Some(RemoteException::ApplicationNotFound) =>
-            {
-                Known::Unknown
-            }
-            Ok(_) | Err(_) => Known::Lives,
+        let Ok(Ok(note)) = tokio::task::spawn_blocking(move || staging.note_of(&of)).await else {
+            return Swept::Left;
         };
-        if !leftovers::is_over(note.as_ref(), &self.cluster_name(), known) {
-            return;
+        if !leftovers::is_over(note.as_ref(), &self.cluster_name(), self.known(&id).await) {
+            return Swept::Left;
         }
         let kept = note.unwrap_or_default().high_availability;
         if !kept.is_empty() {
@@ -123,15 +128,21 @@ impl Yarn {
                 Ok(true) => {}
                 Ok(false) => {
                     tracing::debug!(name, "a JobManager of an application that is over still contends");
-                    return;
+                    return Swept::Contended;
                 }
                 Err(error) => {
                     tracing::debug!(name, %error, "what high availability kept for an application stays");
-                    return;
+                    return Swept::Left;
                 }
             }
         }
         crate::staging::remove(&self.staging.folder_of(name).to_string()).await;
+        Swept::Gone
+    }
+
+    /// What the ResourceManager knows of an application; without an answer it lives.
+    pub(super) async fn known(&self, id: &ApplicationId) -> Known {
+        known_by(&self.report(id).await)
     }
 
     /// Removes what high availability has kept for an application, as its note says. False: a JobManager still contends.
@@ -145,5 +156,66 @@ impl Yarn {
             let _ = configuration.set(key, value);
         }
         clean_up(&configuration, &secret).await.map_err(DeployError::from)
+    }
+}
+
+fn known_by(answer: &Result<ApplicationReport, DeployError>) -> Known {
+    match answer {
+        Ok(report) if is_over(report) => Known::Over,
+        Err(DeployError::Yarn(error)) if error.exception() == Some(RemoteException::ApplicationNotFound) => {
+            Known::Unknown
+        }
+        Ok(_) | Err(_) => Known::Lives,
+    }
+}
+
+/// Sweeps again while a JobManager contends.
+async fn uncontended<F: Future<Output = Swept>>(mut sweep: impl FnMut() -> F) -> Swept {
+    loop {
+        match sweep().await {
+            Swept::Contended => tokio::time::sleep(LOOKS.1).await,
+            swept => return swept,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hadoop_rpc::RpcError;
+
+    use super::*;
+
+    #[test]
+    fn only_yarn_says_that_an_application_is_over() {
+        use YarnApplicationState::{Accepted, Failed, Finished, Killed, NewSaving, Running};
+        let report = |state: YarnApplicationState| {
+            let yarn_application_state = Some(state.into());
+            Ok(ApplicationReport { yarn_application_state, ..ApplicationReport::default() })
+        };
+        for (states, expected) in
+            [(&[Failed, Finished, Killed], Known::Over), (&[NewSaving, Accepted, Running], Known::Lives)]
+        {
+            states.iter().for_each(|state| assert_eq!(known_by(&report(*state)), expected, "{state:?}"));
+        }
+        let refused = |class: &str| {
+            Err(DeployError::Yarn(RpcError::Remote {
+                server: "rm:8032".to_owned(),
+                call: "getApplicationReport".to_owned(),
+                class: class.to_owned(),
+                message: String::new(),
+            }))
+        };
+        let unknown = "org.apache.hadoop.yarn.exceptions.ApplicationNotFoundException";
+        assert_eq!(known_by(&refused(unknown)), Known::Unknown);
+        assert_eq!(known_by(&refused("java.lang.NullPointerException")), Known::Lives);
+    }
+
+    #[tokio::test]
+    async fn what_an_application_has_kept_goes_once_nobody_contends() {
+        for end in [Swept::Gone, Swept::Left] {
+            let mut answers = [Swept::Contended, end].into_iter();
+            assert_eq!(uncontended(|| std::future::ready(answers.next().unwrap())).await, end);
+            assert_eq!(answers.next(), None);
+        }
     }
 }
