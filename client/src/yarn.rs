@@ -31,6 +31,9 @@ const STOP_AGAIN: Duration = Duration::from_secs(10);
 /// What YARN shows of an application that was killed from here.
 const INTERRUPTED: &str = "the command that started it was interrupted";
 
+/// The same of one whose submission has failed at the end.
+const NOT_LEARNT: &str = "the command that started it did not learn whether YARN has taken it";
+
 /// The YARN of this environment; what is waited for is said.
 fn yarn_of(configuration: &Configuration) -> Result<Yarn, CommandError> {
     Ok(Yarn::of_environment(configuration)?.with_notice(|notice| eprintln!("flott: {notice}")))
@@ -104,8 +107,8 @@ async fn deploy(
     let application = match (deployed, begun.get()) {
         (Some(Ok(application)), _) => application,
         (Some(Err(error)), begun) => {
-            if let (DeployError::Away { .. } | DeployError::NotKept { .. }, Some(id)) = (&error, begun) {
-                left_behind(&application_text(id), "whether YARN has taken it is not known");
+            if let (DeployError::Unsure { .. }, Some(id)) = (&error, begun) {
+                kill(yarn, id, NOT_LEARNT, interruption).await;
             }
             return Err(error.into());
         }

@@ -27,7 +27,7 @@ const SWEEP_MOST: usize = 16;
 
 /// What came of removing what an application has left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Swept {
+enum Swept {
     /// It is gone.
     Gone,
     /// A JobManager still contends for what high availability keeps: soon none will.
@@ -88,9 +88,13 @@ impl Yarn {
     pub(super) async fn tidy(&self, report: &ApplicationReport) {
         use YarnApplicationState::{Failed, Killed};
         if matches!(report.yarn_application_state(), Failed | Killed) {
-            let name = application_text(&report.application_id.unwrap_or_default());
-            let _ = tokio::time::timeout(TIDY_DEADLINE, self.sweep_application(&name)).await;
+            self.tidy_up(&application_text(&report.application_id.unwrap_or_default())).await;
         }
+    }
+
+    /// Removes what an application has left, as far as that comes in a short time.
+    pub(super) async fn tidy_up(&self, name: &str) {
+        let _ = tokio::time::timeout(TIDY_DEADLINE, self.sweep_application(name)).await;
     }
 
     /// Removes what applications have left that are over and whose ApplicationMaster had no time to: folders, what high availability kept

@@ -85,6 +85,12 @@ pub enum DeployError {
         /// Its id.
         application: String,
     },
+    /// YARN may have taken it all the same: who is told this [kills](Yarn::kill) it. What is staged for it stays.
+    #[error("{source}")]
+    Unsure {
+        /// What went wrong.
+        source: Box<DeployError>,
+    },
     /// It would not run.
     #[error(transparent)]
     Check(#[from] CheckError),
@@ -226,6 +232,11 @@ fn is_silence(error: &RpcError) -> bool {
     }
 }
 
+/// Whether a failure says nothing of what was asked: a ResourceManager that is about to serve may say anything.
+fn may_pass(error: &RpcError) -> bool {
+    error.exception().is_none()
+}
+
 impl Yarn {
     /// The YARN that `HADOOP_CONF_DIR` names, and `flink.hadoop.` keys change. Blocks while Kerberos is asked who this is.
     ///
@@ -337,26 +348,34 @@ impl Yarn {
         cluster.map_err(|source| DeployError::JobManager { application: name, source })
     }
 
+    /// What YARN says of an application, asked again for as long as it is waited for if what it says is no answer.
+    async fn report_in_time(&self, id: ApplicationId) -> Result<ApplicationReport, DeployError> {
+        let (begun, mut told) = (Instant::now(), false);
+        loop {
+            match self.answered(self.patient.get_application_report(id)).await {
+                Err(DeployError::Yarn(error)) if may_pass(&error) && begun.elapsed() < self.patience => {
+                    tracing::debug!(%error, "YARN does not answer; it is asked again");
+                    if begun.elapsed() > SILENCE && !std::mem::replace(&mut told, true) {
+                        let (name, how_long) = (application_text(&id), self.how_long());
+                        (self.notice)(&format!(
+                            "YARN does not tell of application {name} ({error}); it is asked again, {how_long}"
+                        ));
+                    }
+                    tokio::time::sleep(LOOKS.1).await;
+                }
+                answered => return answered,
+            }
+        }
+    }
+
     async fn wait_until(
         &self,
         id: &ApplicationId,
         arrived: impl Fn(&ApplicationReport) -> bool,
     ) -> Result<ApplicationReport, DeployError> {
-        let (mut pause, mut heard) = (LOOKS.0, Instant::now());
+        let mut pause = LOOKS.0;
         loop {
-            let report = match self.answered(self.patient.get_application_report(*id)).await {
-                Ok(report) => report,
-                // One that is about to serve may say anything.
-                Err(DeployError::Yarn(error))
-                    if error.exception().is_none() && heard.elapsed() < self.patience =>
-                {
-                    tracing::debug!(%error, "YARN does not answer; it is asked again");
-                    tokio::time::sleep(LOOKS.1).await;
-                    continue;
-                }
-                Err(error) => return Err(error),
-            };
-            heard = Instant::now();
+            let report = self.report_in_time(*id).await?;
             if arrived(&report) {
                 return Ok(report);
             }
@@ -386,17 +405,19 @@ impl Yarn {
         Ok(ApplicationEnd { status, diagnostics: of_application_master(report.diagnostics().trim()) })
     }
 
-    /// Kills an application, and waits until it is gone. One that YARN does not know, and has not heard of by now, is gone.
+    /// Kills an application, and waits until it is gone, also while YARN is restarted. One that YARN does not know, and has not heard of by now, is gone.
     ///
     /// # Errors
     /// [`DeployError`] if that does not happen in 30 s.
     pub async fn kill(&self, id: &ApplicationId, reason: &str) -> Result<(), DeployError> {
         let begun = Instant::now();
+        let mut last = None;
         let killed = async {
             loop {
                 match self.client.force_kill_application(*id, reason).await {
                     Ok(true) => return Ok(()),
-                    Ok(false) => {}
+                    Ok(false) => last = None,
+                    Err(error) if may_pass(&error) => last = Some(error),
                     Err(error) if error.exception() == Some(RemoteException::ApplicationNotFound) => {
                         if begun.elapsed() > ON_ITS_WAY {
                             return Ok(());
@@ -407,8 +428,14 @@ impl Yarn {
                 tokio::time::sleep(LOOKS.0).await;
             }
         };
-        let late = |_| DeployError::Unusable(format!("it does not end in {} s", KILL_DEADLINE.as_secs()));
-        tokio::time::timeout(KILL_DEADLINE, killed).await.map_err(late)??;
+        match tokio::time::timeout(KILL_DEADLINE, killed).await {
+            Ok(killed) => killed?,
+            Err(_) => {
+                let late =
+                    || DeployError::Unusable(format!("it does not end in {} s", KILL_DEADLINE.as_secs()));
+                return Err(last.map_or_else(late, DeployError::Yarn));
+            }
+        }
         // What high availability keeps is found by what stands there, once the ApplicationMaster is certainly gone.
         if !is_highly_available(&self.configuration) {
             let staging = self.staging.folder_of(&application_text(id));
@@ -482,5 +509,20 @@ mod tests {
         };
         assert_eq!((said(None), said(Some("30000"))), (PATIENCE, Duration::from_secs(30)));
         assert_eq!((said(Some("-1")), said(Some("0"))), (FOR_EVER, LOOKS.1));
+    }
+
+    #[test]
+    fn what_a_resource_manager_says_before_it_serves_is_no_answer() {
+        let said = |class: &str| {
+            may_pass(&RpcError::Remote {
+                server: "rm:8032".to_owned(),
+                call: "getApplicationReport".to_owned(),
+                class: class.to_owned(),
+                message: String::new(),
+            })
+        };
+        assert!(said("java.lang.NullPointerException") && said("java.io.IOException"));
+        assert!(!said("org.apache.hadoop.yarn.exceptions.ApplicationNotFoundException"));
+        assert!(!said("org.apache.hadoop.security.AccessControlException"));
     }
 }

@@ -26,7 +26,7 @@ use super::{DeployError, LOOKS, SILENCE, Yarn, YarnApplication, ended, is_young}
 use crate::application::{Application, ApplicationProgram, Lifespan, Resource};
 use crate::application_master::{ContainerProfile, RUNTIME, launch_context, login_by_keytab};
 use crate::ids::application_text;
-use crate::leftovers::{Note, kept_by, leadership_of};
+use crate::leftovers::{Known, Note, kept_by, leadership_of};
 use crate::security::{
     SecurityError, file_systems, is_public, longest_life, obtain, of_file_systems, renewer, runtime_of,
 };
@@ -116,7 +116,7 @@ impl Yarn {
     /// [kills](Self::kill) it then.
     ///
     /// # Errors
-    /// [`DeployError`] with what to change.
+    /// [`DeployError`] with what to change; [`DeployError::Unsure`] if the application may run all the same.
     pub async fn deploy(
         &self,
         request: &DeployRequest,
@@ -166,23 +166,32 @@ impl Yarn {
         });
         let staging = self.staging.folder_of(&name).to_string();
         let parts = Parts { files, tokens, security, staging: staging.clone() };
-        let submitted = match left.await {
-            Ok(_) => self.submit(request, id, &secret, parts).await,
-            Err(error) => Err(error.into()),
+        let left = left.await.map_err(DeployError::from);
+        let context = match left.and_then(|_| self.context_of(request, id, &secret, parts)) {
+            Ok(context) => context,
+            Err(error) => {
+                crate::staging::remove(&staging).await;
+                return Err(error);
+            }
         };
-        if submitted.is_err() {
-            crate::staging::remove(&staging).await;
+        if let Err(error) = self.submit(context, id).await {
+            return Err(self.given_up(id, error).await);
         }
-        let shared = request.shared;
-        let report = request.report;
-        submitted.map(|()| YarnApplication {
-            id,
-            secret,
-            configuration: cluster,
-            shared,
-            token_life: life,
-            report,
-        })
+        let (shared, report) = (request.shared, request.report);
+        Ok(YarnApplication { id, secret, configuration: cluster, shared, token_life: life, report })
+    }
+
+    /// Why there is no application, once YARN was asked to take it. What was staged for it goes where it certainly does not run.
+    async fn given_up(&self, id: ApplicationId, error: DeployError) -> DeployError {
+        let name = application_text(&id);
+        let known = if is_answer(&error) { self.known(&id).await } else { Known::Lives };
+        match known {
+            // It may have run for a moment.
+            Known::Over => self.tidy_up(&name).await,
+            Known::Unknown => crate::staging::remove(&self.staging.folder_of(&name).to_string()).await,
+            Known::Lives => return DeployError::Unsure { source: Box::new(error) },
+        }
+        error
     }
 
     /// The name of a file in the cache, if it is one of those.
@@ -372,13 +381,14 @@ impl Yarn {
         .await?)
     }
 
-    async fn submit(
+    /// What YARN is told of an application.
+    fn context_of(
         &self,
         request: &DeployRequest,
         id: ApplicationId,
         secret: &Secret,
         Parts { files, tokens, security, staging }: Parts,
-    ) -> Result<(), DeployError> {
+    ) -> Result<ApplicationSubmissionContext, DeployError> {
         let configuration = &cluster_of(&request.configuration, &application_text(&id))?;
         let mut entries = configuration.entries().clone();
         // They are those of this machine.
@@ -420,7 +430,7 @@ impl Yarn {
         }
         let tags = configuration.get_optional(&config::YARN_TAGS).unwrap_or_default();
         let interval = configuration.get(&config::YARN_ATTEMPTS_INTERVAL).as_millis();
-        let context = ApplicationSubmissionContext {
+        Ok(ApplicationSubmissionContext {
             application_id: Some(id),
             application_name: Some(
                 configuration.get_optional(&config::YARN_NAME).unwrap_or_else(|| request.name.clone()),
@@ -449,7 +459,15 @@ impl Yarn {
                 ..LogAggregationContext::default()
             }),
             ..ApplicationSubmissionContext::default()
-        };
+        })
+    }
+
+    /// Hands an application to YARN, until that has kept it.
+    async fn submit(
+        &self,
+        context: ApplicationSubmissionContext,
+        id: ApplicationId,
+    ) -> Result<(), DeployError> {
         loop {
             self.answered(self.patient.submit_application(context.clone())).await?;
             if self.is_kept(id).await? {
@@ -462,7 +480,7 @@ impl Yarn {
     async fn is_kept(&self, id: ApplicationId) -> Result<bool, DeployError> {
         let (begun, mut pause, mut told) = (Instant::now(), KEPT_LOOK, false);
         loop {
-            match self.answered(self.patient.get_application_report(id)).await {
+            match self.report_in_time(id).await {
                 Ok(report) => match report.yarn_application_state() {
                     YarnApplicationState::New | YarnApplicationState::NewSaving => {}
                     YarnApplicationState::Failed | YarnApplicationState::Killed => {
@@ -525,6 +543,11 @@ pub(super) fn cluster_of(
     Ok(configuration)
 }
 
+/// Whether YARN has answered by what a submission failed: it has decided then, and can be asked what has become of the application.
+fn is_answer(error: &DeployError) -> bool {
+    matches!(error, DeployError::Yarn(RpcError::Remote { .. }) | DeployError::Ended { .. })
+}
+
 fn for_any_label(queue: QueueInfo) -> QueueInfo {
     QueueInfo { accessible_node_labels: vec![ANY_LABEL.to_owned()], ..queue }
 }
@@ -541,6 +564,37 @@ fn acls(configuration: &Configuration) -> Vec<ApplicationAclMap> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_what_yarn_has_refused_is_not_there() {
+        let remote = || RpcError::Remote {
+            server: "rm:8032".to_owned(),
+            call: "submitApplication".to_owned(),
+            class: "org.apache.hadoop.yarn.exceptions.YarnException".to_owned(),
+            message: "no such queue".to_owned(),
+        };
+        let lost = || RpcError::Lost { server: "rm:8032".to_owned(), reason: "reset".to_owned(), sent: true };
+        let garbage = RpcError::Protocol { server: "rm:8032".to_owned(), reason: "no frame".to_owned() };
+        let given_up = RpcError::GivenUp {
+            call: "submitApplication".to_owned(),
+            attempts: 2,
+            after: Duration::from_secs(1),
+            last: Box::new(remote()),
+        };
+        let application = "application_1_0001".to_owned();
+        let ended = DeployError::Ended {
+            application: application.clone(),
+            state: "FAILED",
+            diagnostics: String::new(),
+        };
+        assert!(is_answer(&DeployError::Yarn(remote())) && is_answer(&ended));
+        // What came before the last attempt may have been taken.
+        for error in [lost(), garbage, given_up] {
+            assert!(!is_answer(&DeployError::Yarn(error)));
+        }
+        assert!(!is_answer(&DeployError::Away { source: lost() }));
+        assert!(!is_answer(&DeployError::NotKept { application }));
+    }
 
     #[test]
     fn more_attempts_than_yarn_makes_are_noticed() {
