@@ -20,7 +20,7 @@ const NOTE: &str = "application";
 /// What a file's name ends with that says when another was last used.
 const USED: &str = ".used";
 
-/// How often it is noted that a file is used.
+/// How often it is noted at least that a file is used.
 const NOTED: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// After this time nobody uploads a file any more.
@@ -120,11 +120,16 @@ fn mark_of(path: &FsPath) -> FsPath {
     path.with_name(&format!("{}{USED}", path.name()))
 }
 
-/// Notes that a file of the cache is used, unless that was noted today. True: it was written. Blocks.
-pub(crate) fn mark(path: &FsPath) -> bool {
+/// How often it is noted that a file is used which goes when it was not for `retention`: what was noted lately stays for half of that.
+pub(crate) fn renewal(retention: Duration) -> Duration {
+    NOTED.min(retention / 2)
+}
+
+/// Notes that a file of the cache is used, unless that was noted less than `renewal` ago. True: it was written. Blocks.
+pub(crate) fn mark(path: &FsPath, renewal: Duration) -> bool {
     let mark = mark_of(path);
     let marked = for_path(&mark).and_then(|fs| match fs.status(&mark) {
-        Ok(status) if status.modified > millis_before(NOTED) => Ok(false),
+        Ok(status) if status.modified > millis_before(renewal) => Ok(false),
         _ => fs.create(&mark)?.close().map(|()| true),
     });
     // The file counts as unused for longer then, and may have to be sent again one day.
@@ -152,11 +157,12 @@ impl Staging {
         }
     }
 
-    /// Removes files of the cache that were not used for as long, and no application uses that has a folder. Blocks.
+    /// Removes files of the cache that were not used for as long as they are kept, and no application uses that has a folder. Blocks.
     ///
     /// # Errors
     /// [`StagingError`] if it is not known what applications use: nothing is removed then.
-    pub(crate) fn sweep_cache(&self, unused: Duration) -> Result<usize, StagingError> {
+    pub(crate) fn sweep_cache(&self) -> Result<usize, StagingError> {
+        let unused = self.retention();
         let cache = self.cache();
         let fs = for_path(&cache)?;
         let entries = match fs.list(&cache) {
@@ -271,10 +277,10 @@ mod tests {
     #[test]
     fn files_that_nobody_uses_go_after_a_while() {
         let folder = tempfile::tempdir().unwrap();
-        let staging = Staging::below(&FsPath::local(folder.path()));
+        let hour = Duration::from_secs(3600);
+        let staging = Staging::below(&FsPath::local(folder.path()), 4 * hour);
         let cache = folder.path().join(".flott/cache");
         std::fs::create_dir_all(&cache).unwrap();
-        let hour = Duration::from_secs(3600);
         let name = |letter: &str| letter.repeat(64);
         let file = |name: &str, age: Duration| {
             write(cache.join(name), b"x").unwrap();
@@ -295,7 +301,7 @@ mod tests {
         let note = Note { uses: vec![name("c")], ..Note::default() };
         staging.leave_note("application_1_0001", &note).unwrap();
         assert_eq!(staging.note_of("application_1_0001").unwrap(), Some(note));
-        assert_eq!(staging.sweep_cache(4 * hour).unwrap(), 3);
+        assert_eq!(staging.sweep_cache().unwrap(), 3);
         let left = std::fs::read_dir(&cache).unwrap().map(|entry| entry.unwrap().file_name().into_string());
         let mut left: Vec<String> = left.map(Result::unwrap).collect();
         left.sort();
@@ -309,7 +315,33 @@ mod tests {
             name("d"),
         ];
         assert_eq!(left, expected);
-        assert!(!mark(&FsPath::local(&cache.join(name("b")))), "it was noted today");
-        assert!(mark(&FsPath::local(&cache.join(name("d")))));
+        let mark = |letter, renewal| mark(&FsPath::local(&cache.join(name(letter))), renewal);
+        assert!(!mark("b", 2 * hour), "it was noted an hour ago");
+        assert!(mark("b", hour / 2) && mark("d", hour));
+    }
+
+    #[test]
+    fn what_a_submission_has_chosen_is_not_removed_before_it_says_so() {
+        let (minute, day) = (Duration::from_secs(60), Duration::from_secs(24 * 60 * 60));
+        assert_eq!((renewal(minute), renewal(30 * day)), (minute / 2, day));
+        let folder = tempfile::tempdir().unwrap();
+        let staging = Staging::below(&FsPath::local(folder.path()), minute);
+        let local = folder.path().join("program");
+        write(&local, b"a program").unwrap();
+        let (resource, hash) = staging.provide(&local, None).unwrap();
+        let cache = folder.path().join(".flott/cache");
+        let set_age = |name: &str, age: Duration| {
+            let file = File::options().write(true).open(cache.join(name)).unwrap();
+            file.set_modified(SystemTime::now() - age).unwrap();
+        };
+        let used = format!("{hash}{USED}");
+        set_age(&hash.to_string(), 9 * minute);
+        set_age(&used, minute * 9 / 10);
+        // It would go in a moment: whoever finds it says that it is used.
+        let (again, _) = staging.provide(&local, None).unwrap();
+        assert_eq!(again.url, resource.url);
+        let age = cache.join(used).metadata().unwrap().modified().unwrap().elapsed().unwrap_or_default();
+        assert!(age < renewal(minute), "{age:?}");
+        assert_eq!(staging.sweep_cache().unwrap(), 0);
     }
 }

@@ -23,7 +23,7 @@ use flott_fs::{FileStatus, FsError, FsErrorKind, FsPath, for_path};
 use flott_runtime::net::handshake::Secret;
 
 use crate::application::Resource;
-use crate::leftovers::mark;
+use crate::leftovers::{mark, renewal};
 
 /// The name of what an ApplicationMaster leaves for its command.
 const REPORT: &str = "report";
@@ -84,12 +84,23 @@ pub enum StagingError {
 #[derive(Debug, Clone)]
 pub struct Staging {
     root: FsPath,
+    /// How long what is kept by its hash stays without a use.
+    retention: Duration,
 }
 
 impl Staging {
-    /// Below a folder of the cluster's file system.
-    pub fn below(folder: &FsPath) -> Self {
-        Self { root: folder.join(".flott") }
+    /// Below a folder of the cluster's file system. What is kept by its hash stays there for `retention` without a use.
+    pub fn below(folder: &FsPath, retention: Duration) -> Self {
+        Self { root: folder.join(".flott"), retention }
+    }
+
+    pub(crate) fn retention(&self) -> Duration {
+        self.retention
+    }
+
+    /// For how long nobody removes what was just [provided](Self::provide), though no application uses it yet.
+    pub(crate) fn reserved(&self) -> Duration {
+        renewal(self.retention)
     }
 
     /// The folder that all of it is in.
@@ -136,7 +147,7 @@ impl Staging {
         let path = cache.join(name);
         let fs = for_path(&path)?;
         let mut found = fs.status(&path);
-        if found.is_ok() && mark(&path) {
+        if found.is_ok() && mark(&path, self.reserved()) {
             // Before that it may have been removed as one that nobody uses.
             found = fs.status(&path);
         }
@@ -144,7 +155,7 @@ impl Staging {
             Err(error) if error.kind() == FsErrorKind::NotFound => {
                 fs.create_dirs(&cache)?;
                 self.upload(local, &path)?;
-                mark(&path);
+                mark(&path, self.reserved());
                 Ok(fs.status(&path)?)
             }
             found => Ok(found?),
@@ -271,10 +282,12 @@ pub(crate) async fn remove(folder: &str) {
 mod tests {
     use super::*;
 
+    const RETENTION: Duration = Duration::from_secs(3600);
+
     #[test]
     fn a_file_is_uploaded_once() {
         let folder = tempfile::tempdir().unwrap();
-        let staging = Staging::below(&FsPath::local(&folder.path().join("home")));
+        let staging = Staging::below(&FsPath::local(&folder.path().join("home")), RETENTION);
         let local = folder.path().join("program");
         std::fs::write(&local, b"a program").unwrap();
         let (first, hash) = staging.provide(&local, None).unwrap();
@@ -292,7 +305,7 @@ mod tests {
     #[test]
     fn an_archive_keeps_the_end_of_its_name() {
         let folder = tempfile::tempdir().unwrap();
-        let staging = Staging::below(&FsPath::local(folder.path()));
+        let staging = Staging::below(&FsPath::local(folder.path()), RETENTION);
         for (name, suffix) in
             [("data.tar.gz", ".tar.gz"), ("a.tgz", ".tgz"), ("B.ZIP", ".zip"), ("c.jar", ".jar")]
         {
@@ -314,7 +327,7 @@ mod tests {
     #[test]
     fn a_secret_is_left_and_found() {
         let folder = tempfile::tempdir().unwrap();
-        let staging = Staging::below(&FsPath::local(folder.path()));
+        let staging = Staging::below(&FsPath::local(folder.path()), RETENTION);
         let secret = Secret::random().unwrap();
         staging.leave_secret("application_1_0001", &secret).unwrap();
         assert!(staging.secret_of("application_1_0001").unwrap() == secret);
@@ -326,7 +339,7 @@ mod tests {
     #[tokio::test]
     async fn a_report_is_left_and_found() {
         let folder = tempfile::tempdir().unwrap();
-        let staging = Staging::below(&FsPath::local(folder.path()));
+        let staging = Staging::below(&FsPath::local(folder.path()), RETENTION);
         assert_eq!(staging.report_of("application_1_0001").unwrap(), None);
         let jobs = JobSummaries(vec![Default::default()]);
         let own = staging.folder_of("application_1_0001").to_string();

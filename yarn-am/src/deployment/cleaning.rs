@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use flott_cluster::client::report::JobSummaries;
 use flott_cluster::high_availability::clean_up;
-use flott_core::config;
 use flott_fs::{Access, for_path};
 use hadoop_rpc::RemoteException;
 use hadoop_rpc::proto::yarn::{ApplicationId, ApplicationReport, YarnApplicationState};
@@ -97,20 +96,23 @@ impl Yarn {
         let _ = tokio::time::timeout(TIDY_DEADLINE, self.sweep_application(name)).await;
     }
 
-    /// Removes what applications have left that are over and whose ApplicationMaster had no time to: folders, what high availability kept
-    /// for them alone, files that nobody has used for long. What goes wrong is left for the next time.
-    pub async fn sweep(&self) {
+    /// Removes what applications have left that are over and whose ApplicationMaster had no time to: folders, and what high availability kept
+    /// for them alone. What goes wrong is left for the next time.
+    pub(super) async fn sweep_applications(&self) {
         let staging = self.staging.clone();
         let old = tokio::task::spawn_blocking(move || staging.older_than(SWEEP_AGE)).await;
-        if let Ok(Ok(mut old)) = old {
-            // The newest first: what cannot be removed does not keep the rest for ever.
-            old.sort_unstable_by(|one, other| other.cmp(one));
-            for name in old.into_iter().take(SWEEP_MOST) {
-                self.sweep_application(&name).await;
-            }
+        let Ok(Ok(mut old)) = old else { return };
+        // The newest first: what cannot be removed does not keep the rest for ever.
+        old.sort_unstable_by(|one, other| other.cmp(one));
+        for name in old.into_iter().take(SWEEP_MOST) {
+            self.sweep_application(&name).await;
         }
-        let (staging, unused) = (self.staging.clone(), self.configuration.get(&config::YARN_CACHE_RETENTION));
-        let swept = tokio::task::spawn_blocking(move || staging.sweep_cache(unused)).await;
+    }
+
+    /// Removes files that nobody has used for long.
+    pub(super) async fn sweep_cache(&self) {
+        let staging = self.staging.clone();
+        let swept = tokio::task::spawn_blocking(move || staging.sweep_cache()).await;
         if let Ok(Err(error)) = swept {
             tracing::debug!(%error, "what nobody uses stays in the cache");
         }

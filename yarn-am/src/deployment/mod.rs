@@ -253,8 +253,8 @@ impl Yarn {
         let home = home_of(&hadoop, user)?;
         let common = configuration.get_optional(&config::YARN_STAGING_DIR);
         let common = common.map(|folder| on_cluster(&hadoop, &home, &folder)).transpose()?;
-        let staging =
-            Staging::below(&common.as_ref().map_or_else(|| home.clone(), |folder| folder.join(user)));
+        let own = common.as_ref().map_or_else(|| home.clone(), |folder| folder.join(user));
+        let staging = Staging::below(&own, configuration.get(&config::YARN_CACHE_RETENTION));
         let client = ApplicationClient::new(&hadoop, login.user.clone())?;
         let patience = patience(&hadoop);
         let patient = client.rpc().with_policy(RetryPolicy::within(patience));

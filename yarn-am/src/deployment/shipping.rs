@@ -54,12 +54,14 @@ pub(super) fn ship_to(
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
     fn folders_are_shipped_file_by_file_and_archives_by_their_names() {
         let folder = tempfile::tempdir().unwrap();
-        let staging = Staging::below(&FsPath::local(&folder.path().join("home")));
+        let staging = Staging::below(&FsPath::local(&folder.path().join("home")), Duration::from_secs(3600));
         let data = folder.path().join("data");
         std::fs::create_dir_all(data.join("sub")).unwrap();
         for name in ["a", "sub/b", "c.zip"] {
@@ -87,7 +89,7 @@ mod tests {
     fn files_of_the_cluster_are_shipped_from_where_they_are() {
         let folder = tempfile::tempdir().unwrap();
         let home = folder.path().join("home");
-        let staging = Staging::below(&FsPath::local(&home));
+        let staging = Staging::below(&FsPath::local(&home), Duration::from_secs(3600));
         std::fs::write(folder.path().join("model.tgz"), b"12345").unwrap();
         flott_fs::register("ship-test", std::sync::Arc::new(flott_fs::LocalFileSystem));
         let path: FsPath = format!("ship-test://{}/model.tgz", folder.path().display()).parse().unwrap();

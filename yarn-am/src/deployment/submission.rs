@@ -1,5 +1,7 @@
 //! Submits an application: checks that it can run, has its files on the cluster, hands it to YARN.
 
+use std::convert::Infallible;
+use std::future::Future;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -131,9 +133,10 @@ impl Yarn {
         // Files do not depend on what YARN says, nor the other way round.
         let admitted = self.admitted(&request.configuration);
         let tokens = self.tokens(&request.configuration, renewer);
-        let swept = tokio::time::timeout(SWEEP_DEADLINE, self.sweep());
+        let swept = tokio::time::timeout(SWEEP_DEADLINE, self.sweep_applications());
+        let brought = Instant::now();
         let others = async {
-            let (files, tokens, _) = tokio::join!(self.bring(request, provided), tokens, swept);
+            let (files, tokens, _) = tokio::join!(self.bring(request, provided.clone()), tokens, swept);
             Ok::<_, DeployError>((files?, tokens?))
         };
         tokio::pin!(admitted, others);
@@ -145,7 +148,11 @@ impl Yarn {
                 others => (admitted.await, others),
             },
         };
-        let (id, (files, tokens)) = (granted?, others?);
+        let (id, (mut files, tokens)) = (granted?, others?);
+        if brought.elapsed() > self.staging.reserved() {
+            // Another command may have taken them for unused while YARN was waited for.
+            files = self.bring(request, provided.clone()).await?;
+        }
         let _ = begun.set(id);
         let life = longest_life(&tokens).filter(|_| security.principal.is_none());
         let name = application_text(&id);
@@ -174,7 +181,8 @@ impl Yarn {
                 return Err(error);
             }
         };
-        if let Err(error) = self.submit(context, id).await {
+        // Before the note it might take what this one has just found for unused.
+        if let Err(error) = alongside(self.submit(context, id), self.sweep_cache()).await {
             return Err(self.given_up(id, error).await);
         }
         let (shared, report) = (request.shared, request.report);
@@ -511,6 +519,18 @@ impl Yarn {
     }
 }
 
+/// Does some work, and beside it as much of another as comes until then.
+async fn alongside<T>(work: impl Future<Output = T>, other: impl Future<Output = ()>) -> T {
+    let other = async {
+        other.await;
+        std::future::pending::<Infallible>().await
+    };
+    tokio::select! {
+        done = work => done,
+        never = other => match never {},
+    }
+}
+
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, StagingError> + Send + 'static,
 ) -> Result<T, StagingError> {
@@ -564,6 +584,15 @@ fn acls(configuration: &Configuration) -> Vec<ApplicationAclMap> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_submission_waits_for_no_cleaning() {
+        assert_eq!(alongside(tokio::task::yield_now(), std::future::pending()).await, ());
+        // It has time for what is quick.
+        let (swept, seen) = tokio::sync::oneshot::channel();
+        let sweep = async { swept.send(5).unwrap() };
+        assert_eq!(alongside(seen, sweep).await, Ok(5));
+    }
 
     #[test]
     fn only_what_yarn_has_refused_is_not_there() {
