@@ -1,6 +1,7 @@
 //! The staging folder from the client's side: that it is the user's alone, and that what applications leave there goes.
 
 use std::collections::BTreeMap;
+use std::task::Poll;
 use std::time::Duration;
 
 use flott_cluster::client::report::JobSummaries;
@@ -104,9 +105,9 @@ impl Yarn {
         let Ok(Ok(mut old)) = old else { return };
         // The newest first: what cannot be removed does not keep the rest for ever.
         old.sort_unstable_by(|one, other| other.cmp(one));
-        for name in old.into_iter().take(SWEEP_MOST) {
-            self.sweep_application(&name).await;
-        }
+        old.truncate(SWEEP_MOST);
+        // A ZooKeeper that is gone holds up nothing but what it was to forget.
+        together(old.iter().map(|name| self.sweep_application(name))).await;
     }
 
     /// Removes files that nobody has used for long.
@@ -175,6 +176,16 @@ fn known_by(answer: &Result<ApplicationReport, DeployError>) -> Known {
     }
 }
 
+/// Does all of it, at the same time.
+async fn together<F: Future>(works: impl Iterator<Item = F>) {
+    let mut works: Vec<_> = works.map(Box::pin).collect();
+    std::future::poll_fn(|context| {
+        works.retain_mut(|work| work.as_mut().poll(context).is_pending());
+        if works.is_empty() { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+}
+
 /// Sweeps again while a JobManager contends.
 async fn uncontended<F: Future<Output = Swept>>(mut sweep: impl FnMut() -> F) -> Swept {
     loop {
@@ -214,6 +225,25 @@ mod tests {
         let unknown = "org.apache.hadoop.yarn.exceptions.ApplicationNotFoundException";
         assert_eq!(known_by(&refused(unknown)), Known::Unknown);
         assert_eq!(known_by(&refused("java.lang.NullPointerException")), Known::Lives);
+    }
+
+    #[tokio::test]
+    async fn what_does_not_answer_holds_up_nothing_else() {
+        let (swept, mut seen) = tokio::sync::mpsc::channel(3);
+        let (swept, last) = (&swept, 3);
+        let sweep = |number| async move {
+            if number == 1 {
+                std::future::pending().await
+            }
+            tokio::task::yield_now().await;
+            swept.send(number).await.unwrap();
+        };
+        let others = async { while seen.recv().await != Some(last) {} };
+        tokio::select! {
+            () = together((1..=last).map(sweep)) => panic!("one has not ended"),
+            () = others => {}
+        }
+        together((2..=last).map(sweep)).await;
     }
 
     #[tokio::test]

@@ -51,9 +51,6 @@ const MOST_ATTEMPTS_KEYS: [&str; 2] =
     ["yarn.resourcemanager.am.global.max-attempts", "yarn.resourcemanager.am.max-attempts"];
 const MOST_ATTEMPTS: u64 = 2;
 
-/// How long a submission cleans up after others: the next one goes on.
-const SWEEP_DEADLINE: Duration = Duration::from_secs(10);
-
 /// What may be fetched while an application runs: files that are not written any more. YARN deletes what it has fetched.
 const ROLLED_LOGS: &str = r".*\.(log|out)\.[0-9]+";
 
@@ -128,15 +125,25 @@ impl Yarn {
             .map_err(|source| DeployError::System { what: "no secret can be made", source })?;
         MemoryBudget::of(&request.configuration)?;
         let (provided, ()) = tokio::try_join!(self.provided(&request.configuration), self.claim_staging())?;
+        alongside(self.hand_over(request, begun, secret, provided), self.sweep_applications()).await
+    }
+
+    /// Has an application's files on the cluster and hands it to YARN, with a staging folder that is the user's alone.
+    async fn hand_over(
+        &self,
+        request: &DeployRequest,
+        begun: &OnceLock<ApplicationId>,
+        secret: Secret,
+        provided: Option<Resource>,
+    ) -> Result<YarnApplication, DeployError> {
         let security = self.secured(&request.configuration, provided.as_ref())?;
         let renewer = self.renewer()?;
         // Files do not depend on what YARN says, nor the other way round.
         let admitted = self.admitted(&request.configuration);
         let tokens = self.tokens(&request.configuration, renewer);
-        let swept = tokio::time::timeout(SWEEP_DEADLINE, self.sweep_applications());
         let brought = Instant::now();
         let others = async {
-            let (files, tokens, _) = tokio::join!(self.bring(request, provided.clone()), tokens, swept);
+            let (files, tokens) = tokio::join!(self.bring(request, provided.clone()), tokens);
             Ok::<_, DeployError>((files?, tokens?))
         };
         tokio::pin!(admitted, others);
