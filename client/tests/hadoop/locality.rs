@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use crate::support::{Hadoop, application_in, counts_in, counts_of, text, wordcount};
+use crate::support::{Hadoop, application_in, counts_in, counts_of, text, until, wordcount};
 
 /// Files on each DataNode.
 const FILES: usize = 10;
@@ -31,7 +31,9 @@ fn files(cluster: &Hadoop, folder: &Path, input: &str) {
             all.push_str(&words);
         }
         cluster.script_well(&["kill", away]);
-        cluster.put(&local, input);
+        // Hadoop's client fails now and then while the NameNode does not know yet that one is away.
+        let put = ["hdfs", "dfs", "-put", "-f", local.to_str().unwrap(), input];
+        until("the files are there", || cluster.script(&put).status.success().then_some(()));
         cluster.script_well(&["start", away]);
     }
     fs::write(folder.join("all"), all).unwrap();
