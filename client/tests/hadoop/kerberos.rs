@@ -96,12 +96,13 @@ fn words_are_counted_in_three_modes_and_bob_is_kept_out() {
     count(&["run", "-t", "yarn-session", "-D", &this]);
     let bob = keytab(cluster, "bob");
     let bob: Vec<&str> = bob.iter().map(String::as_str).collect();
-    let hers = format!("yarn.staging-directory={}", alices(cluster, ""));
-    for (settings, why) in [(&[][..], "file not found"), (&["-D", &hers], "Permission denied")] {
-        let refused = flott(cluster, &[&["list", "-yid", &id], &bob, settings]);
-        let said = text(&refused.stderr);
-        assert!(!refused.status.success() && said.contains(why), "{said}");
-    }
+    let refused = flott(cluster, &[&["list", "-yid", &id], &bob]);
+    let said = text(&refused.stderr);
+    assert!(!refused.status.success() && said.contains("file not found"), "{said}");
+    let hers = alices(cluster, &format!(".flott/{id}/secret"));
+    let refused = cluster.script(&["--as", "bob", "hdfs", "dfs", "-cat", &hers]);
+    let said = text(&refused.stderr);
+    assert!(!refused.status.success() && said.contains("Permission denied"), "{said}");
     // Without the file, alice's own token is.
     let elsewhere = format!("yarn.staging-directory={}/tmp", cluster.variable("NAMENODE"));
     as_alice(cluster, &["list", "-yid", &id], &[&["-D", &elsewhere]]);
