@@ -1,5 +1,6 @@
 //! Clusters on YARN, from the client's side: started, found, followed, ended.
 
+mod admission;
 pub mod checks;
 mod cleaning;
 mod paths;

@@ -15,16 +15,15 @@ use hadoop_rpc::configuration::Configuration as HadoopConfiguration;
 use hadoop_rpc::credentials::Credentials;
 use hadoop_rpc::proto::yarn::{
     ApplicationAccessType, ApplicationAclMap, ApplicationId, ApplicationSubmissionContext,
-    LogAggregationContext, NodeReport, NodeState, Priority, QueueInfo, Resource as ContainerSize,
-    YarnApplicationState,
+    LogAggregationContext, Priority, YarnApplicationState,
 };
 use hadoop_rpc::{RemoteException, RpcError};
 use tokio::time::Instant;
 
-use super::checks::{ANY_LABEL, CheckError, Places, check_queue, check_restart, check_sizes};
+use super::checks::check_restart;
 use super::paths::on_cluster;
 use super::shipping::{ship_to, shipped};
-use super::{DeployError, LOOKS, SILENCE, Yarn, YarnApplication, ended, is_young};
+use super::{DeployError, LOOKS, SILENCE, Yarn, YarnApplication, ended};
 use crate::application::{Application, ApplicationProgram, Lifespan, Resource};
 use crate::application_master::{ContainerProfile, RUNTIME, launch_context, login_by_keytab};
 use crate::ids::application_text;
@@ -37,14 +36,8 @@ use crate::staging::StagingError;
 /// The priority of the request for the ApplicationMaster's container.
 const MASTER_PRIORITY: i32 = 0;
 
-/// How often NodeManagers are looked for that are on their way to a ResourceManager.
-const NODES_LOOK: Duration = Duration::from_secs(1);
-
 /// How soon it is looked whether YARN has kept an application: that takes it milliseconds.
 const KEPT_LOOK: Duration = Duration::from_millis(5);
-
-/// The queue of applications that name none, unless YARN places them by rules of its own.
-const DEFAULT_QUEUE: &str = "default";
 
 /// How many ApplicationMasters YARN starts for one application at most, as this machine's configuration says: the first of these that is set.
 const MOST_ATTEMPTS_KEYS: [&str; 2] =
@@ -213,81 +206,6 @@ impl Yarn {
     fn cached(&self, resource: &Resource) -> Option<String> {
         let path: FsPath = resource.url.parse().ok()?;
         (self.staging.cache().join(path.name()) == path).then(|| path.name().to_owned())
-    }
-
-    /// A new application's id, if YARN can run one like this.
-    async fn admitted(&self, configuration: &Configuration) -> Result<ApplicationId, DeployError> {
-        let master = ContainerProfile::of_application_master(configuration);
-        let task_manager = ContainerProfile::of_task_manager(configuration);
-        let queue = configuration.get_optional(&config::YARN_QUEUE);
-        let check = async {
-            match &queue {
-                // YARN may still place it elsewhere: that the queue may not use a label says nothing.
-                None => Ok::<_, RpcError>(
-                    self.patient
-                        .get_queue_info(DEFAULT_QUEUE, false)
-                        .await
-                        .unwrap_or(None)
-                        .map(for_any_label),
-                ),
-                Some(queue) => self.patient.get_queue_info(queue, false).await,
-            }
-        };
-        let labels = self.patient.get_cluster_node_labels();
-        let asked =
-            async { tokio::try_join!(self.patient.get_new_application(), self.nodes(), check, labels) };
-        let (new, mut nodes, found, labels) = self.answered(asked).await?;
-        if let Some(queue) = &queue {
-            let known = match &found {
-                Some(_) => Vec::new(),
-                None => self.queues().await,
-            };
-            check_queue(queue, found.as_ref(), &known)?;
-        }
-        let maximum: ContainerSize = new.maximum_capability.clone().unwrap_or_default();
-        let none = || DeployError::Unusable("YARN gave no application id".to_owned());
-        let id = new.application_id.ok_or_else(none)?;
-        let mut told = false;
-        loop {
-            let places = Places { nodes: &nodes, labels: &labels, queue: found.as_ref() };
-            match check_sizes(&master, &task_manager, &maximum, &places) {
-                Err(CheckError::NoNodes | CheckError::NoNode { .. } | CheckError::NoneOfLabel { .. })
-                    if is_young(&id) =>
-                {
-                    if !std::mem::replace(&mut told, true) {
-                        (self.notice)(
-                            "YARN's ResourceManager has just started: its NodeManagers are waited for",
-                        );
-                    }
-                    tokio::time::sleep(NODES_LOOK).await;
-                    nodes = self.answered(self.nodes()).await?;
-                }
-                checked => {
-                    checked?;
-                    return Ok(id);
-                }
-            }
-        }
-    }
-
-    /// The nodes that run.
-    async fn nodes(&self) -> Result<Vec<NodeReport>, RpcError> {
-        self.patient.get_cluster_nodes(&[NodeState::Running]).await
-    }
-
-    /// The queues that take applications, for an error message.
-    async fn queues(&self) -> Vec<String> {
-        fn leaves(queue: &QueueInfo, names: &mut Vec<String>) {
-            if queue.child_queues.is_empty() {
-                names.push(queue.queue_name().to_owned());
-            }
-            queue.child_queues.iter().for_each(|child| leaves(child, names));
-        }
-        let mut names = Vec::new();
-        if let Ok(Some(root)) = self.client.get_queue_info("root", true).await {
-            leaves(&root, &mut names);
-        }
-        names
     }
 
     /// The runtime that is there already, and whether everybody may read it.
@@ -573,10 +491,6 @@ pub(super) fn cluster_of(
 /// Whether YARN has answered by what a submission failed: it has decided then, and can be asked what has become of the application.
 fn is_answer(error: &DeployError) -> bool {
     matches!(error, DeployError::Yarn(RpcError::Remote { .. }) | DeployError::Ended { .. })
-}
-
-fn for_any_label(queue: QueueInfo) -> QueueInfo {
-    QueueInfo { accessible_node_labels: vec![ANY_LABEL.to_owned()], ..queue }
 }
 
 fn acls(configuration: &Configuration) -> Vec<ApplicationAclMap> {

@@ -1,5 +1,6 @@
 //! The workers of one job: gets them slots, has them started, tells them what the JobMaster decides.
 
+mod gateway;
 mod leaving;
 #[cfg(test)]
 mod tests;
@@ -12,17 +13,18 @@ use flott_core::ids::{Attempt, ExecutionId, JobId, SubtaskId, TaskManagerId, Wor
 use flott_plan::JobGraph;
 use flott_plan::execution_graph::{SlotAssignment, SlotNumber};
 use flott_runtime::net::Peer;
-use flott_runtime::task::{TaskEvent, TaskMessage};
+use flott_runtime::task::TaskMessage;
 use tokio::sync::mpsc;
 use tonic::Status;
 
 use super::placement::Placement;
 use super::task_managers::{Grant, TaskManagers};
-use crate::gateway::{Deployment, Place, TaskGateway};
+use crate::gateway::{Deployment, Place};
 use crate::job_master::{EventQueue, ExecutionReport, JobEvent};
 use crate::rpc::control::{HeldWorker, JobSpec, Release, SetLevels, StartWorker, WorkerOrder, worker_order};
 use crate::rpc::{WireId, write_deploy, write_message};
 
+pub(super) use gateway::RemoteGateway;
 use leaving::Leaving;
 
 /// What becomes of a worker of an earlier leader.
@@ -570,95 +572,5 @@ impl JobWorkers {
         let state = self.state();
         let order = || worker_order::Kind::SetLevels(SetLevels { levels: levels.to_owned() });
         state.workers.keys().filter(|worker| state.give(**worker, order())).count() as u32
-    }
-}
-
-/// A JobMaster's way to the workers of its job.
-pub(super) struct RemoteGateway(pub(super) Arc<JobWorkers>);
-
-impl RemoteGateway {
-    /// Takes back a deployment that waits for its worker. True: there was one, and it is as good as cancelled.
-    fn take_back(&self, execution: ExecutionId) -> bool {
-        let mut state = self.0.state();
-        let before = state.waiting.len();
-        state.waiting.retain(|deployment| deployment.execution != execution);
-        let waited = state.waiting.len() < before;
-        if waited {
-            self.0.events.put(JobEvent::Task { execution, event: TaskEvent::Canceled });
-        }
-        waited
-    }
-}
-
-impl TaskGateway for RemoteGateway {
-    fn place_of(&self, execution: ExecutionId) -> Option<Place> {
-        let state = self.0.state();
-        let (attempt, place) = state.places.get(&execution.subtask)?;
-        (*attempt == execution.attempt).then(|| place.clone())
-    }
-
-    fn vacate(&mut self) {
-        self.0.vacate();
-    }
-
-    fn deploy(&mut self, deployments: Vec<Deployment>) {
-        {
-            let mut state = self.0.state();
-            state.preparing = false;
-            state.waiting.extend(deployments);
-        }
-        self.0.advance();
-    }
-
-    fn prepare(&mut self) {
-        self.0.state().preparing = true;
-        self.0.advance();
-    }
-
-    fn wind_down(&mut self) {
-        {
-            let mut state = self.0.state();
-            state.preparing = false;
-            state.requested = None;
-        }
-        self.0.task_managers.withdraw(&self.0);
-    }
-
-    fn send(&mut self, execution: ExecutionId, message: TaskMessage) {
-        if message == TaskMessage::Cancel && self.take_back(execution) {
-            return;
-        }
-        let state = self.0.state();
-        if let Some(worker) = state.worker_of(execution) {
-            state.give(worker, worker_order::Kind::Send(write_message(execution, message)));
-        }
-    }
-
-    fn release(&mut self, executions: &[ExecutionId]) {
-        let state = self.0.state();
-        let mut by_worker: BTreeMap<WorkerId, Vec<ExecutionId>> = BTreeMap::new();
-        for execution in executions {
-            if let Some(worker) = state.worker_of(*execution) {
-                by_worker.entry(worker).or_default().push(*execution);
-            }
-        }
-        for (worker, executions) in by_worker {
-            let executions = executions.into_iter().map(Into::into).collect();
-            state.give(worker, worker_order::Kind::Release(Release { executions }));
-        }
-    }
-
-    fn give_up_worker_of(&mut self, execution: ExecutionId) {
-        if self.take_back(execution) {
-            return;
-        }
-        let worker = self.0.state().worker_of(execution);
-        if let Some(worker) = worker {
-            self.0.task_managers.stop(worker);
-            self.0.worker_lost(
-                worker,
-                "a task did not stop within task.cancellation.timeout, so its worker was killed",
-            );
-        }
     }
 }

@@ -2,6 +2,7 @@
 //! [`ResourceManagerDriver`] is told how many are missing, and which have been idle for long.
 
 mod leaving;
+mod requests;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,10 +17,8 @@ use tonic::Status;
 
 use super::departures::{Departures, Explanation, in_words};
 use super::job_workers::{Adopted, JobWorkers};
-use super::placement;
-use super::slot_choice::{choose, missing};
 use crate::job_master::JobEvent;
-use crate::resource_manager::{Demand, PreferredHost, ResourceManagerDriver};
+use crate::resource_manager::{Demand, ResourceManagerDriver};
 use crate::rest::{ProcessView, TaskManagerView};
 use crate::rpc::WireId;
 use crate::rpc::control::{
@@ -28,6 +27,7 @@ use crate::rpc::control::{
 };
 
 use leaving::Notices;
+use requests::Request;
 
 /// Questions for logs at a time, and how long an answer may take.
 const MOST_QUESTIONS: usize = 64;
@@ -181,44 +181,6 @@ impl Member {
     }
 }
 
-/// A job that waits for slots.
-struct Request {
-    number: u64,
-    /// Which of the job's requests.
-    of_job: u64,
-    slots: u32,
-    timeout: Duration,
-    job: Arc<JobWorkers>,
-}
-
-impl State {
-    fn demand(&self, slots_each: u32) -> Demand {
-        // What waits for a moment, until it is known where its TaskManagers are best started, is asked for then.
-        let asked = || self.requests.iter().filter(|request| !request.job.placement().is_awaited());
-        let wanted = asked().map(|request| request.slots).sum();
-        let free = self.members.values().map(Member::slots_to_come).sum();
-        let resources = self.members.values().map(|member| member.registration.resource_id.clone());
-        let registered = resources.filter(|id| !id.is_empty()).collect();
-        let missing = missing(wanted, free, slots_each);
-        let preferred =
-            if missing == 0 { Vec::new() } else { preferred(asked().map(|request| &request.job)) };
-        Demand { missing, registered, preferred }
-    }
-}
-
-/// What jobs prefer together.
-fn preferred<'a>(jobs: impl Iterator<Item = &'a Arc<JobWorkers>>) -> Vec<PreferredHost> {
-    let mut all: Vec<PreferredHost> = Vec::new();
-    for host in jobs.flat_map(|job| job.placement().hosts().to_vec()) {
-        match all.iter_mut().find(|known| known.host == host.host) {
-            Some(known) => known.bytes = known.bytes.saturating_add(host.bytes),
-            None => all.push(host),
-        }
-    }
-    all.sort_by_key(|host| std::cmp::Reverse(host.bytes));
-    all
-}
-
 impl TaskManagers {
     /// None yet. Timers run on `io`.
     pub(super) fn new(
@@ -234,17 +196,6 @@ impl TaskManagers {
             registering: Mutex::default(),
             state: Mutex::default(),
             questions: Mutex::default(),
-        }
-    }
-
-    /// Tells the driver what is wanted, if that has changed. It is told under the lock, so that the last word is the true one.
-    fn declare(&self) {
-        let Some(driver) = &self.driver else { return };
-        let mut state = self.state();
-        let demand = state.demand(self.slots_each);
-        if state.leads && state.declared.as_ref() != Some(&demand) {
-            state.declared = Some(demand.clone());
-            driver.declare(demand);
         }
     }
 
@@ -564,124 +515,12 @@ impl TaskManagers {
         }
     }
 
-    /// Asks for slots, all or none; the job is told when it has them, or that it does not get them within `timeout`. `of_job` tells
-    /// this request of the job's from others.
-    pub(super) fn request(
-        self: &Arc<Self>,
-        slots: u32,
-        timeout: Duration,
-        job: Arc<JobWorkers>,
-        of_job: u64,
-    ) {
-        if self.driver.is_some() {
-            self.look_for_places(&job);
-        }
-        let number = {
-            let mut state = self.state();
-            state.next_request += 1;
-            let number = state.next_request;
-            state.requests.push_back(Request { number, of_job, slots, timeout, job });
-            number
-        };
-        self.satisfy();
-        let pool = Arc::clone(self);
-        self.after(timeout, move || pool.expire(number, timeout));
-    }
-
-    /// So many slots are wanted instead, if that request has not been answered yet: it keeps its turn, and its time begins anew.
-    pub(super) fn request_more(self: &Arc<Self>, slots: u32, job: &Arc<JobWorkers>, of_job: u64) {
-        let (number, timeout) = {
-            let mut state = self.state();
-            let State { requests, next_request, .. } = &mut *state;
-            let mut open = requests.iter_mut();
-            let open = open.find(|request| Arc::ptr_eq(&request.job, job) && request.of_job == of_job);
-            let Some(request) = open else { return };
-            *next_request += 1;
-            request.number = *next_request;
-            request.slots = request.slots.max(slots);
-            (request.number, request.timeout)
-        };
-        self.satisfy();
-        let pool = Arc::clone(self);
-        self.after(timeout, move || pool.expire(number, timeout));
-    }
-
-    /// Finds out where the TaskManagers of a job are best started, if they have to be; they are asked for then, or after a moment.
-    fn look_for_places(self: &Arc<Self>, job: &Arc<JobWorkers>) {
-        let pool = Arc::clone(self);
-        if job.placement().look(move || pool.declare()) {
-            let pool = Arc::clone(self);
-            self.after(placement::PATIENCE, move || pool.declare());
-        }
-    }
-
     /// Does something later.
     pub(super) fn after(&self, time: Duration, run: impl FnOnce() + Send + 'static) {
         self.io.spawn(async move {
             tokio::time::sleep(time).await;
             run();
         });
-    }
-
-    fn expire(&self, number: u64, timeout: Duration) {
-        let expired = {
-            let mut state = self.state();
-            let position = state.requests.iter().position(|request| request.number == number);
-            position.and_then(|position| state.requests.remove(position))
-        };
-        let Some(request) = expired else { return };
-        let Capacity { task_managers, slots, free_slots } = self.capacity();
-        let obstacle = self.driver.as_ref().and_then(|driver| driver.obstacle());
-        let remedy = obstacle.unwrap_or_else(|| {
-            "start more TaskManagers, cancel other jobs, or lower the parallelism".to_owned()
-        });
-        request.job.no_slots(&format!(
-            "{} slots are needed, but in {} the cluster had no more than {free_slots} free of {slots} in {task_managers} TaskManagers: {remedy}",
-            request.slots,
-            config::ConfigValue::write(&timeout),
-        ));
-        self.declare();
-    }
-
-    /// A job wants nothing any more.
-    pub(super) fn withdraw(&self, job: &Arc<JobWorkers>) {
-        self.state().requests.retain(|request| !Arc::ptr_eq(&request.job, job));
-        self.declare();
-    }
-
-    /// Grants what can be granted, to who has waited longest first.
-    fn satisfy(&self) {
-        let granted = {
-            let mut state = self.state();
-            let State { members, requests, .. } = &mut *state;
-            let mut granted = Vec::new();
-            requests.retain(|request| {
-                let free: Vec<_> = members.iter().map(|(id, member)| (*id, member.free_slots())).collect();
-                let Some(chosen) = choose(&free, request.slots) else { return true };
-                let mut grants = Vec::with_capacity(chosen.len());
-                for (id, slots) in chosen {
-                    let Some(member) = members.get_mut(&id) else { continue };
-                    let worker = WorkerId::random();
-                    member.idle_since = None;
-                    member.workers.insert(worker, (slots, Owner::Job(Arc::clone(&request.job))));
-                    let all = &member.registration;
-                    grants.push(Grant {
-                        worker,
-                        task_manager: id,
-                        address: all.data_address.clone(),
-                        slots,
-                        managed_bytes_per_slot: all.managed_bytes / u64::from(all.slots.max(1)),
-                    });
-                }
-                granted.push((Arc::clone(&request.job), grants));
-                false
-            });
-            granted
-        };
-        self.declare();
-        for (job, grants) in granted {
-            job.granted(grants);
-        }
     }
 
     /// Has a worker started; false: its TaskManager is gone, or takes no orders, and then it is as good as gone.

@@ -8,6 +8,7 @@ use flott_runtime::task::Restore;
 use tokio::runtime::Runtime;
 
 use super::*;
+use crate::gateway::TaskGateway;
 use crate::job_manager::task_managers::{Brought, Owner, Registration};
 use crate::job_master::simulated_graph;
 use crate::resource_manager::{Demand, ResourceManagerDriver};
