@@ -270,6 +270,10 @@ impl DriverListener for Shown<'_> {
         eprintln!("flott: {reason}; what YARN says of its application counts, and it is waited for");
     }
 
+    fn finished(&mut self, job: JobId) {
+        self.jobs.finished(job);
+    }
+
     fn found(&mut self, address: &str) {
         eprintln!("flott: the JobManager at {address} is there");
         self.address = address.to_owned();

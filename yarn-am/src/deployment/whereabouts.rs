@@ -50,7 +50,7 @@ fn said(id: &ApplicationId, answer: Result<ApplicationReport, RpcError>) -> Said
         Running if report.rpc_port() > 0 => Said::At(format!("{}:{}", report.host(), report.rpc_port())),
         Finished => Said::Over(format!(
             "application {name} has ended, {}: {diagnostics}",
-            report.final_application_status().as_str_name()
+            report.final_application_status().as_str_name().trim_start_matches("FINAL_APPLICATION_STATUS_")
         )),
         Failed => Said::Over(format!("application {name} has failed: {diagnostics}")),
         Killed => Said::Over(format!("application {name} was killed: {diagnostics}")),

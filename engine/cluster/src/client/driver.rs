@@ -139,6 +139,8 @@ pub trait DriverListener {
     fn found(&mut self, _address: &str) {}
     /// It was not, and somebody else is asked how the job ends.
     fn lost_for_good(&mut self, _reason: &DriveError) {}
+    /// Who was asked says that it has finished.
+    fn finished(&mut self, _job: JobId) {}
 }
 
 /// How far an execute of a program came.
@@ -457,6 +459,7 @@ impl Driver {
                 if !verdict.finished().await {
                     return Err(error);
                 }
+                listener.finished(job);
                 let result = JobResult { job: job.write(), is_out_of_reach: true, ..JobResult::default() };
                 let outcome = JobOutcome { kind: Some(job_outcome::Kind::Result(result)) };
                 Ok(Executing::Ended { job, name: String::new(), outcome })

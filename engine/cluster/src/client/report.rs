@@ -130,6 +130,14 @@ impl JobSummaries {
         self.0.push(JobSummary { id: job.to_string(), status, ..JobSummary::default() });
     }
 
+    /// Somebody else than its JobManager says that a job has finished.
+    pub fn finished(&mut self, job: JobId) {
+        let id = job.to_string();
+        if let Some(known) = self.0.iter_mut().find(|known| known.id == id) {
+            JobStatus::Finished.name().clone_into(&mut known.status);
+        }
+    }
+
     /// Takes the latest word on a job.
     pub fn note(&mut self, job: &JobOverview, outcome: Option<&JobOutcome>) {
         let summary = JobSummary::of(job, outcome);
