@@ -30,8 +30,8 @@ enum Method {
     Kerberos,
 }
 
-/// Opens a connection on which calls can follow.
-pub(super) async fn open(endpoint: &Endpoint<'_>) -> Result<(FrameReader, FrameWriter), RpcError> {
+/// Opens a connection on which calls can follow, behind the frame that is returned: it says who calls.
+pub(super) async fn open(endpoint: &Endpoint<'_>) -> Result<(FrameReader, FrameWriter, Vec<u8>), RpcError> {
     let (socket, peer) = connect(endpoint).await?;
     let (reader, writer) = socket.into_split();
     let mut handshake = Handshake {
@@ -44,10 +44,9 @@ pub(super) async fn open(endpoint: &Endpoint<'_>) -> Result<(FrameReader, FrameW
     let done = async {
         let (method, layer) = handshake.authenticate().await?;
         let Handshake { reader, writer, .. } = handshake;
-        let (reader, mut writer) = protect(reader, writer, layer, endpoint.settings.max_response);
+        let (reader, writer) = protect(reader, writer, layer, endpoint.settings.max_response);
         let context = frame::context(endpoint.client_id, &context(endpoint, method)?);
-        writer.write(&context).await.map_err(|error| broken(endpoint.address, error))?;
-        Ok((reader, writer))
+        Ok((reader, writer, context))
     };
     let late = |_| RpcError::Connect {
         address: endpoint.address.into(),

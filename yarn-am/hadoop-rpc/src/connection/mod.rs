@@ -54,6 +54,9 @@ pub(crate) struct Connection {
     _task: JoinSet<()>,
 }
 
+/// How long the last word of a server may be on its way that takes nothing any more.
+const LAST_WORD: Duration = Duration::from_secs(1);
+
 /// Requests that wait to be written; a call that finds the queue full waits, within its deadline.
 const QUEUE: usize = 64;
 
@@ -65,9 +68,11 @@ impl Connection {
     /// standby server says so at once.
     pub(crate) async fn open(endpoint: &Endpoint<'_>) -> Result<Connection, RpcError> {
         let server = endpoint.address.to_owned();
-        let (reader, writer) = handshake::open(endpoint).await?;
+        let (reader, writer, context) = handshake::open(endpoint).await?;
         let calls = Arc::new(Calls::new(server.clone(), *endpoint.client_id));
         let (requests, queue) = mpsc::channel(QUEUE);
+        // Ahead of all calls; there is room, since nothing is queued yet.
+        let _ = requests.try_send(context);
         let mut task = JoinSet::new();
         let driver = Driver {
             calls: Arc::clone(&calls),
@@ -283,9 +288,17 @@ struct Driver {
 
 impl Driver {
     async fn run(self, reader: FrameReader, mut writer: FrameWriter, queue: mpsc::Receiver<Vec<u8>>) {
+        let reading = self.read(reader);
+        tokio::pin!(reading);
         let error = tokio::select! {
-            error = self.read(reader) => error,
-            error = self.write(&mut writer, queue) => error,
+            error = &mut reading => error,
+            error = self.write(&mut writer, queue) => match error {
+                // Nothing can be written any more: the server has closed the connection, and may have said why.
+                RpcError::Lost { sent: true, .. } => {
+                    tokio::time::timeout(LAST_WORD, reading).await.unwrap_or(error)
+                }
+                error => error,
+            },
         };
         tracing::debug!(server = self.calls.server, %error, "connection closed");
         self.calls.close(error);

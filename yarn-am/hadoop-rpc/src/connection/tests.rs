@@ -82,6 +82,32 @@ async fn a_frame_of_impossible_length_is_refused_unread() {
 }
 
 #[tokio::test]
+async fn why_a_server_takes_nothing_any_more_is_heard_also_when_writing_has_failed() {
+    let server = Scripted::start(|_, mut peer| async move {
+        peer.closed().await;
+        peer.fail(-1, RpcStatus::Fatal, "org.apache.hadoop.security.AccessControlException").await;
+    })
+    .await;
+    let socket = tokio::net::TcpStream::connect(&server.address).await.unwrap();
+    let (reader, mut writer) = socket.into_split();
+    tokio::io::AsyncWriteExt::shutdown(&mut writer).await.unwrap();
+    let calls = Arc::new(Calls::new(server.address.clone(), [7; 16]));
+    let (requests, queue) = mpsc::channel(QUEUE);
+    let settings = settings();
+    let driver = Driver {
+        calls: Arc::clone(&calls),
+        ping: Vec::new(),
+        ping_interval: settings.ping_interval,
+        idle_time: settings.idle_time,
+    };
+    let waiting = Waiting::register(&calls, 0).unwrap();
+    requests.try_send(vec![1]).unwrap();
+    driver.run(FrameReader::new(reader, 1 << 20), FrameWriter::new(writer), queue).await;
+    let error = waiting.answer().await.unwrap_err();
+    assert!(error.to_string().contains("as the script says"), "{error}");
+}
+
+#[tokio::test]
 async fn a_truncated_frame_is_a_lost_connection() {
     let server = Scripted::start(|_, mut peer| async move {
         peer.accept_simple().await;
