@@ -13,6 +13,7 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use crate::containers::{kill, process_of};
+use crate::modes::APIS;
 use crate::support::{Hadoop, application_in, counts_in, counts_of, program, text, until, wordcount};
 
 /// How long the stream runs, in seconds, unless `FLOTT_KERBEROS_SECONDS` says otherwise: longer than tickets and tokens live.
@@ -79,11 +80,12 @@ fn words_are_counted_in_three_modes_and_bob_is_kept_out() {
     let input = format!("{}/tmp/words", cluster.variable("NAMENODE"));
     cluster.put(&local, &input);
     let count = |mode: &[&str]| {
-        let output = alices(cluster, &format!("counts-{}", mode[2]));
-        let own = [&wordcount(), "--input", &input, "--output", &output];
-        let said = as_alice(cluster, mode, &[&["-p", "2"], &own]);
-        assert!(counts_in(&cluster.lines_in(&output)) == counts_of(&local), "{mode:?}");
-        said
+        for (api, how) in APIS.into_iter().enumerate() {
+            let output = alices(cluster, &format!("counts-{}-{api}", mode[2]));
+            let own = [&wordcount(), "--input", &input, "--output", &output];
+            as_alice(cluster, mode, &[&["-p", "2"], &own, how]);
+            assert!(counts_in(&cluster.lines_in(&output)) == counts_of(&local), "{mode:?} {how:?}");
+        }
     };
     for target in ["yarn-application", "yarn-per-job"] {
         count(&["run", "-t", target, "-ytm", "512", "-ys", "2"]);

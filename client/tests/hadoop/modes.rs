@@ -44,7 +44,7 @@ fn kept_on_nodes(cluster: &Hadoop, name: &str) -> Vec<PathBuf> {
     text(&found.unwrap().stdout).lines().map(PathBuf::from).collect()
 }
 
-const APIS: [&[&str]; 2] = [&["--mode", "streaming"], &["--api", "dataset"]];
+pub const APIS: [&[&str]; 2] = [&["--mode", "streaming"], &["--api", "dataset"]];
 
 #[test]
 fn words_are_counted_in_an_application_of_their_own() {
