@@ -71,7 +71,8 @@ fn every_update_is_committed_once_whatever_fails() {
         .uid("files");
     let result = env.execute("exactly once").unwrap();
     assert_eq!(saboteur.left.load(Ordering::SeqCst), 0, "all failures happened");
-    assert!(result.job().restarts >= 8, "{}", result.job().restarts);
+    // Both subtasks may fail before one of them has been stopped.
+    assert!(result.job().restarts >= 4, "{}", result.job().restarts);
     assert!(result.job().completed_checkpoints > 0, "{:?}", result.job());
     let expected = (0..30_000_u64).map(|n| format!("k{} {}", n % 101, n / 101 + 1));
     assert_eq!(counted(lines_in(&output)), counted(expected));
@@ -107,7 +108,7 @@ fn windows_and_collected_records_survive_failures() {
     let (undisturbed, none) = run(0);
     let (disturbed, restarts) = run(6);
     assert_eq!((none, undisturbed.len()), (0, 16 * 53));
-    assert!(restarts >= 6);
+    assert!(restarts >= 3, "both subtasks may fail at once: {restarts}");
     assert_eq!(disturbed, undisturbed);
 }
 
@@ -152,7 +153,7 @@ fn a_failure_replays_nothing_of_another_pipeline() {
     };
     let (first, second) = (pipeline(&disturbed, Some(saboteur)), pipeline(&undisturbed, None));
     let result = env.execute("two pipelines").unwrap();
-    assert_eq!(result.job().restarts, 3);
+    assert!((2..=3).contains(&result.job().restarts), "{}", result.job().restarts);
     assert_eq!(undisturbed.load(Ordering::SeqCst), 10_000, "not a record was replayed");
     assert!(disturbed.load(Ordering::SeqCst) > 10_000);
     for collected in [first, second] {
