@@ -47,7 +47,7 @@ impl JobResult {
     /// The records that an operator collected.
     ///
     /// # Errors
-    /// [`CodecError`] if they are of another type, or if nobody has them ([`detached`](Self::detached)).
+    /// [`CodecError`] if they are of another type, or if nobody has them.
     pub fn records<T: Data>(&self, operator: OperatorId) -> Result<Vec<T>, CodecError> {
         if self.detached {
             let reason = "the job was submitted detached, or its JobManager was out of reach when it ended: its results stay in the cluster".to_owned();
