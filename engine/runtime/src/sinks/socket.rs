@@ -90,7 +90,7 @@ impl<T: Data> SocketSink<T> {
 
 async fn write_blocks(
     address: &str,
-    mut blocks: Receiver<Vec<u8>>,
+    blocks: &mut Receiver<Vec<u8>>,
     shared: &Shared,
     waker: &TaskWaker,
 ) -> Result<(), String> {
@@ -116,16 +116,18 @@ impl<T: Data> Operator for SocketSink<T> {
     type Out = ();
 
     fn open(&mut self, context: &mut OperatorContext<'_>) -> Result<(), OperatorError> {
-        let (blocks, receiver) = channel(QUEUED_BLOCKS);
+        let (blocks, mut receiver) = channel(QUEUED_BLOCKS);
         let shared = Arc::new(Shared::default());
         let address = self.address.clone();
         let ending = Ending { shared: Arc::clone(&shared), waker: context.info.waker.clone() };
         // It ends with the sender, which this operator owns, or is aborted.
         let writing = context.info.io.spawn(async move {
             let Ending { shared, waker } = &ending;
-            if let Err(error) = write_blocks(&address, receiver, shared, waker).await {
+            if let Err(error) = write_blocks(&address, &mut receiver, shared, waker).await {
                 *shared.error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
             }
+            // Not before: who finds the queue closed finds the reason, too.
+            drop(receiver);
         });
         let writing = writing.abort_handle();
         self.connection = Some(Connection { blocks: Some(blocks), shared, writing, sent: 0, prepared: 0 });
@@ -156,6 +158,7 @@ impl<T: Data> Operator for SocketSink<T> {
         if !block.is_empty() {
             connection.sent += 1;
             if connection.blocks.as_ref().is_none_or(|blocks| blocks.try_send(block).is_err()) {
+                self.check()?;
                 let message =
                     format!("the connection to {} ended while records were written to it", self.address);
                 return Err(OperatorError::new(Fault::Environment, message));
@@ -193,5 +196,29 @@ impl<T: Data> Operator for SocketSink<T> {
 
     fn is_closed(&mut self) -> bool {
         self.connection.as_ref().is_none_or(|connection| connection.shared.over.load(Ordering::Acquire))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::harness::Harness;
+
+    #[test]
+    fn why_the_connection_ended_is_said_whenever_that_is_noticed() {
+        for _ in 0..2000 {
+            // Nobody is given this port.
+            let encode: Encode<u64> = Arc::new(|number, out| out.extend(number.to_string().bytes()));
+            let mut harness = Harness::new(SocketSink::new("127.0.0.1:1".to_owned(), encode));
+            let error = loop {
+                if harness.is_through() {
+                    harness.begin(vec![(1, 0)]);
+                }
+                if let Err(error) = harness.try_step() {
+                    break error.to_string();
+                }
+            };
+            assert!(error.contains("cannot connect to 127.0.0.1:1"), "{error}");
+        }
     }
 }
