@@ -98,7 +98,7 @@ fn without_space(cluster: &Hadoop, line: &[&str]) {
     let said = text(&ran.stderr);
     assert_eq!(ran.status.code(), Some(1), "{said}");
     for expected in [
-        "/user/root/.flott/application_",
+        "/.flott/application_",
         "could only be written to 0 of",
         "NameNode at localhost:",
         "; free space there",

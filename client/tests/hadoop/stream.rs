@@ -243,7 +243,7 @@ impl Stream {
             (application["runningContainers"].as_i64().unwrap_or_default() <= 0).then_some(())
         });
         // The command takes the report, and leaves no note of what is still kept.
-        let left: Vec<String> = ["/user/root/.flott", self.storage.as_str()]
+        let left: Vec<String> = ["/user/*/.flott", self.storage.as_str()]
             .into_iter()
             .flat_map(|folder| self.cluster.tree(folder))
             .filter(|path| path.contains(&self.id))

@@ -262,7 +262,7 @@ impl Hadoop {
     pub fn until_nothing_is_staged(&self, application: &str) {
         let name = format!("application_{}", application.trim_start_matches("application_"));
         until(&format!("nothing of {name} is staged"), || {
-            (!self.tree("/user/root/.flott").iter().any(|path| path.contains(&name))).then_some(())
+            (!self.tree("/user/*/.flott").iter().any(|path| path.contains(&name))).then_some(())
         });
     }
 

@@ -1,3 +1,5 @@
+//! Retries and failover of calls, against servers that follow a script.
+
 use tokio::sync::mpsc;
 
 use super::*;
