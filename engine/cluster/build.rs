@@ -7,6 +7,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rustc-env=FLOTT_TARGET={}", std::env::var("TARGET")?);
     let descriptors =
         protox::compile(["proto/control.proto", "proto/ha.proto", "proto/launch.proto"], ["proto"])?;
-    tonic_prost_build::configure().btree_map(".").compile_fds(descriptors)?;
+    // What is collected is large: it is shared rather than copied.
+    let shared = ["flott.control.OperatorHandles.handles", "flott.control.CollectedSubtask.pieces"];
+    let configured = tonic_prost_build::configure().btree_map(".");
+    shared.iter().fold(configured, |configured, path| configured.bytes(path)).compile_fds(descriptors)?;
     Ok(())
 }

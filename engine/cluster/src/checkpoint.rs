@@ -292,7 +292,10 @@ mod tests {
             id: CheckpointId(3),
             job: JobId::from_bytes([7; 16]),
             subtasks: BTreeMap::from([
-                (subtask(0, 0), SubtaskCheckpoint::Ended(vec![(key, vec![b"part-1".to_vec(), vec![]])])),
+                (
+                    subtask(0, 0),
+                    SubtaskCheckpoint::Ended(vec![(key, vec![Bytes::from_static(b"part-1"), Bytes::new()])]),
+                ),
                 (subtask(1, 1), SubtaskCheckpoint::Running(SubtaskSnapshot { operators })),
             ]),
             max_parallelism: BTreeMap::from([(key, 128)]),

@@ -3,10 +3,17 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use bytes::Bytes;
+use flott_core::config::{self, Configuration};
 use flott_core::ids::{JobId, OperatorId};
 use flott_core::{CodecError, Data};
 use flott_plan::execution_graph::JobStatus;
 use flott_runtime::sinks::decode_collected;
+
+/// The bytes that a job of this configuration may collect.
+pub(crate) fn most_collected(configuration: &Configuration) -> usize {
+    usize::try_from(configuration.get(&config::MOST_COLLECTED).bytes()).unwrap_or(usize::MAX)
+}
 
 /// What a job that finished leaves behind.
 #[derive(Debug, Clone)]
@@ -16,7 +23,7 @@ pub struct JobResult {
     /// From its start to its end.
     pub runtime: Duration,
     /// What operators handed to the client: for each subtask, in order, its pieces.
-    pub collected: HashMap<OperatorId, Vec<Vec<Vec<u8>>>>,
+    pub collected: HashMap<OperatorId, Vec<Vec<Bytes>>>,
     /// Records that came late, by operator name, in all attempts.
     pub late_records: Vec<(String, u64)>,
     /// Records that could not be read and were skipped, by operator name, in all attempts.
@@ -50,7 +57,7 @@ impl JobResult {
     /// [`CodecError`] if they are of another type, or if nobody has them.
     pub fn records<T: Data>(&self, operator: OperatorId) -> Result<Vec<T>, CodecError> {
         if self.detached {
-            let reason = "the job was submitted detached, or its JobManager was out of reach when it ended: its results stay in the cluster".to_owned();
+            let reason = "the job was submitted detached, or its JobManager was out of reach when it ended, or has dropped what nobody fetched: its results stay in the cluster".to_owned();
             return Err(CodecError::invalid("result", reason));
         }
         let mut records = Vec::new();

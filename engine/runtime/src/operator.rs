@@ -325,6 +325,8 @@ pub struct OperatorInfo {
     pub temp_dir: std::path::PathBuf,
     /// The operator's share of managed memory.
     pub managed_memory: flott_core::memory::ManagedMemory,
+    /// The bytes that the job may collect to its client.
+    pub most_collected: usize,
     /// How often an operator that makes watermarks emits one.
     pub auto_watermark_interval: std::time::Duration,
     /// Wakes the subtask after [`Progress::Waiting`].

@@ -144,6 +144,24 @@ impl Job {
         }
     }
 
+    /// How many bytes of results are in memory.
+    pub(super) fn collected_bytes(&self) -> u64 {
+        let outcome = self.outcome.borrow();
+        let Some(Kind::Result(result)) = outcome.as_ref().and_then(|outcome| outcome.kind.as_ref()) else {
+            return 0;
+        };
+        let subtasks = result.collected.iter().flat_map(|operator| &operator.subtasks);
+        subtasks.flat_map(|subtask| &subtask.pieces).map(|piece| piece.len() as u64).sum()
+    }
+
+    /// The results need more memory than there is for them: they stay where the next leader finds them, if there is to be one.
+    pub(super) fn unload_results(&self) {
+        match self.record {
+            Some(_) => self.is_over_as_kept(),
+            None => self.drop_results(),
+        }
+    }
+
     /// Nobody will ask for the results soon. Those that are asked for once more stay in the HA store.
     pub(super) fn drop_results(&self) {
         let is_of_main = self.is_of_main();
@@ -152,7 +170,10 @@ impl Job {
             let kind = &mut Arc::make_mut(outcome).kind;
             match kind {
                 Some(Kind::Result(_)) if is_of_main => *kind = None,
-                Some(Kind::Result(result)) => result.collected = Vec::new(),
+                Some(Kind::Result(result)) if !result.collected.is_empty() => {
+                    result.collected = Vec::new();
+                    result.is_out_of_reach = true;
+                }
                 _ => {}
             }
             // Who waits for the outcome has it.

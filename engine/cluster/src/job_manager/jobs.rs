@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use flott_core::config::{self, Configuration};
+use flott_core::config::{self, Configuration, MemorySize};
 use flott_core::ids::JobId;
 use flott_plan::{ExecutionMode, JobGraph};
 use flott_runtime::slot::wall_clock_millis;
@@ -13,6 +13,7 @@ use tokio::sync::watch;
 
 use super::job::{Job, Standing};
 use super::job_workers::JobWorkers;
+use super::memory_budget::MemoryBudget;
 use super::recovery::Leading;
 use super::running_job::{Left, RunningJob, StartFrom};
 use super::task_managers::TaskManagers;
@@ -33,6 +34,8 @@ pub(super) struct Jobs {
     pub(super) io: Handle,
     /// Where files for the next leader go; none: there will be none.
     pub(super) storage: Option<Storage>,
+    /// What a job may collect, and what jobs that are over keep of that in memory.
+    pub(super) most_collected: MemorySize,
     /// Held while a job is taken, so that one that comes twice is taken once.
     pub(super) submitting: Mutex<()>,
     state: Mutex<State>,
@@ -77,8 +80,10 @@ impl Jobs {
         storage: Option<Storage>,
         io: Handle,
     ) -> Self {
+        let most_collected = MemoryBudget::of(&configuration).collected();
         Self {
             configuration,
+            most_collected,
             application,
             task_managers,
             io,
@@ -148,6 +153,8 @@ impl Jobs {
         {
             configuration.set(config::CHECKPOINT_DIR.key, &storage.checkpoints.to_string())?;
         }
+        let most = configuration.get(&config::MOST_COLLECTED).min(self.most_collected);
+        configuration.set(config::MOST_COLLECTED.key, &most.to_string())?;
         spec.job = id.write();
         spec.configuration = configuration.entries().clone();
         let leading = self.state().leading.clone();
@@ -279,16 +286,29 @@ impl Jobs {
 
     /// Forgets the oldest that are over, if there are many.
     pub(super) fn forget_oldest(&self) {
-        let (leading, stripped, forgotten) = {
+        let (leading, unloaded, stripped, forgotten) = {
             let mut state = self.state();
             let over: Vec<u64> =
                 state.jobs.iter().filter(|(_, job)| job.is_over()).map(|(n, _)| *n).rev().collect();
+            let mut bytes = 0;
+            let unloaded: Vec<Arc<Job>> = over
+                .iter()
+                .map(|number| &state.jobs[number])
+                .filter(|job| {
+                    bytes += job.collected_bytes();
+                    bytes > self.most_collected.bytes()
+                })
+                .cloned()
+                .collect();
             let stripped: Vec<Arc<Job>> =
                 over.iter().skip(RESULTS).map(|number| Arc::clone(&state.jobs[number])).collect();
             let forgotten: Vec<Arc<Job>> =
                 over.iter().skip(HISTORY).filter_map(|number| state.jobs.remove(number)).collect();
-            (state.leading.clone(), stripped, forgotten)
+            (state.leading.clone(), unloaded, stripped, forgotten)
         };
+        for job in unloaded {
+            job.unload_results();
+        }
         for job in stripped {
             job.drop_results();
             if let Some(record) = job.record.as_ref().filter(|record| !record.is_of_main()) {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use flott_core::config::{self, Configuration};
+use flott_core::config::{self, Configuration, MemorySize};
 
 use crate::rest;
 
@@ -14,7 +14,7 @@ const OWN_BYTES: u64 = 48 << 20;
 pub(super) struct MemoryBudget {
     /// All of it: the size of its container.
     process: u64,
-    /// Requests to the REST API and pieces of programs, at most.
+    /// Requests to the REST API, logs, and pieces of programs, at most.
     web: u64,
 }
 
@@ -28,6 +28,11 @@ impl MemoryBudget {
     /// What is left for jobs.
     fn jobs(&self) -> u64 {
         self.process.saturating_sub(OWN_BYTES + self.web)
+    }
+
+    /// What a job may collect: while it ends, that is here as it came, as it is kept, and as it is sent, and once more in main.
+    pub(super) fn collected(&self) -> MemorySize {
+        MemorySize::of_bytes((self.jobs() / 8).next_multiple_of(1 << 20))
     }
 
     /// Says it in the log.
@@ -61,8 +66,9 @@ mod tests {
     fn the_web_leaves_most_of_the_memory_to_jobs() {
         let mut configuration = Configuration::new();
         let budget = MemoryBudget::of(&configuration).to_string();
-        assert!(budget.starts_with("512 MiB = 48 MiB for the JobManager + 56 MiB at most"), "{budget}");
-        assert!(budget.contains("+ 408 MiB for jobs"), "{budget}");
+        assert!(budget.starts_with("512 MiB = 48 MiB for the JobManager + 72 MiB at most"), "{budget}");
+        assert!(budget.contains("+ 392 MiB for jobs"), "{budget}");
+        assert_eq!(MemoryBudget::of(&configuration).collected().to_string(), "49 mb");
         configuration.set(config::JOB_MANAGER_MEMORY.key, "64m").unwrap();
         assert_eq!(MemoryBudget::of(&configuration).jobs(), 0);
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use flott_core::config::{self, Configuration};
 use flott_core::ids::{JobId, TaskManagerId, WorkerId};
 use flott_fs::FsPath;
@@ -311,7 +312,7 @@ fn execute(n: u32) -> (JobId, Submission) {
 
 /// What comes of the `n`-th execute: some results.
 fn result(n: u32) -> JobOutcome {
-    let pieces = vec![n.to_le_bytes().to_vec(); 3];
+    let pieces = vec![Bytes::copy_from_slice(&n.to_le_bytes()); 3];
     let subtasks = vec![CollectedSubtask { pieces }];
     let collected = vec![CollectedOperator { operator: vec![1; 16], subtasks }];
     JobOutcome { kind: Some(Kind::Result(JobResult { collected, ..JobResult::default() })) }
@@ -373,6 +374,55 @@ fn what_came_of_an_applications_executes_is_known_to_every_attempt_of_it() {
     assert_eq!(cluster.pointer(job(0)).map(|pointer| pointer.status), None);
     assert_eq!(cluster.pointer(execute(0).0).unwrap().state(), State::Over);
     jobs.suspend();
+}
+
+#[test]
+fn results_that_need_too_much_memory_are_left_to_the_store_or_said_to_be_gone() {
+    let cluster = Cluster::with_jobs(&[]);
+    let (configuration, io) = (Configuration::new(), cluster.runtime.handle().clone());
+    let managers = Arc::new(TaskManagers::new(&configuration, None, io.clone()));
+    let alone = Arc::new(Jobs::new(configuration, None, managers, None, io));
+    for (jobs, is_kept) in [(cluster.lead(), true), (alone, false)] {
+        let most = jobs.most_collected.bytes() as usize;
+        let ended: Vec<(Arc<Job>, JobOutcome)> = (0..3)
+            .map(|n| {
+                let mut submission = submission();
+                submission.spec.as_mut().unwrap().job = job(n).write();
+                let job = jobs.submit(submission).unwrap();
+                let pieces = vec![vec![n; most * 2 / 3].into()];
+                let collected = vec![CollectedOperator {
+                    operator: vec![1; 16],
+                    subtasks: vec![CollectedSubtask { pieces }],
+                }];
+                let outcome =
+                    JobOutcome { kind: Some(Kind::Result(JobResult { collected, ..JobResult::default() })) };
+                if let Some(record) = &job.record {
+                    let end = Outcome {
+                        status: "FINISHED",
+                        failure: "",
+                        ended: 1,
+                        outcome: &outcome,
+                        garbage: None,
+                    };
+                    record.over(end).unwrap();
+                }
+                job.workers.events().put(JobEvent::Suspend);
+                job.is_over_with(outcome.clone());
+                (job, outcome)
+            })
+            .collect();
+        jobs.forget_oldest();
+        let in_memory: u64 = ended.iter().map(|(job, _)| job.collected_bytes()).sum();
+        assert!(in_memory <= most as u64 && in_memory > 0, "{in_memory} bytes are in memory");
+        for (n, (job, outcome)) in ended.iter().enumerate() {
+            match told(job).kind {
+                Some(Kind::Result(result)) if !is_kept && n < 2 => {
+                    assert!(result.is_out_of_reach && result.collected.is_empty());
+                }
+                kind => assert!(kind == outcome.kind, "the results of job {n}, kept: {is_kept}"),
+            }
+        }
+    }
 }
 
 #[test]

@@ -28,13 +28,14 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use flott_core::config::{self, Configuration};
 use flott_core::ids::{Attempt, ExecutionId, JobId, OperatorId, SubtaskId};
 use flott_plan::execution_graph::{ExecutionState, JobStatus, Regions, SlotAssignment, SlotNumber};
 use flott_plan::restart_strategy::RestartStrategy;
 use flott_plan::{ExchangeMode, JobGraph, OperatorKey};
 use flott_runtime::metrics::{OperatorMetrics, TaskMetrics};
-use flott_runtime::sinks::{MAX_COLLECTED_BYTES, too_much_collected};
+use flott_runtime::sinks::too_much_collected;
 use flott_runtime::slot::wall_clock_millis;
 use flott_runtime::task::{FinalHandles, TaskEvent, TaskMessage};
 use tokio::sync::watch;
@@ -51,7 +52,7 @@ pub use totals::Totals;
 use crate::checkpoint::CompletedCheckpoint;
 use crate::gateway::{Deployment, Neighbour, TaskGateway};
 use crate::high_availability::store::JobRecord;
-use crate::result::{JobError, JobResult};
+use crate::result::{JobError, JobResult, most_collected};
 use alignment::AlignedSources;
 use checkpoints::CheckpointCoordinator;
 use commit::{Again, Commits, Ending};
@@ -440,8 +441,9 @@ impl JobMaster {
                 if let Some(execution) = execution.filter(|e| e.state == ExecutionState::Drained) {
                     execution.handles = handles;
                 }
-                if self.bytes_to_commit() > MAX_COLLECTED_BYTES {
-                    return self.cannot_run(too_much_collected());
+                let most = most_collected(&self.configuration);
+                if self.bytes_to_commit() > most {
+                    return self.cannot_run(too_much_collected(most));
                 }
                 self.subtask_ended(id.subtask);
             }
@@ -467,7 +469,7 @@ impl JobMaster {
     /// How much those that have ended want committed; what is collected is the most of it.
     fn bytes_to_commit(&self) -> usize {
         let handles = self.executions.values().flat_map(|execution| &execution.handles);
-        handles.flat_map(|(_, handles)| handles).map(Vec::len).sum()
+        handles.flat_map(|(_, handles)| handles).map(Bytes::len).sum()
     }
 
     /// The next time at which something is due.
@@ -536,7 +538,7 @@ impl JobMaster {
     }
 
     fn result(&self) -> JobResult {
-        let mut collected: HashMap<OperatorId, Vec<Vec<Vec<u8>>>> = HashMap::new();
+        let mut collected: HashMap<OperatorId, Vec<Vec<Bytes>>> = HashMap::new();
         for execution in self.executions.values() {
             for (key, handles) in &execution.handles {
                 collected.entry(key.id).or_default().push(handles.clone());

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use bytes::Bytes;
 use flott_core::ids::SubtaskId;
 use flott_plan::{JobGraph, OperatorKey};
 use flott_runtime::snapshot::StateHandle;
@@ -23,7 +24,7 @@ pub fn plan_restore(
 ) -> Result<BTreeMap<SubtaskId, Restore>, String> {
     let mut states: HashMap<OperatorKey, Vec<(u32, StateHandle)>> = HashMap::new();
     let mut running: BTreeMap<OperatorKey, BTreeSet<u32>> = BTreeMap::new();
-    let mut ended: BTreeMap<OperatorKey, BTreeMap<u32, Vec<Vec<u8>>>> = BTreeMap::new();
+    let mut ended: BTreeMap<OperatorKey, BTreeMap<u32, Vec<Bytes>>> = BTreeMap::new();
     for (subtask, part) in &checkpoint.subtasks {
         match part {
             SubtaskCheckpoint::Running(snapshot) => {

@@ -3,17 +3,29 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use flott_core::config;
 use serde_json::json;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::error::RestError;
 use super::routes::{Reply, RestState};
 use crate::log_files::{LogFile, MAX_BYTES, end_of, in_folder, is_stdout, stem_of_log};
+
+/// Logs that are in memory at a time.
+const MOST_LOGS: usize = 4;
+
+/// The most memory that logs take, in bytes: as they come from a TaskManager, and as they are sent.
+pub(super) const MOST_BYTES: usize = MOST_LOGS * 2 * MAX_BYTES as usize;
+
+/// How long one waits for others to be sent.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The log of a JobManager.
 const NAME: &str = "jobmanager.log";
@@ -40,9 +52,42 @@ pub(super) async fn blocking<T: Send + 'static>(
     })
 }
 
-/// Text as an answer.
-pub(super) fn text(bytes: Vec<u8>) -> Response {
-    ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], bytes).into_response()
+/// Logs that are being read, or are on their way to whoever asked for them.
+pub(super) struct LogsInMemory {
+    room: Arc<Semaphore>,
+    patience: Duration,
+}
+
+/// A log that is sent, and makes room for another when that is done.
+struct Sent {
+    bytes: Vec<u8>,
+    _room: OwnedSemaphorePermit,
+}
+
+impl AsRef<[u8]> for Sent {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl LogsInMemory {
+    /// None yet.
+    pub(super) fn new() -> Self {
+        Self { room: Arc::new(Semaphore::new(MOST_LOGS)), patience: PATIENCE }
+    }
+
+    /// Reads a log once there is room for it, as an answer.
+    async fn text(
+        &self,
+        read: impl Future<Output = Result<Vec<u8>, RestError>>,
+    ) -> Result<Response, RestError> {
+        let room = tokio::time::timeout(self.patience, Arc::clone(&self.room).acquire_owned()).await;
+        let Ok(Ok(room)) = room else {
+            return Err(RestError::unavailable(format!("{MOST_LOGS} logs are being read; try again later")));
+        };
+        let sent = Sent { bytes: read.await?, _room: room };
+        Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], Bytes::from_owner(sent)).into_response())
+    }
 }
 
 /// A list as an answer.
@@ -68,7 +113,7 @@ pub(super) async fn named(
     if !is_ours(&name) {
         return Err(RestError::not_found(format!("the JobManager has no log '{name}'")));
     }
-    Ok(text(blocking(move || end_of(&folder.join(name), MAX_BYTES)).await?))
+    rest.logs.text(blocking(move || end_of(&folder.join(name), MAX_BYTES))).await
 }
 
 /// `/jobmanager/log`
@@ -102,7 +147,8 @@ pub(super) async fn named_of_task_manager(
     Path((id, name)): Path<(String, String)>,
 ) -> Result<Response, RestError> {
     let member = rest.task_manager(&id)?;
-    Ok(text(rest.view.log_of(member.id, name).await.map_err(RestError::not_found)?))
+    let read = async { rest.view.log_of(member.id, name).await.map_err(RestError::not_found) };
+    rest.logs.text(read).await
 }
 
 /// `/taskmanagers/ID/log`
@@ -134,7 +180,8 @@ async fn own_of_task_manager(
     let files = rest.view.logs_of(member.id).await.map_err(RestError::not_found)?;
     let own = files.into_iter().find(|file| file.name.starts_with("taskmanager") && wanted(&file.name));
     let own = own.ok_or_else(|| RestError::not_found(none))?;
-    Ok(text(rest.view.log_of(member.id, own.name).await.map_err(RestError::not_found)?))
+    let read = async { rest.view.log_of(member.id, own.name).await.map_err(RestError::not_found) };
+    rest.logs.text(read).await
 }
 
 #[cfg(test)]
@@ -168,5 +215,21 @@ mod tests {
             files.iter().map(|file| (file.name.as_str(), file.bytes)).collect::<Vec<_>>(),
             [(NAME, 19)]
         );
+    }
+
+    #[tokio::test]
+    async fn a_log_waits_until_others_are_sent() {
+        let logs = LogsInMemory::new();
+        let hasty = LogsInMemory { room: Arc::clone(&logs.room), patience: Duration::ZERO };
+        let line = async || Ok(b"line".to_vec());
+        let mut unsent = Vec::new();
+        for _ in 0..MOST_LOGS {
+            unsent.push(logs.text(line()).await.unwrap());
+        }
+        assert_eq!(hasty.text(line()).await.unwrap_err().into_response().status(), 503);
+        let oldest = unsent.pop().unwrap().into_body();
+        let send = async move { axum::body::to_bytes(oldest, 100).await.unwrap().len() };
+        let (waited, sent) = tokio::join!(logs.text(line()), send);
+        assert_eq!((waited.unwrap().status().as_u16(), sent), (200, 4));
     }
 }

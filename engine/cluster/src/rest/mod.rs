@@ -46,9 +46,10 @@ use access::Access;
 use programs::Programs;
 use routes::RestState;
 
-/// The most memory that requests take which nobody has proved to be allowed, in bytes.
-pub(crate) const MOST_BYTES: usize =
-    server::CONNECTIONS * (server::BUFFER_BYTES + routes::BODY_BYTES) + programs::MOST_BYTES;
+/// The most memory that requests take which nobody has proved to be allowed, and logs, in bytes.
+pub(crate) const MOST_BYTES: usize = server::CONNECTIONS * (server::BUFFER_BYTES + routes::BODY_BYTES)
+    + programs::MOST_BYTES
+    + logs::MOST_BYTES;
 
 /// What a server is made of.
 pub(crate) struct RestSetup<'a> {
@@ -82,7 +83,7 @@ impl RestServer {
         let programs = Programs::new(configuration, temp_dir, rpc.to_string(), secret.clone())?;
         let access = Access::new(configuration, secret.clone());
         let own = public_address(configuration, address);
-        let state = RestState { access, view, programs, own };
+        let state = RestState { access, view, programs, logs: logs::LogsInMemory::new(), own };
         let mut serving = JoinSet::new();
         serving.spawn(server::serve(listener, routes::router(Arc::new(state))));
         Ok(Self { address, _serving: serving })

@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 
 use super::access::Access;
 use super::error::RestError;
+use super::logs::LogsInMemory;
 use super::metrics::{self, Wanted};
 use super::programs::Programs;
 use super::view::{ClusterView, JobView, TaskManagerView};
@@ -39,6 +40,7 @@ pub(super) struct RestState {
     pub(super) access: Access,
     pub(super) view: Arc<dyn ClusterView>,
     pub(super) programs: Programs,
+    pub(super) logs: LogsInMemory,
     /// Where others find this server: `HOST:PORT`.
     pub(super) own: String,
 }

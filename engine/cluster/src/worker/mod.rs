@@ -23,6 +23,7 @@ use flott_runtime::task::{
 };
 
 use crate::gateway::{Deployment, Neighbour};
+use crate::result::most_collected;
 use channels::Channels;
 use watchdog::Watchdog;
 
@@ -112,6 +113,7 @@ impl Worker {
             io: setup.io,
             allow_non_restored_state: configuration.get(&config::ALLOW_NON_RESTORED_STATE),
             auto_watermark_interval: configuration.get(&config::AUTO_WATERMARK_INTERVAL),
+            most_collected: most_collected(configuration),
         };
         let channels = Channels::new(context.temp_dir.clone(), setup.plane);
         let watchdog = Watchdog::start(&context.io);

@@ -253,6 +253,8 @@ options! {
     CLIENT_HEARTBEAT_TIMEOUT: Duration [100 * MILLISECOND..] = "client.heartbeat.timeout", 3 * MINUTE;
     /// The size of the JobManager's container, which in application mode holds the program's main, too.
     JOB_MANAGER_MEMORY: MemorySize [mib(64)..] = "jobmanager.memory.process.size", mib(512);
+    /// How much a job may collect to its client; never more than an eighth of what the JobManager's memory has for jobs.
+    MOST_COLLECTED: MemorySize [..=mib(192)] = "jobmanager.collect.max-size", mib(192);
 }
 "YARN": {
     /// The queue; unset: the one that YARN takes.

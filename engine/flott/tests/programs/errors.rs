@@ -115,7 +115,7 @@ fn what_is_too_much_to_collect_is_told_so() {
     env.generate(60_000, |n| format!("{n:4000}"), WatermarkStrategy::no_watermarks()).collect();
     let error = env.execute("much").unwrap_err().to_string();
     assert!(
-        error.contains("more than 192 MiB were to be collected to the client: write them to files"),
+        error.contains("more than 192 mb were to be collected to the client: write them to files"),
         "{error}"
     );
 }

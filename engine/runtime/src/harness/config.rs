@@ -72,6 +72,7 @@ impl HarnessConfig {
             ended: false,
             temp_dir: std::env::temp_dir(),
             managed_memory: ManagedMemory::of_bytes(self.managed_memory),
+            most_collected: usize::MAX,
             auto_watermark_interval: self.auto_watermark_interval,
             waker: TaskWaker::detached(),
             io: io.handle().clone(),

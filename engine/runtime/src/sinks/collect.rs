@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::marker::PhantomData;
 use std::rc::Rc;
 
+use flott_core::config::{self, MemorySize};
 use flott_core::ids::CheckpointId;
 use flott_core::{CodecError, Data};
 use flott_state::OperatorList;
@@ -13,13 +14,14 @@ use crate::cursor::Cursor;
 use crate::error::{Fault, OperatorError};
 use crate::operator::{Operator, OperatorContext};
 
-/// The bytes of records that a job may collect: they go through the JobManager, in one message.
-pub const MAX_COLLECTED_BYTES: usize = 192 * 1024 * 1024;
-
-/// What to do when it is more.
-pub fn too_much_collected() -> String {
-    let mib = MAX_COLLECTED_BYTES >> 20;
-    format!("more than {mib} MiB were to be collected to the client: write them to files instead")
+/// What to do when a job wants to collect more than the bytes it may: they go through the JobManager, in one message.
+pub fn too_much_collected(most: usize) -> String {
+    format!(
+        "more than {} were to be collected to the client: write them to files instead, or see {} and {}",
+        MemorySize::of_bytes(most as u64),
+        config::MOST_COLLECTED.key,
+        config::JOB_MANAGER_MEMORY.key
+    )
 }
 
 /// Collects records for the client. They arrive when the job has finished, each once, whatever failed meanwhile.
@@ -67,13 +69,14 @@ impl<T: Data> Operator for CollectSink<T> {
         &mut self,
         input: &mut Cursor<T>,
         _out: &mut Collector<()>,
-        _context: &mut OperatorContext<'_>,
+        context: &mut OperatorContext<'_>,
     ) -> Result<(), OperatorError> {
         while let Some((record, _)) = input.next() {
             record.encode(&mut self.records);
         }
-        if self.kept_bytes + self.records.len() > MAX_COLLECTED_BYTES {
-            return Err(OperatorError::new(Fault::User, too_much_collected()));
+        let most = context.info.most_collected;
+        if self.kept_bytes + self.records.len() > most {
+            return Err(OperatorError::new(Fault::User, too_much_collected(most)));
         }
         Ok(())
     }
@@ -97,10 +100,10 @@ impl<T: Data> Operator for CollectSink<T> {
 ///
 /// # Errors
 /// [`CodecError`] if the bytes are not records of type `T`.
-pub fn decode_collected<T: Data>(pieces: &[Vec<u8>]) -> Result<Vec<T>, CodecError> {
+pub fn decode_collected<T: Data>(pieces: &[impl AsRef<[u8]>]) -> Result<Vec<T>, CodecError> {
     let mut records = Vec::new();
     for piece in pieces {
-        let mut input = piece.as_slice();
+        let mut input = piece.as_ref();
         while !input.is_empty() {
             records.push(T::decode(&mut input)?);
         }

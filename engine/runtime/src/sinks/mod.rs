@@ -5,7 +5,7 @@ mod file;
 mod print;
 mod socket;
 
-pub use collect::{CollectSink, MAX_COLLECTED_BYTES, decode_collected, too_much_collected};
+pub use collect::{CollectSink, decode_collected, too_much_collected};
 pub use file::{Encode, FileSink, FileSinkOptions};
 pub use print::PrintSink;
 pub use socket::SocketSink;

@@ -187,6 +187,7 @@ fn link(
         waker: spec.waker.clone(),
         io: spec.context.io.clone(),
         metrics: Arc::new(OperatorMetrics::default()),
+        most_collected: spec.context.most_collected,
         auto_watermark_interval: spec.context.auto_watermark_interval,
     };
     Ok(Link::new(operator.key, factory(), state, info))

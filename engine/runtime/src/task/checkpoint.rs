@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use flott_core::ids::CheckpointId;
 
 use super::{FinalHandles, Phase, Subtask, TaskEvent, TaskFailure, TaskMessage};
@@ -221,7 +222,7 @@ impl Subtask {
             let handles = link.call(now, |operator, context| operator.final_handles(context));
             let handles = handles.map_err(|error| self.failure(index, error))?;
             if !handles.is_empty() {
-                all.push((key, handles));
+                all.push((key, handles.into_iter().map(Bytes::from).collect()));
             }
         }
         Ok(all)
@@ -233,6 +234,7 @@ impl Subtask {
                 let message = "the checkpoint holds commits of an operator that the plan no longer has";
                 return Err(self.failure(0, OperatorError::new(Fault::User, message)));
             };
+            let handles: Vec<Vec<u8>> = handles.into_iter().map(Vec::from).collect();
             let committed = self.chain.links_mut()[index]
                 .call(now, |operator, context| operator.commit(&handles, context));
             committed.map_err(|error| self.failure(index, error))?;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use flott_core::ids::{CheckpointId, EdgeId, ExecutionId, JobId};
 use flott_core::memory::ManagedMemory;
 use flott_plan::{JobGraph, OperatorKey};
@@ -29,7 +30,7 @@ pub struct Restore {
 }
 
 /// What the operators of a subtask want committed once the job has ended.
-pub type FinalHandles = Vec<(OperatorKey, Vec<Vec<u8>>)>;
+pub type FinalHandles = Vec<(OperatorKey, Vec<Bytes>)>;
 
 /// One input of a subtask.
 pub struct InputSpec {
@@ -71,6 +72,8 @@ pub struct JobContext {
     pub allow_non_restored_state: bool,
     /// How often watermarks are emitted.
     pub auto_watermark_interval: Duration,
+    /// The bytes that the job may collect to its client.
+    pub most_collected: usize,
 }
 
 /// Everything a subtask needs to start.

@@ -6,6 +6,7 @@ use super::memory::{Fate, Verdict};
 use super::*;
 use crate::rpc::control::{JobSpec, job_outcome};
 use crate::rpc::ha::State;
+use bytes::Bytes;
 
 fn job() -> JobId {
     JobId::from_bytes([7; 16])
@@ -151,7 +152,7 @@ fn fuzz_ha_commits() {
         HighAvailabilityStore::new(Arc::new(MemoryPointers::default().next_writer()), Arc::new(blobs.clone()))
     };
     let subtask = flott_core::ids::SubtaskId { vertex: flott_core::ids::VertexId(1), index: 2 };
-    let handles = vec![(key, vec![b"part-1".to_vec(), Vec::new()])];
+    let handles = vec![(key, vec![Bytes::from_static(b"part-1"), Bytes::new()])];
     store()
         .record(job(), JobPointer::default())
         .commit(&std::collections::BTreeMap::from([(subtask, handles)]))

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use flott_core::ids::{CheckpointId, ExecutionId, SubtaskId};
 use flott_plan::execution_graph::{SlotAssignment, SlotNumber};
 use flott_plan::{JobGraph, OperatorKey};
@@ -167,12 +168,12 @@ impl World {
                 if let Some(handles) = task.drained.take() {
                     let finals = self.finals.entry(execution.subtask).or_default();
                     for handle in handles.into_iter().flat_map(|(_, handles)| handles) {
-                        match <[u8; 8]>::try_from(handle.as_slice()) {
+                        match <[u8; 8]>::try_from(&handle[..]) {
                             Ok(id) => {
                                 let id = CheckpointId(u64::from_le_bytes(id));
                                 self.committed.insert((id, execution.subtask));
                             }
-                            Err(_) => drop(finals.insert(handle)),
+                            Err(_) => drop(finals.insert(handle.into())),
                         }
                     }
                     task.is_over = true;
@@ -266,7 +267,7 @@ impl World {
             Some(handles) => handles,
             None if is_sink => {
                 let prepared = task.prepared.iter().map(|id| id.0.to_le_bytes().to_vec());
-                vec![(key, std::iter::once(name).chain(prepared).collect())]
+                vec![(key, std::iter::once(name).chain(prepared).map(Bytes::from).collect())]
             }
             None => Vec::new(),
         };
