@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use flott_core::MAX_BATCH_BYTES;
 use flott_core::ids::{Attempt, ExecutionId, SubtaskId};
 use flott_plan::{ExchangeMode, JobEdge, JobGraph, Partitioning};
 use flott_runtime::exchange::channel::{CHANNEL_BYTES, Channel, ChannelId};
@@ -28,8 +29,16 @@ pub(super) struct Channels {
     entries: HashMap<ChannelId, Entry>,
 }
 
-fn capacity(edge: &JobEdge) -> usize {
-    if edge.partitioning == Partitioning::Demand { SPLIT_CHANNEL_BYTES } else { CHANNEL_BYTES }
+/// What the channels of an edge hold for one subtask, in bytes, however many they are; each has room for a batch.
+const EDGE_BYTES: usize = 16 << 20;
+
+/// The bytes that each channel of an edge holds: the same in every worker, since they are credit, too.
+pub(super) fn capacity(graph: &JobGraph, edge: &JobEdge) -> usize {
+    if edge.partitioning == Partitioning::Demand {
+        return SPLIT_CHANNEL_BYTES;
+    }
+    let most = graph.producers(edge.id, 0).len().max(graph.consumers(edge.id, 0).len());
+    (EDGE_BYTES / most.max(1)).clamp(MAX_BATCH_BYTES, CHANNEL_BYTES)
 }
 
 /// What a blocking exchange keeps is the same for whichever attempt reads it.
@@ -54,6 +63,7 @@ impl Channels {
     pub(super) fn inbound(
         &mut self,
         edge: &JobEdge,
+        capacity: usize,
         producer: (u32, Neighbour),
         consumer: (u32, Attempt),
     ) -> Arc<Channel> {
@@ -61,12 +71,12 @@ impl Channels {
         let id = channel_id(edge, (index, attempt), consumer);
         match (worker, &self.plane) {
             (Some(peer), Some(plane)) => {
-                let channel = Arc::new(Channel::new(capacity(edge)));
+                let channel = Arc::new(Channel::new(capacity));
                 plane.receive(id, &channel, &peer);
                 self.entries.insert(id, Entry { channel: Arc::clone(&channel), from_peer: true });
                 channel
             }
-            _ => self.inside(edge, id),
+            _ => self.inside(edge, capacity, id),
         }
     }
 
@@ -74,31 +84,32 @@ impl Channels {
     pub(super) fn outbound(
         &mut self,
         edge: &JobEdge,
+        capacity: usize,
         producer: (u32, Attempt),
         consumer: (u32, Neighbour),
     ) -> Arc<Channel> {
         let (index, Neighbour { attempt, worker }) = consumer;
         let id = channel_id(edge, producer, (index, attempt));
-        let Some(plane) = self.plane.clone() else { return self.inside(edge, id) };
+        let Some(plane) = self.plane.clone() else { return self.inside(edge, capacity, id) };
         if edge.mode == ExchangeMode::Blocking {
             self.forget_earlier(id, &plane);
             // Where it will be read is not decided before it is complete.
-            let channel = self.inside(edge, id);
+            let channel = self.inside(edge, capacity, id);
             plane.offer(id, &channel);
             return channel;
         }
-        let Some(Peer { .. }) = worker else { return self.inside(edge, id) };
-        let channel = Arc::new(Channel::encoding(capacity(edge)));
+        let Some(Peer { .. }) = worker else { return self.inside(edge, capacity, id) };
+        let channel = Arc::new(Channel::encoding(capacity));
         plane.offer(id, &channel);
         self.entries.insert(id, Entry { channel: Arc::clone(&channel), from_peer: false });
         channel
     }
 
-    fn inside(&mut self, edge: &JobEdge, id: ChannelId) -> Arc<Channel> {
+    fn inside(&mut self, edge: &JobEdge, capacity: usize, id: ChannelId) -> Arc<Channel> {
         let temp_dir = &self.temp_dir;
         let make = || match edge.mode {
             ExchangeMode::Blocking => Channel::blocking(temp_dir),
-            ExchangeMode::Pipelined => Channel::new(capacity(edge)),
+            ExchangeMode::Pipelined => Channel::new(capacity),
         };
         let entry =
             self.entries.entry(id).or_insert_with(|| Entry { channel: Arc::new(make()), from_peer: false });
@@ -145,5 +156,25 @@ impl Channels {
             }
             !(producer_over || consumer_over)
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job_master::simulated_graph;
+
+    #[test]
+    fn the_channels_of_an_edge_hold_no_more_however_many_they_are() {
+        let mut graph = (*simulated_graph()).clone();
+        graph.edges.iter_mut().for_each(|edge| edge.partitioning = Partitioning::Rebalance);
+        for (parallelism, capacity_of_each) in
+            [(1, CHANNEL_BYTES), (128, CHANNEL_BYTES), (256, 64 << 10), (2000, MAX_BATCH_BYTES)]
+        {
+            graph.vertices.iter_mut().for_each(|vertex| vertex.parallelism = parallelism);
+            assert_eq!(capacity(&graph, &graph.edges[0]), capacity_of_each, "{parallelism}");
+        }
+        graph.edges[0].partitioning = Partitioning::Forward;
+        assert_eq!(capacity(&graph, &graph.edges[0]), CHANNEL_BYTES);
     }
 }

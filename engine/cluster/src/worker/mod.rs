@@ -24,7 +24,7 @@ use flott_runtime::task::{
 
 use crate::gateway::{Deployment, Neighbour};
 use crate::result::most_collected;
-use channels::Channels;
+use channels::{Channels, capacity};
 use watchdog::Watchdog;
 
 /// Where a job's checkpoints are, below the configured directory.
@@ -220,10 +220,11 @@ impl Worker {
         let (graph, channels) = (&self.context.graph, &mut self.channels);
         let (vertex, index) = (execution.subtask.vertex, execution.subtask.index);
         let input = |edge: &JobEdge| {
+            let capacity = capacity(graph, edge);
             let from = graph.producers(edge.id, index).into_iter().map(|producer| {
                 let subtask = SubtaskId { vertex: edge.source, index: producer };
                 let neighbour = neighbours.get(&subtask).cloned().unwrap_or_default();
-                channels.inbound(edge, (producer, neighbour), (index, execution.attempt))
+                channels.inbound(edge, capacity, (producer, neighbour), (index, execution.attempt))
             });
             InputSpec { edge: edge.id, input: edge.input as usize, channels: from.collect() }
         };
@@ -239,6 +240,7 @@ impl Worker {
         let (vertex, index) = (execution.subtask.vertex, execution.subtask.index);
         let own_host = &self.host;
         let output = |edge: &JobEdge| {
+            let capacity = capacity(graph, edge);
             let mut hosts = Vec::new();
             let to = graph.consumers(edge.id, index).into_iter().map(|consumer| {
                 let subtask = SubtaskId { vertex: edge.target, index: consumer };
@@ -247,7 +249,7 @@ impl Worker {
                     hosts.push(host_of(&neighbour, own_host));
                 }
                 let producer = (index, execution.attempt);
-                channels.outbound(edge, producer, (consumer, neighbour)) as Arc<dyn ChannelSender>
+                channels.outbound(edge, capacity, producer, (consumer, neighbour)) as Arc<dyn ChannelSender>
             });
             OutputSpec { edge: edge.id, channels: to.collect(), hosts }
         };
