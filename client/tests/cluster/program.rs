@@ -37,6 +37,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         ["aborts"] => misbehaves(|_| std::process::abort())?,
         ["burns"] => misbehaves(burn)?,
         ["leaks"] => misbehaves(leak)?,
+        ["starts-a-large-process"] => misbehaves(start_a_large_process)?,
         ["hoards"] => hoards()?,
         ["twice"] => twice()?,
         ["pauses", gate] => pauses(gate)?,
@@ -213,6 +214,13 @@ fn leak(_: i64) {
         kept.push(vec![1; 1 << 20]);
     }
     std::mem::forget(kept);
+}
+
+/// A process that holds 700 MiB, of which Flott knows nothing, for a minute.
+fn start_a_large_process(_: i64) {
+    let hold = "head -c 700m /dev/zero | tail -c 700m | sleep 60";
+    let child = std::process::Command::new("sh").args(["-c", hold]).spawn();
+    drop(child.and_then(|mut child| child.wait()));
 }
 
 /// Keeps more state than a small TaskManager has memory.

@@ -44,6 +44,22 @@ fn five_task_managers_are_six_containers_and_never_seven() {
     assert_eq!(containers_of(&id).len(), 6, "{:?}", containers_of(&id));
 }
 
+/// What a user's function starts is no memory of Flott's, but of the container.
+#[test]
+fn a_container_that_yarn_kills_for_its_memory_says_how_much_it_was() {
+    let cluster = hadoop();
+    let line = ["run-application", "-ytm", "512", "-yjm", "256", "-D", "restart-strategy.type=none"];
+    let ran = cluster.flott(&[&line[..], &[&program(), "starts-a-large-process"]].concat());
+    let said = text(&ran.stderr);
+    assert_eq!(ran.status.code(), Some(1), "{said}");
+    let (_, used) = said.split_once("killed by YARN: used ").unwrap_or_else(|| panic!("{said}"));
+    let (used, of) = used.split_once(" of ").unwrap();
+    assert!(of.starts_with("512 MiB"), "{used} of {of}");
+    assert!(said.contains("raise taskmanager.memory.process.size"), "{said}");
+    let diagnostics = cluster.ended(&application_in(&said))["diagnostics"].to_string();
+    assert!(diagnostics.contains("killed by YARN: used "), "{diagnostics}");
+}
+
 /// The processes of an application that run a command of the runtime.
 pub fn processes_of(id: &str, command: &str) -> Vec<u32> {
     let pattern = format!("^./flott {command}$");

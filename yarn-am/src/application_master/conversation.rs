@@ -414,7 +414,7 @@ impl Conversation {
             let Some(id) = status.container_id else { continue };
             let name = container_text(&id);
             let known = self.known.remove(&name);
-            let reason = exit_status::in_words(status.exit_status(), status.diagnostics());
+            let reason = exit_status::of_task_manager(status.exit_status(), status.diagnostics());
             if self.pool.completed(&name, &reason, now()) {
                 tracing::info!(container = name, reason, "a container has gone");
             } else {

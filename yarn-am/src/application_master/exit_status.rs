@@ -18,8 +18,20 @@ const TERMINATED: i32 = 143;
 /// How many lines are quoted.
 const BRIEF_LINES: usize = 6;
 
-/// Says what became of a container: `status` and `diagnostics` are what YARN says.
-pub fn in_words(status: i32, diagnostics: &str) -> String {
+/// Says what became of a TaskManager's container: `status` and `diagnostics` are what YARN says.
+pub(super) fn of_task_manager(status: i32, diagnostics: &str) -> String {
+    in_words(status, diagnostics) + &remedy(status, "taskmanager.memory.process.size")
+}
+
+/// What to do about a process that outgrew its container, whose size that key sets.
+fn remedy(status: i32, key: &str) -> String {
+    match status {
+        KILLED_EXCEEDED_PMEM | KILLED_EXCEEDED_VMEM => format!("; raise {key}"),
+        _ => String::new(),
+    }
+}
+
+fn in_words(status: i32, diagnostics: &str) -> String {
     let own = last_words(diagnostics).filter(|_| status > 0);
     let said = own.as_deref().unwrap_or(diagnostics.trim());
     let with =
@@ -64,10 +76,7 @@ pub(crate) fn of_application_master(diagnostics: &str) -> String {
                 None => (after.trim_end().trim_end_matches(". Failing the application."), None),
             };
         let more = page.map(|page| format!(" (its logs: {page})")).unwrap_or_default();
-        let larger = match status {
-            KILLED_EXCEEDED_PMEM | KILLED_EXCEEDED_VMEM => "; raise jobmanager.memory.process.size",
-            _ => "",
-        };
+        let larger = remedy(status, "jobmanager.memory.process.size");
         Some(format!("its ApplicationMaster: {}{larger}{more}", in_words(status, said)))
     };
     said().unwrap_or_else(|| diagnostics.to_owned())
@@ -114,6 +123,11 @@ mod tests {
                     2.9 GB of 2.3 GB virtual memory used. Killing container.";
         assert_eq!(in_words(-104, said), "killed by YARN: used 1.2 GiB of 1.1 GiB");
         assert_eq!(in_words(-103, said), "killed by YARN: used 2.9 GiB of 2.3 GiB of virtual memory");
+        assert_eq!(
+            of_task_manager(-104, said),
+            "killed by YARN: used 1.2 GiB of 1.1 GiB; raise taskmanager.memory.process.size"
+        );
+        assert_eq!(of_task_manager(-102, ""), in_words(-102, ""));
         assert_eq!(in_words(-104, ""), "killed by YARN: used more memory than it has");
     }
 
