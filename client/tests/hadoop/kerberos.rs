@@ -28,7 +28,9 @@ fn secure() -> Option<&'static Hadoop> {
     let cluster = CLUSTER.get_or_init(|| {
         let kdc = ["/usr/sbin/krb5kdc", "/usr/bin/krb5kdc"].iter().any(|path| Path::new(path).exists());
         let lives = ["--ticket-life", "2m", "--token-renew-ms", "30000", "--token-max-life-ms", "90000"];
-        kdc.then(|| Hadoop::start(&[&["up", "--secure"][1..], &lives].concat()))
+        // The key of the tokens of ApplicationMasters is replaced as often as YARN allows.
+        let roll = "yarn:yarn.resourcemanager.am-rm-tokens.master-key-rolling-interval-secs=61";
+        kdc.then(|| Hadoop::start(&[&["--secure"][..], &lives[..], &["--property", roll]].concat()))
     });
     if cluster.is_none() {
         eprintln!("skipped: there is no KDC; scripts/hadoop-cluster install gets one");
@@ -233,8 +235,8 @@ fn assert_private_nodes(cluster: &Hadoop, id: &str) {
     }
 }
 
-/// What is started when the tokens of the submission have ended begins with new ones: a TaskManager, and another ApplicationMaster. So does
-/// a session with a ZooKeeper that comes back.
+/// What is started when the tokens of the submission have ended begins with new ones: a TaskManager, and another ApplicationMaster. So do
+/// a session with a ZooKeeper that comes back, and a connection to a ResourceManager that does.
 #[test]
 fn what_is_replaced_later_begins_with_new_tokens() {
     let Some(cluster) = secure() else { return };
@@ -273,10 +275,13 @@ fn what_is_replaced_later_begins_with_new_tokens() {
         let before = committed();
         until(what, || (committed() > before + 2).then_some(()));
     };
-    for command in ["kill", "start"] {
-        assert!(cluster.script(&[command, "zookeeper"]).status.success());
+    // The ResourceManager has replaced its key twice, and lets in only who took the new tokens.
+    for daemon in ["zookeeper", "resourcemanager"] {
+        for command in ["kill", "start"] {
+            assert!(cluster.script(&[command, daemon]).status.success(), "{command} {daemon}");
+        }
     }
-    until_more_is_committed("files are committed when ZooKeeper is back");
+    until_more_is_committed("files are committed when ZooKeeper and the ResourceManager are back");
     assert_eq!(process_of(&id, "application-master", None), master);
     kill(task_manager);
     process_of(&id, "yarn-taskmanager", Some(task_manager));

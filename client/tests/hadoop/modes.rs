@@ -129,6 +129,8 @@ fn a_session_runs_one_program_after_another() {
         "day",
         "-qu",
         "streaming",
+        "-D",
+        "resourcemanager.taskmanager-timeout=3 s",
     ]);
     let id = application_in(&said);
     assert_eq!(cluster.application(&id)["name"], "day");
@@ -148,6 +150,9 @@ fn a_session_runs_one_program_after_another() {
     }
     let listed = cluster.flott_well(&["list", "-a", "-yid", &id]);
     assert_eq!(listed.matches("FINISHED").count(), 2, "{listed}");
+    until("a TaskManager without work is given back", || {
+        (cluster.application(&id)["runningContainers"] == 1).then_some(())
+    });
     cluster.stop_session(&id);
     // The secret went with the session.
     for (named, why) in
