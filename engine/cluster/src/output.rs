@@ -12,8 +12,9 @@ use flott_core::config::Configuration;
 
 use crate::rolled_file::RolledFile;
 
-/// How long after a process's end what it wrote may take to be read.
-const DEADLINE: Duration = Duration::from_millis(500);
+/// How long after a process's end what it wrote may take to be read. It takes that long only if a process that it has started holds its streams
+/// open.
+const DEADLINE: Duration = Duration::from_secs(3);
 
 /// What is remembered, in bytes.
 const LAST_WORDS: usize = 4096;

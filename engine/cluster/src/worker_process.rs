@@ -33,6 +33,9 @@ const QUEUED_MESSAGES: usize = 64;
 /// The first and the longest pause between two attempts to reach the JobManager.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
+/// How long the last word of a JobManager may be on its way that takes nothing any more.
+const LAST_WORD: Duration = Duration::from_secs(1);
+
 /// Why a worker cannot serve.
 #[derive(Debug, thiserror::Error)]
 enum WorkerError {
@@ -256,9 +259,11 @@ async fn session(
         }
         Err(WorkerError::Closed)
     };
+    tokio::pin!(listening);
     tokio::select! {
-        outcome = listening => outcome,
-        () = talking => Err(WorkerError::Closed),
+        biased;
+        outcome = &mut listening => outcome,
+        () = talking => tokio::time::timeout(LAST_WORD, listening).await.unwrap_or(Err(WorkerError::Closed)),
     }
 }
 

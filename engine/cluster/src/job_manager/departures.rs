@@ -4,17 +4,28 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
 
+use flott_core::ids::TaskManagerId;
+
 use super::job_workers::JobWorkers;
+use super::task_managers::Registration;
 
 /// The most that are remembered: the reason comes within seconds, or not at all.
 const REMEMBERED: usize = 64;
 
+/// What the jobs of one that is gone are told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Loss {
+    pub(super) told: String,
+    /// The true reason may follow.
+    pub(super) explained_later: bool,
+}
+
 /// What is known of one that is gone.
 struct Departure {
+    id: TaskManagerId,
     resource_id: String,
-    host: String,
-    /// What its jobs were told.
-    told: String,
+    address: String,
+    loss: Loss,
     jobs: Vec<Weak<JobWorkers>>,
 }
 
@@ -29,15 +40,16 @@ pub(super) fn in_words(resource_id: &str, address: &str, reason: &str) -> String
 }
 
 impl Departures {
-    /// One is gone, and its jobs were `told` so.
-    pub(super) fn note(&mut self, resource_id: &str, address: &str, told: &str, jobs: &[Arc<JobWorkers>]) {
-        if resource_id.is_empty() || jobs.is_empty() {
+    /// One is gone, and its jobs are told so.
+    pub(super) fn note(&mut self, registration: &Registration, loss: &Loss, jobs: &[Arc<JobWorkers>]) {
+        if jobs.is_empty() {
             return;
         }
         self.0.push_back(Departure {
-            resource_id: resource_id.to_owned(),
-            host: address.to_owned(),
-            told: told.to_owned(),
+            id: registration.id,
+            resource_id: registration.resource_id.clone(),
+            address: registration.data_address.clone(),
+            loss: loss.clone(),
             jobs: jobs.iter().map(Arc::downgrade).collect(),
         });
         while self.0.len() > REMEMBERED {
@@ -47,10 +59,24 @@ impl Departures {
 
     /// Why one is gone: who has to hear it, in which words, and what they were told before.
     pub(super) fn explain(&mut self, resource_id: &str, reason: &str) -> Option<Explanation> {
-        let position = self.0.iter().position(|departure| departure.resource_id == resource_id)?;
-        let Departure { host, told, jobs, .. } = self.0.remove(position)?;
-        let reason = in_words(resource_id, &host, reason);
+        let is_meant = |departure: &&mut Departure| {
+            departure.loss.explained_later && departure.resource_id == resource_id
+        };
+        let departure = self.0.iter_mut().find(is_meant)?;
+        let reason = in_words(resource_id, &departure.address, reason);
+        let explained = Loss { told: reason.clone(), explained_later: false };
+        let Loss { told, .. } = std::mem::replace(&mut departure.loss, explained);
+        let jobs = std::mem::take(&mut departure.jobs);
         Some(Explanation { told, reason, jobs: jobs.iter().filter_map(Weak::upgrade).collect() })
+    }
+
+    /// What is known of one that is gone, for a job that has not been told.
+    pub(super) fn of(&self, id: TaskManagerId) -> Loss {
+        let known = self.0.iter().rfind(|departure| departure.id == id);
+        known.map_or_else(
+            || Loss { told: format!("TaskManager {id} is lost"), explained_later: false },
+            |departure| departure.loss.clone(),
+        )
     }
 }
 

@@ -17,6 +17,7 @@ use flott_runtime::task::TaskMessage;
 use tokio::sync::mpsc;
 use tonic::Status;
 
+use super::departures::Loss;
 use super::placement::Placement;
 use super::task_managers::{Grant, TaskManagers};
 use crate::gateway::{Deployment, Place};
@@ -414,10 +415,9 @@ impl JobWorkers {
                 slot_numbers: numbers.into_iter().map(|slot| slot.0).collect(),
                 sequence,
             };
-            if !self.task_managers.start(grant.task_manager, order) {
+            if let Err(loss) = self.task_managers.start(grant.task_manager, order) {
                 // It may have been lost before this job knew of the worker.
-                let reason = format!("TaskManager {} is lost", grant.task_manager);
-                self.worker_lost(grant.worker, &reason);
+                self.task_manager_lost(grant.worker, &loss);
             }
             let job = Arc::clone(self);
             self.task_managers.after(self.slot_timeout, move || job.check_registered(grant.worker));
@@ -518,11 +518,12 @@ impl JobWorkers {
 
     /// A worker is gone, and everything in it.
     pub(super) fn worker_lost(self: &Arc<Self>, worker: WorkerId, reason: &str) {
-        self.task_manager_lost(worker, reason, false);
+        self.task_manager_lost(worker, &Loss { told: reason.to_owned(), explained_later: false });
     }
 
-    /// The same with its TaskManager. `explained_later`: the true reason may follow.
-    pub(super) fn task_manager_lost(self: &Arc<Self>, worker: WorkerId, reason: &str, explained_later: bool) {
+    /// The same with its TaskManager.
+    pub(super) fn task_manager_lost(self: &Arc<Self>, worker: WorkerId, loss: &Loss) {
+        let Loss { told: reason, explained_later } = loss.clone();
         let mut state = self.state();
         let Some(member) = state.workers.remove(&worker) else { return };
         if state.spec.is_none() {
@@ -550,7 +551,7 @@ impl JobWorkers {
             }
             *other != worker
         });
-        self.events.put(JobEvent::Lost { executions, reason: reason.to_owned(), explained_later });
+        self.events.put(JobEvent::Lost { executions, reason, explained_later });
         drop(state);
         self.advance();
     }

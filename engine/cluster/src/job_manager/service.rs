@@ -37,8 +37,9 @@ const QUEUED_ORDERS: usize = 1024;
 /// Pieces of a program that may wait in a connection.
 const QUEUED_CHUNKS: usize = 4;
 
-/// How long to wait for what a TaskManager has to say about a worker whose connection broke.
-const LAST_WORD: Duration = Duration::from_secs(1);
+/// How long to wait for what a TaskManager has to say about a worker whose connection has ended. Hardly ever does it come to that: a worker that is
+/// still there comes again, and one that is gone with its TaskManager is lost with it.
+const LAST_WORD: Duration = Duration::from_secs(10);
 
 /// How long one connection may take between two pieces of a program.
 const CHUNK_DEADLINE: Duration = Duration::from_secs(30);
@@ -198,22 +199,24 @@ impl Service {
     ) {
         let led_by_another = self.led_by_another(session);
         tokio::pin!(led_by_another);
-        let reason = loop {
+        let (reason, has_ended) = loop {
             let message = tokio::select! {
                 message = tokio::time::timeout(self.heartbeat_timeout, messages.message()) => message,
                 () = &mut led_by_another => return,
             };
             match message {
-                Err(_) => break format!("it gave no sign of life for {:?}", self.heartbeat_timeout),
-                Ok(Err(status)) => break format!("its connection broke: {}", status.message()),
-                Ok(Ok(None)) => break "it has closed its connection".to_owned(),
+                Err(_) => {
+                    break (format!("it gave no sign of life for {:?}", self.heartbeat_timeout), false);
+                }
+                Ok(Err(status)) => break (format!("its connection broke: {}", status.message()), true),
+                Ok(Ok(None)) => break ("it has closed its connection".to_owned(), true),
                 Ok(Ok(Some(message))) => match message.kind {
                     Some(worker_message::Kind::Event(event)) => match read_event(event) {
                         Ok((execution, event)) => {
                             counters.note(execution, &event);
                             job.events().put(JobEvent::Task { execution, event });
                         }
-                        Err(error) => break format!("it is not understood: {error}"),
+                        Err(error) => break (format!("it is not understood: {error}"), false),
                     },
                     Some(worker_message::Kind::Metrics(metrics)) => counters.count(metrics),
                     _ => {}
@@ -221,7 +224,9 @@ impl Service {
             }
         };
         // Its TaskManager may know more; then the worker is forgotten by the time this goes on.
-        tokio::time::sleep(LAST_WORD).await;
+        if has_ended {
+            tokio::time::sleep(LAST_WORD).await;
+        }
         job.connection_lost(worker, number, &format!("worker {worker} is lost: {reason}"));
     }
 }

@@ -15,7 +15,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tonic::Status;
 
-use super::departures::{Departures, Explanation, in_words};
+use super::departures::{Departures, Explanation, Loss, in_words};
 use super::job_workers::{Adopted, JobWorkers};
 use crate::job_master::JobEvent;
 use crate::resource_manager::{Demand, ResourceManagerDriver};
@@ -164,6 +164,11 @@ impl Member {
         }
         let taken: u32 = self.workers.values().map(|(slots, _)| slots).sum();
         self.registration.slots.saturating_sub(taken)
+    }
+
+    /// The jobs that have workers there, once for each of those.
+    fn jobs(&self) -> Vec<Arc<JobWorkers>> {
+        self.workers.values().filter_map(|(_, owner)| owner.workers()).collect()
     }
 
     /// Whether it is to go, and has nothing left to do.
@@ -442,44 +447,52 @@ impl TaskManagers {
 
     /// A TaskManager is gone, with all its workers, unless it has registered again.
     pub(super) fn lost(&self, id: TaskManagerId, number: u64, reason: &str) {
-        let member = {
+        // Under one lock: whoever says why it is gone finds it here, or among the departures.
+        let (member, loss) = {
             let mut state = self.state();
             let is_same = state.members.get(&id).is_some_and(|member| member.number == number);
-            is_same.then(|| state.members.remove(&id)).flatten()
+            let Some(member) = is_same.then(|| state.members.remove(&id)).flatten() else { return };
+            let Registration { data_address, resource_id, .. } = &member.registration;
+            let loss = Loss {
+                told: format!("TaskManager {id} at {data_address} is lost: {reason}"),
+                explained_later: self.driver.is_some() && !resource_id.is_empty(),
+            };
+            state.departures.note(&member.registration, &loss, &member.jobs());
+            (member, loss)
         };
-        let Some(member) = member else { return };
         let Registration { data_address: address, resource_id, .. } = &member.registration;
-        let told = format!("TaskManager {id} at {address} is lost: {reason}");
         tracing::warn!(task_manager = %id, resource_id, address, reason, "a TaskManager is lost");
-        let jobs: Vec<Arc<JobWorkers>> =
-            member.workers.values().filter_map(|(_, owner)| owner.workers()).collect();
-        self.state().departures.note(resource_id, address, &told, &jobs);
-        let explained_later = self.driver.is_some() && !resource_id.is_empty();
-        self.lose_workers(member, &told, explained_later);
+        self.lose_workers(member, &loss);
     }
 
-    fn lose_workers(&self, member: Member, reason: &str, explained_later: bool) {
+    fn lose_workers(&self, member: Member, loss: &Loss) {
         for (worker, (_, owner)) in member.workers {
             let Owner::Job(job) = owner else { continue };
-            job.task_manager_lost(worker, reason, explained_later);
+            job.task_manager_lost(worker, loss);
         }
         self.declare();
     }
 
     /// The system that ran a TaskManager says how it ended. Who was told that it is lost hears why.
     pub(super) fn ended(&self, resource_id: &str, reason: &str) {
-        let (member, explanation) = {
+        let (lost, explanation) = {
             let mut state = self.state();
             let here =
                 state.members.iter().find(|(_, member)| member.registration.resource_id == resource_id);
             let here = here.map(|(id, _)| *id);
             state.notices.forget(resource_id);
-            (here.and_then(|id| state.members.remove(&id)), state.departures.explain(resource_id, reason))
+            let explanation = state.departures.explain(resource_id, reason);
+            let lost = here.and_then(|id| state.members.remove(&id)).map(|member| {
+                let told = in_words(resource_id, &member.registration.data_address, reason);
+                let loss = Loss { told, explained_later: false };
+                state.departures.note(&member.registration, &loss, &member.jobs());
+                (member, loss)
+            });
+            (lost, explanation)
         };
-        if let Some(member) = member {
-            let reason = in_words(resource_id, &member.registration.data_address, reason);
-            tracing::warn!(reason, "a TaskManager is lost");
-            self.lose_workers(member, &reason, false);
+        if let Some((member, loss)) = lost {
+            tracing::warn!(reason = loss.told, "a TaskManager is lost");
+            self.lose_workers(member, &loss);
         }
         if let Some(Explanation { told, reason, jobs }) = explanation {
             for job in jobs {
@@ -523,18 +536,21 @@ impl TaskManagers {
         });
     }
 
-    /// Has a worker started; false: its TaskManager is gone, or takes no orders, and then it is as good as gone.
-    pub(super) fn start(&self, id: TaskManagerId, order: StartWorker) -> bool {
+    /// Has a worker started.
+    ///
+    /// # Errors
+    /// Its TaskManager is gone, or takes no orders, and then it is as good as gone.
+    pub(super) fn start(&self, id: TaskManagerId, order: StartWorker) -> Result<(), Loss> {
         let order = task_manager_order::Kind::StartWorker(order);
         let deaf = match self.state().members.get(&id) {
-            Some(member) if give(&member.orders, order) => return true,
+            Some(member) if give(&member.orders, order) => return Ok(()),
             Some(member) => Some(member.number),
             None => None,
         };
         if let Some(number) = deaf {
             self.lost(id, number, "it does not take orders");
         }
-        false
+        Err(self.state().departures.of(id))
     }
 
     /// Has a worker killed. Its slots are free when it has ended.

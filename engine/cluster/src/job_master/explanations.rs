@@ -1,32 +1,51 @@
 //! Losses whose reason is not known yet. A job that goes on does not wait for it; one that fails does, for a moment, so that whoever hears of its
 //! end hears the reason.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::JobMaster;
 
-/// How long a job that fails waits for the reason.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// How long a job that fails waits for the reason: the news goes from node to ResourceManager to ApplicationMaster by heartbeats of about a second
+/// each, more where all are busy.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// The most losses that are remembered.
 const REMEMBERED: usize = 64;
 
-/// What was said of losses, and until when their reasons are waited for.
+/// What was said of losses.
 #[derive(Debug, Default)]
-pub(super) struct Unexplained(Vec<(String, Instant)>);
+pub(super) struct Unexplained {
+    /// Those whose reasons are waited for, and until when.
+    awaited: Vec<(String, Instant)>,
+    /// The last reasons that have come: news of a loss may be slower than its reason.
+    known: VecDeque<(String, String)>,
+}
 
 impl Unexplained {
-    /// Somebody is to say later why.
-    pub(super) fn expect(&mut self, told: &str, now: Instant) {
-        self.0.retain(|(_, until)| *until > now);
-        if self.0.len() < REMEMBERED {
-            self.0.push((told.to_owned(), now + PATIENCE));
+    /// What there is to say of a loss of which this was said: why, if that is known; else somebody is to say it later.
+    pub(super) fn expect(&mut self, told: String, now: Instant) -> String {
+        if let Some((_, reason)) = self.known.iter().find(|(other, _)| *other == told) {
+            return reason.clone();
+        }
+        self.awaited.retain(|(_, until)| *until > now);
+        if self.awaited.len() < REMEMBERED {
+            self.awaited.push((told.clone(), now + PATIENCE));
+        }
+        told
+    }
+
+    fn explained(&mut self, told: &str, reason: &str) {
+        self.awaited.retain(|(other, _)| other != told);
+        self.known.push_back((told.to_owned(), reason.to_owned()));
+        while self.known.len() > REMEMBERED {
+            self.known.pop_front();
         }
     }
 
     /// Until when a reason is waited for; none: for none.
     pub(super) fn until(&self, now: Instant) -> Option<Instant> {
-        self.0.iter().map(|(_, until)| *until).filter(|until| *until > now).max()
+        self.awaited.iter().map(|(_, until)| *until).filter(|until| *until > now).max()
     }
 }
 
@@ -34,14 +53,11 @@ impl JobMaster {
     /// The reason has come for what was told before: it takes its place.
     pub(super) fn explained(&mut self, told: &str, reason: &str) {
         tracing::warn!(job = %self.job, reason, "why tasks were lost");
-        self.unexplained.0.retain(|(other, _)| other != told);
+        self.unexplained.explained(told, reason);
         self.report.explain(told, reason);
         if let Some(doom) = &mut self.doom {
-            doom.cause = match doom.cause.contains(told) {
-                true => doom.cause.replace(told, reason),
-                // What failed first was who talked with it.
-                false => format!("{}; {reason}", doom.cause),
-            };
+            doom.cause = doom.cause.replace(told, reason);
+            doom.add(reason);
         }
     }
 }
@@ -88,19 +104,29 @@ mod tests {
     }
 
     #[test]
+    fn a_reason_that_is_faster_than_the_loss_is_not_waited_for() {
+        let mut job = job();
+        let explained = JobEvent::Explained { told: LOST.to_owned(), reason: WHY.to_owned() };
+        assert!(job.step(Some(explained)).is_none());
+        let cause = cause(job.step(lost(&job, true)));
+        assert!(cause.contains(WHY) && !cause.contains(LOST), "{cause}");
+        assert_eq!(job.report.borrow().details.failures[0].message, WHY);
+    }
+
+    #[test]
     fn but_not_for_long_and_not_where_none_will_come() {
         let mut job = job();
         assert!(job.step(lost(&job, true)).is_none());
-        job.set_time(2_999);
+        job.set_time(14_999);
         assert!(job.step(None).is_none());
-        job.set_time(3_000);
+        job.set_time(15_000);
         assert!(cause(job.step(None)).contains(LOST));
         let mut job = self::job();
         assert!(cause(job.step(lost(&job, false))).contains(LOST));
     }
 
-    #[test]
-    fn what_failed_first_is_told_with_the_reason() {
+    /// A job whose first task has failed since a connection broke; the others are told to stop.
+    fn failing_job() -> TestJob {
         let mut job = job();
         let first = job.executions()[0];
         let failure = flott_runtime::task::TaskFailure {
@@ -115,10 +141,24 @@ mod tests {
         assert!(job.step(Some(JobEvent::Task { execution: first, event })).is_none());
         let told_to_stop = Order::Send(job.executions()[1], TaskMessage::Cancel);
         assert!(job.ordered().contains(&told_to_stop));
+        job
+    }
+
+    #[test]
+    fn what_failed_first_is_told_with_the_reason() {
+        let mut job = failing_job();
+        let cause = cause(job.step(lost(&job, false)));
+        assert!(cause.contains("a connection broke") && cause.ends_with(LOST), "{cause}");
+    }
+
+    #[test]
+    fn what_failed_first_is_told_with_the_reason_that_comes_later() {
+        let mut job = failing_job();
         assert!(job.step(lost(&job, true)).is_none());
         let explained = JobEvent::Explained { told: LOST.to_owned(), reason: WHY.to_owned() };
         let cause = cause(job.step(Some(explained)));
         assert!(cause.contains("a connection broke") && cause.ends_with(WHY), "{cause}");
+        assert!(!cause.contains(LOST), "{cause}");
         assert_eq!(job.report.borrow().details.failures[0].message, WHY);
     }
 }

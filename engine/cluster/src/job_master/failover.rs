@@ -59,6 +59,9 @@ impl JobMaster {
             // What failed first was who talked with it.
             let failure = failure(first);
             self.note_failure(Some(*first), &failure);
+            if let Some(doom) = &mut self.doom {
+                doom.add(reason);
+            }
         }
     }
 
@@ -297,7 +300,7 @@ mod tests {
         job.set_time(2_000);
         assert!(job.step(None).is_none());
         assert_eq!(job.ordered(), []);
-        job.set_time(10_000);
+        job.set_time(20_000);
         assert!(matches!(job.step(None), Some(Err(JobError::Failed { .. }))));
     }
 

@@ -60,6 +60,9 @@ use explanations::Unexplained;
 use moving::Moving;
 use report::Publisher;
 
+/// How long a job's cause of failure may be, in bytes, when one more is added.
+const LONGEST_CAUSE: usize = 16 << 10;
+
 /// A subtask and its latest attempt.
 struct Execution {
     attempt: Attempt,
@@ -106,6 +109,15 @@ struct Doom {
     cause: String,
     backtrace: Option<String>,
     reason: String,
+}
+
+impl Doom {
+    /// What failed first was who talked with what was lost for this reason; once is enough.
+    fn add(&mut self, reason: &str) {
+        if self.cause.len() < LONGEST_CAUSE && !self.cause.contains(reason) {
+            self.cause = format!("{}; {reason}", self.cause);
+        }
+    }
 }
 
 /// Runs one job.
@@ -275,9 +287,9 @@ impl JobMaster {
             Some(JobEvent::MetadataWritten { checkpoint, error }) => self.metadata_written(checkpoint, error),
             Some(JobEvent::CheckpointsReserved { below }) => self.checkpoints.reserved(below),
             Some(JobEvent::CommitsKept { error }) => self.commits_kept(error),
-            Some(JobEvent::Lost { executions, reason, explained_later }) => {
+            Some(JobEvent::Lost { executions, mut reason, explained_later }) => {
                 if explained_later {
-                    self.unexplained.expect(&reason, self.environment.now());
+                    reason = self.unexplained.expect(reason, self.environment.now());
                 }
                 self.lost(&executions, &reason);
             }

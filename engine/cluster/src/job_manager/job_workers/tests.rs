@@ -354,3 +354,37 @@ fn where_an_attempt_has_run_is_known_when_that_is_gone() {
     assert_eq!(cluster.gateway().place_of(next), None);
     cluster.runtime.shutdown_background();
 }
+
+#[test]
+fn a_worker_that_is_granted_where_nobody_is_any_more_is_lost_for_the_reason_of_that() {
+    let cluster = Cluster::with_job(|job| job);
+    cluster.gateway().deploy(cluster.deployments(0));
+    // The job has a worker there, and is about to hear of it.
+    let worker = WorkerId::from_bytes([9; 16]);
+    let registered = cluster.come_with(0, || vec![(worker, 1, Owner::Job(Arc::clone(&cluster.job)))]);
+    let grant = || Grant {
+        worker,
+        task_manager: Cluster::id(0),
+        address: "host:0".to_owned(),
+        slots: cluster.slots,
+        managed_bytes_per_slot: 0,
+    };
+    let losses = || -> Vec<(String, bool)> {
+        let events = std::iter::from_fn(|| cluster.job.events.take());
+        let losses = events.filter_map(|event| match event {
+            JobEvent::Lost { reason, explained_later, .. } => Some((reason, explained_later)),
+            JobEvent::Explained { told, reason } => Some((format!("{told} => {reason}"), false)),
+            _ => None,
+        });
+        losses.collect()
+    };
+    cluster.lose(0, registered);
+    cluster.job.granted(vec![grant()]);
+    let [(told, later)] = &losses()[..] else { panic!("one is lost") };
+    assert!(*later && told.ends_with("is lost: its container is gone"), "{told}");
+    cluster.managers.ended("container_0", "preempted");
+    cluster.job.granted(vec![grant()]);
+    let why = "TaskManager container_0 on host: preempted";
+    assert_eq!(losses(), [(format!("{told} => {why}"), false), (why.to_owned(), false)]);
+    cluster.runtime.shutdown_background();
+}
