@@ -14,7 +14,7 @@ use crate::proto::common::{RequestHeader, RpcRequestHeader, RpcResponseHeader, R
 /// A server that ends with its scope.
 pub(crate) struct Scripted {
     pub address: String,
-    task: JoinSet<()>,
+    _task: JoinSet<()>,
 }
 
 impl Scripted {
@@ -34,12 +34,7 @@ impl Scripted {
                 connections.spawn(script(number, Peer { stream }));
             }
         });
-        Scripted { address, task }
-    }
-
-    /// Stops listening and ends all connections.
-    pub(crate) async fn stop(mut self) {
-        self.task.shutdown().await;
+        Scripted { address, _task: task }
     }
 }
 

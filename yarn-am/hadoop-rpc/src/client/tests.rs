@@ -54,19 +54,13 @@ async fn failing(class: &'static str) -> Scripted {
     .await
 }
 
-/// An address where nobody listens any more.
-async fn nobody() -> String {
-    let server = good().await;
-    let address = server.address.clone();
-    server.stop().await;
-    address
-}
+/// An address where nobody listens: nobody is given that port.
+const NOBODY: &str = "127.0.0.1:1";
 
 #[tokio::test]
 async fn a_standby_or_missing_server_leads_to_the_next() {
     let (standby, active) = (failing("org.apache.hadoop.ipc.StandbyException").await, good().await);
-    let missing = nobody().await;
-    let client = client(&[&missing, &standby.address, &active.address]);
+    let client = client(&[NOBODY, &standby.address, &active.address]);
     assert!(ask(&client, &WRITE).await.unwrap());
     assert_eq!(client.shared.active.load(Ordering::Relaxed), 2);
     assert!(ask(&client, &READ).await.unwrap());
@@ -74,11 +68,10 @@ async fn a_standby_or_missing_server_leads_to_the_next() {
 
 #[tokio::test]
 async fn attempts_end_and_the_last_failure_is_told() {
-    let missing = nobody().await;
-    let error = ask(&client(&[&missing]), &READ).await.unwrap_err();
+    let error = ask(&client(&[NOBODY]), &READ).await.unwrap_err();
     assert!(error.to_string().starts_with("isFileClosed given up after 4 attempts in "), "{error}");
     assert!(
-        error.to_string().contains(&format!("cannot connect to {missing}: Connection refused")),
+        error.to_string().contains(&format!("cannot connect to {NOBODY}: Connection refused")),
         "{error}"
     );
     assert!(!error.may_have_happened());
@@ -86,7 +79,7 @@ async fn attempts_end_and_the_last_failure_is_told() {
     let pause = Duration::from_secs(60);
     let impatient =
         RetryPolicy { attempts: 9, first_pause: pause, longest_pause: pause, deadline: pause / 4 };
-    let error = ask(&client(&[&missing]).with_policy(impatient), &READ).await.unwrap_err();
+    let error = ask(&client(&[NOBODY]).with_policy(impatient), &READ).await.unwrap_err();
     assert!(error.to_string().contains("given up after 1 attempts"), "{error}");
 }
 

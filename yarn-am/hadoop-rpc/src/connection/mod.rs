@@ -118,10 +118,13 @@ impl Connection {
         }
         let waiting = Waiting::register(&self.calls, call.id)?;
         let answer = async {
-            if self.requests.send(frame).await.is_err() {
-                return Err(self.calls.failure(false));
+            // Where nothing is taken any more, the reason follows.
+            let taken = self.requests.send(frame).await.is_ok();
+            let mut answer = waiting.answer().await;
+            if let Err(RpcError::Lost { sent, .. }) = &mut answer {
+                *sent &= taken;
             }
-            waiting.answer().await
+            answer
         };
         let timeout =
             || RpcError::Timeout { server: self.server.clone(), call: method.into(), after: deadline };

@@ -1,6 +1,6 @@
 use std::future::Future;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::*;
 use crate::configuration::Configuration;
@@ -83,9 +83,14 @@ async fn a_frame_of_impossible_length_is_refused_unread() {
 
 #[tokio::test]
 async fn why_a_server_takes_nothing_any_more_is_heard_also_when_writing_has_failed() {
-    let server = Scripted::start(|_, mut peer| async move {
-        peer.closed().await;
-        peer.fail(-1, RpcStatus::Fatal, "org.apache.hadoop.security.AccessControlException").await;
+    let (say, said) = watch::channel(false);
+    let server = Scripted::start(move |_, mut peer| {
+        let mut said = said.clone();
+        async move {
+            peer.closed().await;
+            said.wait_for(|said| *said).await.unwrap();
+            peer.fail(-1, RpcStatus::Fatal, "org.apache.hadoop.security.AccessControlException").await;
+        }
     })
     .await;
     let socket = tokio::net::TcpStream::connect(&server.address).await.unwrap();
@@ -100,11 +105,25 @@ async fn why_a_server_takes_nothing_any_more_is_heard_also_when_writing_has_fail
         ping_interval: settings.ping_interval,
         idle_time: settings.idle_time,
     };
-    let waiting = Waiting::register(&calls, 0).unwrap();
-    requests.try_send(vec![1]).unwrap();
-    driver.run(FrameReader::new(reader, 1 << 20), FrameWriter::new(writer), queue).await;
-    let error = waiting.answer().await.unwrap_err();
-    assert!(error.to_string().contains("as the script says"), "{error}");
+    let connection = Connection {
+        server: server.address.clone(),
+        protocol: Protocol::NAME_NODE.name,
+        client_id: [7; 16],
+        max_request: settings.max_request,
+        requests,
+        calls,
+        _task: JoinSet::new(),
+    };
+    let running = driver.run(FrameReader::new(reader, 1 << 20), FrameWriter::new(writer), queue);
+    let later = async {
+        // Its request is not taken any more, and the reason is not known yet.
+        connection.requests.closed().await;
+        tokio::join!(ask(&connection, 1, LONG), async { say.send_replace(true) }).0
+    };
+    let (first, later, ()) = tokio::join!(ask(&connection, 0, LONG), later, running);
+    for error in [first.unwrap_err(), later.unwrap_err()] {
+        assert!(error.to_string().contains("as the script says"), "{error}");
+    }
 }
 
 #[tokio::test]
