@@ -28,8 +28,8 @@ use crate::report::Report;
 use crate::target::Target;
 use crate::{CommandError, Ended, arguments, kerberos, yarn};
 
-/// How long the last word of a program that has ended may be on its way.
-const LAST_WORD: Duration = Duration::from_secs(1);
+/// How long the last word of a program that has ended may be on its way; that long only if what it has started holds the socket open.
+const LAST_WORD: Duration = Duration::from_secs(10);
 
 /// The program that the command line names, and the folder that it was fetched into. None: that was interrupted.
 fn program(
@@ -135,7 +135,6 @@ fn run_here(options: &RunOptions, program: &Program, report: &mut Report) -> Res
             status = ended => status.map_err(io::Error::other)??,
             () = interruption.wait() => return Ok(Ended::Interrupted),
         };
-        // What it has started may hold the socket open.
         if let Ok(Ok(jobs)) = tokio::time::timeout(LAST_WORD, jobs).await {
             report.jobs = jobs;
         }
