@@ -26,8 +26,10 @@ pub fn start_sums_of(keys: u64, cluster: &Cluster, what: &str, more: &[&str]) ->
     (cluster.spawn(&arguments), output)
 }
 
-fn committed(output: &str) -> usize {
-    lines_in(&format!("{output}/sums")).len()
+/// The committed files of sums; none is empty.
+pub fn committed(output: &str) -> usize {
+    let files = fs::read_dir(format!("{output}/sums")).into_iter().flatten().flatten();
+    files.filter(|file| !file.file_name().to_string_lossy().starts_with(['.', '_'])).count()
 }
 
 /// Waits until more is committed than before, so that the next kill finds the job at work.
@@ -135,7 +137,7 @@ fn a_failure_leaves_a_pipeline_beside_it_alone() {
     };
     let untouched = until("both commit, and both subtasks of the one beside", || {
         let beside = pids(lines_in(&beside));
-        (committed(&output) > 100 && beside.len() == 2).then_some(beside)
+        (committed(&output) > 0 && beside.len() == 2).then_some(beside)
     });
     let touched =
         cluster.workers().into_iter().map(|(_, pid)| pid).find(|pid| !untouched.contains(pid)).unwrap();
@@ -156,7 +158,7 @@ fn a_failure_leaves_a_pipeline_beside_it_alone() {
 fn who_misbehaves_leaves_other_jobs_alone() {
     let cluster = Cluster::start_with(1, 4, "restart-strategy.type: none\ntask.cancellation.timeout: 1 s\n");
     let (run, output) = start_sums(&cluster, "sums", &["-D", "restart-strategy.type=none"]);
-    until("sums are committed", || (committed(&output) > 100).then_some(()));
+    until_more(&output);
     let aborted = cluster.flott(&["run", &program(), "aborts"]);
     assert_eq!(aborted.status.code(), Some(1));
     assert!(text(&aborted.stderr).contains("signal 6"), "{}", text(&aborted.stderr));
@@ -261,7 +263,7 @@ fn a_job_manager_that_is_killed_takes_its_workers_with_it() {
     {
         assert!(said.contains(words), "{words}: {said}");
     }
-    assert!(killed.elapsed() < Duration::from_secs(20), "its patience ends");
+    assert!(killed.elapsed() < Duration::from_secs(100), "its patience ends");
     cluster.until_clean();
     assert!(
         cluster.task_managers[0].0.try_wait().unwrap().is_none(),

@@ -152,13 +152,19 @@ fn a_cancelled_job_goes_on_from_its_checkpoint() {
     let job = text(&submitted.stdout).trim().to_owned();
     until("sums are committed", || (lines_in(&format!("{output}/sums")).len() > 1000).then_some(()));
     assert!(cluster.flott(&["cancel", &job]).status.success());
-    let folder = fs::read_dir(format!("{checkpoints}/{job}")).unwrap();
-    let checkpoint =
-        folder.flatten().find(|entry| entry.file_name().to_string_lossy().starts_with("chk-")).unwrap();
+    // The one before may not be deleted yet, and one that was begun not either.
+    let number = |path: &std::path::PathBuf| {
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        name.strip_prefix("chk-").map(|number| number.parse::<u64>().unwrap())
+    };
+    let folder = fs::read_dir(format!("{checkpoints}/{job}")).unwrap().flatten().map(|entry| entry.path());
+    let complete =
+        folder.filter(|path| number(path).is_some() && fs::exists(path.join("_metadata")).unwrap());
+    let checkpoint = complete.max_by_key(number).unwrap();
     fs::write(&gate, "").unwrap();
-    let other = run(&["-s", checkpoint.path().to_str().unwrap(), "-D", "pipeline.max-parallelism=64"], &gate);
+    let other = run(&["-s", checkpoint.to_str().unwrap(), "-D", "pipeline.max-parallelism=64"], &gate);
     assert!(text(&other.stderr).contains("had max parallelism 128"), "{}", text(&other.stderr));
-    let ran = run(&["-s", checkpoint.path().to_str().unwrap()], &gate);
+    let ran = run(&["-s", checkpoint.to_str().unwrap()], &gate);
     assert!(ran.status.success(), "{}", text(&ran.stderr));
     let (sums, windows) = expected_sums(40_000, 13);
     assert_same(counted(lines_in(&format!("{output}/sums"))), sums);

@@ -8,6 +8,7 @@ mod contract;
 mod failures;
 mod high_availability;
 mod jobs;
+mod ports;
 mod scripts;
 mod support;
 mod web;

@@ -49,9 +49,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// Small parts, so that there is something to see after a few checkpoints; but a file system is no place for thousands of them.
-fn parts(events: u64) -> FileSinkOptions {
-    let part_bytes = if events > 100_000 { 50_000 } else { 1_000 };
+/// Small parts, so that there is something to see after a few checkpoints; but a file system is no place for thousands of them, HDFS least of all.
+fn parts(events: u64, out: &str) -> FileSinkOptions {
+    let part_bytes = match events {
+        0..=100_000 => 1_000,
+        _ if out.starts_with("hdfs:") => 25_000,
+        _ => 10_000,
+    };
     FileSinkOptions { part_bytes, ..FileSinkOptions::default() }
 }
 
@@ -83,7 +87,7 @@ fn sums(gated: Gated, out: &str, extra: Extra) -> Result<(), Box<dyn std::error:
         Extra::Stamps(folder) => sums.map(stamps::stamping(folder.clone())),
         _ => sums,
     };
-    sums.write_files(&format!("{out}/sums"), line, parts(events))?.uid("sum files");
+    sums.write_files(&format!("{out}/sums"), line, parts(events, out))?.uid("sum files");
     source
         .key_by(|event| event.0)
         .window(TumblingEventTimeWindows::of(Duration::from_secs(1)))
@@ -100,7 +104,7 @@ fn sums(gated: Gated, out: &str, extra: Extra) -> Result<(), Box<dyn std::error:
         .write_files(
             &format!("{out}/windows"),
             |(key, start, sum), out| out.extend_from_slice(format!("{key} {start} {sum}\n").as_bytes()),
-            parts(events),
+            parts(events, out),
         )?
         .uid("window files");
     if matches!(extra, Extra::Beside) {
@@ -112,7 +116,7 @@ fn sums(gated: Gated, out: &str, extra: Extra) -> Result<(), Box<dyn std::error:
             .write_files(
                 &format!("{out}/beside"),
                 |n, out| out.extend_from_slice(format!("{n} {}\n", std::process::id()).as_bytes()),
-                parts(events),
+                parts(events, out),
             )?
             .uid("beside files");
     }
@@ -276,7 +280,7 @@ fn once(out: &str) -> Result<(), Box<dyn std::error::Error>> {
     env.generate_sequence(1, 20).map(move |_| format!("{driver} {}\n", std::process::id())).write_files(
         out,
         |line, out| out.extend_from_slice(line.as_bytes()),
-        parts(0),
+        parts(0, out),
     )?;
     env.execute("once")?;
     println!("{driver}");

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use crate::ports::Port;
 use crate::support::{flott, kill, program, text, until};
 
 struct Scripts {
@@ -52,7 +53,8 @@ impl Drop for Scripts {
 #[test]
 fn a_cluster_is_started_watched_over_and_stopped() {
     let folder = tempfile::tempdir().unwrap();
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let claimed = Port::claim();
+    let port = claimed.number;
     let path = folder.path().display();
     let conf = format!(
         "jobmanager.rpc.port: {port}\nsecurity.secret.file: {path}/secret\nio.tmp.dirs: {path}\nenv.log.dir: {path}/log\n"

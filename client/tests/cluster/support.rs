@@ -107,7 +107,7 @@ const SETTINGS: &str = "\
 jobmanager.rpc.port: 0
 rest.bind-port: 0
 heartbeat.interval: 500 ms
-heartbeat.timeout: 5 s
+heartbeat.timeout: 60 s
 restart-strategy.exponential-delay.initial-backoff: 100 ms
 restart-strategy.exponential-delay.max-backoff: 200 ms
 ";
@@ -122,10 +122,17 @@ impl Cluster {
     pub fn start_elected_by(servers: &str, task_managers: u32, slots: u32, settings: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let storage = folder.path().join("storage");
+        let session = "high-availability.zookeeper.client.session-timeout";
+        // Unless the test is about it: who comes late is restarted.
+        let adoption = "jobmanager.adoption-timeout";
+        let defaults: String = [(session, ZooKeeper::SESSION_TIMEOUT), (adoption, Duration::from_secs(60))]
+            .into_iter()
+            .filter(|(key, _)| !settings.contains(key))
+            .map(|(key, time)| format!("{key}: {} s\n", time.as_secs()))
+            .collect();
         let settings = format!(
-            "high-availability.type: zookeeper\nhigh-availability.zookeeper.quorum: {servers}/tests\nhigh-availability.storageDir: {}\nhigh-availability.zookeeper.client.session-timeout: {} s\njobmanager.adoption-timeout: 5 s\n{settings}",
+            "high-availability.type: zookeeper\nhigh-availability.zookeeper.quorum: {servers}/tests\nhigh-availability.storageDir: {}\n{defaults}{settings}",
             storage.display(),
-            ZooKeeper::SESSION_TIMEOUT.as_secs(),
         );
         Self::start_in(folder, task_managers, slots, &settings, true)
     }

@@ -2,17 +2,19 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use crate::ports::Port;
 use crate::support::{Process, kill, until};
 
 pub struct ZooKeeper {
     pub process: Process,
     pub port: u16,
     folder: tempfile::TempDir,
+    _claimed: Port,
 }
 
 /// Where the jars of a Hadoop cluster are, if scripts/hadoop-cluster has fetched them.
@@ -25,10 +27,6 @@ fn jars() -> Option<PathBuf> {
         let jars = fs::read_dir(library).into_iter().flatten().flatten();
         jars.into_iter().any(|jar| jar.file_name().to_string_lossy().starts_with("zookeeper-3"))
     })
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 impl ZooKeeper {
@@ -56,19 +54,21 @@ impl ZooKeeper {
     /// Starts a server with more settings, of which several have numbers, and waits for nothing.
     fn prepare(settings: &str, number: u32) -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
-        let port = free_port();
+        let claimed = Port::claim();
+        let port = claimed.number;
         let conf = format!(
-            "dataDir={}\nclientPort={port}\nclientPortAddress=127.0.0.1\ntickTime=500\nadmin.enableServer=false\n{settings}",
+            "dataDir={}\nclientPort={port}\nclientPortAddress=127.0.0.1\ntickTime=500\nmaxSessionTimeout=60000\nadmin.enableServer=false\n{settings}",
             folder.path().display()
         );
         fs::write(folder.path().join("zoo.cfg"), conf).unwrap();
         fs::write(folder.path().join("myid"), number.to_string()).unwrap();
-        Some(Self { process: run(&folder)?, port, folder })
+        Some(Self { process: run(&folder)?, port, folder, _claimed: claimed })
     }
 
     /// What it is in its ensemble; none while it serves nobody.
     fn mode(&self) -> Option<String> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
+        stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
         stream.write_all(b"srvr").ok()?;
         let mut said = String::new();
         stream.read_to_string(&mut said).ok()?;
@@ -93,15 +93,20 @@ fn run(folder: &tempfile::TempDir) -> Option<Process> {
 /// Three servers, of which two are enough.
 pub struct Ensemble {
     servers: Vec<ZooKeeper>,
+    /// On which they talk with each other.
+    _claimed: Vec<Port>,
 }
 
 impl Ensemble {
     /// Starts the servers; none, which is said: their jars are not there.
     pub fn start() -> Option<Self> {
-        let peers = [1, 2, 3].map(|n| format!("server.{n}=127.0.0.1:{}:{}\n", free_port(), free_port()));
-        let settings = format!("initLimit=20\nsyncLimit=6\n{}", peers.concat());
+        let claimed: Vec<Port> = (0..6).map(|_| Port::claim()).collect();
+        let peers = (1..)
+            .zip(claimed.chunks(2))
+            .map(|(n, ports)| format!("server.{n}=127.0.0.1:{}:{}\n", ports[0].number, ports[1].number));
+        let settings = format!("initLimit=20\nsyncLimit=6\n{}", peers.collect::<String>());
         let servers = (1..=3).map(|n| ZooKeeper::prepare(&settings, n)).collect::<Option<_>>()?;
-        let ensemble = Self { servers };
+        let ensemble = Self { servers, _claimed: claimed };
         for at in 0..3 {
             ensemble.until_it_serves(at);
         }

@@ -12,8 +12,8 @@ use serde_json::Value;
 
 use crate::support::{Hadoop, application_in, get_json, program, text, until};
 
-/// What `cluster_program` gives in a second while its gate is closed, at most: 20 events every 10 ms, by each of two readers.
-const EVENTS_A_SECOND: u64 = 4_000;
+/// What `cluster_program` gives in a second while its gate is closed, at most: 10 events every 10 ms, by each of two readers.
+const EVENTS_A_SECOND: u64 = 2_000;
 const KEYS: u64 = 10;
 
 /// Milliseconds since the epoch.
