@@ -92,7 +92,7 @@ fn without_space(cluster: &Hadoop, line: &[&str]) {
         script(cluster, &["start", "datanode"]);
     };
     restart(&whole.replace("</configuration>", &format!("{reserved}</configuration>")));
-    let impatient = configuration_with(cluster, "ipc.client.rpc-timeout.ms", "4000");
+    let impatient = configuration_with(cluster, "ipc.client.rpc-timeout.ms", "12000");
     let ran = cluster.command(line).env("HADOOP_CONF_DIR", impatient.path()).output().unwrap();
     restart(&whole);
     let said = text(&ran.stderr);
