@@ -15,9 +15,9 @@ fn main() -> Result<(), ProgramError> {
     env.set_parallelism(1)?;
     env.configure("pipeline.auto-watermark-interval", "1 ms")?;
     let late = OutputTag::<(String, Timestamp)>::new("late");
-    // They arrive one by one, so that the watermark comes between them.
+    // They arrive one by one, so that the watermark comes between them: far apart, since those that are due together come together.
     let arrivals =
-        GeneratorSource::new(ARRIVALS.len() as u64, |n| ARRIVALS[n as usize]).with_records_per_second(40.0);
+        GeneratorSource::new(ARRIVALS.len() as u64, |n| ARRIVALS[n as usize]).with_records_per_second(4.0);
     let strategy =
         WatermarkStrategy::for_monotonous_timestamps().with_timestamp_assigner(|time: &Timestamp, _| *time);
     let sums = env

@@ -2,7 +2,7 @@
 
 use flott::prelude::*;
 
-use crate::support::environment;
+use crate::support::{accept, environment};
 
 fn error_of(env: &StreamExecutionEnvironment) -> String {
     env.execute("bad").unwrap_err().to_string()
@@ -89,11 +89,11 @@ fn lines_travel_over_sockets() {
     let sink_port = sink.local_addr().unwrap().port();
     let spawn = std::thread::Builder::new;
     let server = spawn().spawn(move || {
-        let (mut stream, _) = listener.accept().unwrap();
+        let mut stream = accept(&listener);
         stream.write_all(b"one\r\ntwo\n\nlast").unwrap();
     });
     let reader = spawn().spawn(move || {
-        let (stream, _) = sink.accept().unwrap();
+        let stream = accept(&sink);
         BufReader::new(stream).lines().map(Result::unwrap).collect::<Vec<_>>()
     });
     let env = environment(&[("parallelism.default", "1")]);

@@ -7,7 +7,7 @@ use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use crate::support::{counted, lines_in};
+use crate::support::{accept, counted, lines_in};
 
 /// An example's binary: cargo builds examples with the tests.
 fn example(name: &str) -> Command {
@@ -100,7 +100,7 @@ fn words_from_a_socket_are_counted_in_windows() {
     let port = server.local_addr().unwrap().port().to_string();
     let child =
         example("socket_window_wordcount").args(["localhost", &port]).stdout(Stdio::piped()).spawn().unwrap();
-    let (mut stream, _) = server.accept().unwrap();
+    let mut stream = accept(&server);
     stream.write_all(b"to be or\nnot to be\n").unwrap();
     drop(stream);
     let output = child.wait_with_output().unwrap();

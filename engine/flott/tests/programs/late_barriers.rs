@@ -9,7 +9,7 @@ use flott::runtime::collector::Collector;
 use flott::runtime::operator::OperatorInfo;
 use flott::runtime::slot::wall_clock_millis;
 
-use crate::support::{environment, recovering};
+use crate::support::{One, environment, recovering};
 
 const RECORDS: i64 = 100;
 
@@ -33,26 +33,6 @@ impl Script {
     }
 }
 
-struct One(bool);
-
-impl SplitEnumerator for One {
-    type Split = i64;
-    type Position = bool;
-
-    fn restore(&mut self, given: bool) -> Result<(), OperatorError> {
-        self.0 = given;
-        Ok(())
-    }
-
-    fn next_split(&mut self, _reader: &ReaderInfo<'_>) -> Result<NextSplit<i64>, OperatorError> {
-        Ok(if std::mem::replace(&mut self.0, true) { NextSplit::End } else { NextSplit::Split(1) })
-    }
-
-    fn position(&self) -> bool {
-        self.0
-    }
-}
-
 struct Reader {
     script: Script,
     next: i64,
@@ -70,7 +50,7 @@ impl Source for Script {
     }
 
     fn enumerator(&self, _: u32, _: &OperatorInfo) -> Result<One, OperatorError> {
-        Ok(One(false))
+        Ok(One::new())
     }
 
     fn reader(&self, _: &OperatorInfo) -> Result<Reader, OperatorError> {

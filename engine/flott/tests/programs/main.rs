@@ -6,6 +6,7 @@ mod data_sets;
 mod errors;
 mod examples;
 mod late_barriers;
+mod one_by_one;
 mod recovery;
 mod support;
 mod windows;

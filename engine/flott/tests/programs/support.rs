@@ -1,7 +1,10 @@
 //! What several tests need.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use flott::prelude::*;
 
@@ -47,4 +50,51 @@ pub fn counted(lines: impl IntoIterator<Item = String>) -> BTreeMap<String, u64>
         *counts.entry(line).or_default() += 1;
     }
     counts
+}
+
+/// Who connects, within a minute.
+pub fn accept(listener: &TcpListener) -> TcpStream {
+    listener.set_nonblocking(true).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        match listener.accept() {
+            Ok((stream, _)) => {
+                stream.set_nonblocking(false).unwrap();
+                return stream;
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock && Instant::now() < deadline => {
+                std::thread::park_timeout(Duration::from_millis(5));
+            }
+            Err(error) => panic!("nobody connects: {error}"),
+        }
+    }
+}
+
+/// The enumerator of a source with one split.
+pub struct One(bool);
+
+impl One {
+    /// It has yet to be given.
+    pub fn new() -> Self {
+        Self(false)
+    }
+}
+
+impl SplitEnumerator for One {
+    /// The first record.
+    type Split = i64;
+    type Position = bool;
+
+    fn restore(&mut self, given: bool) -> Result<(), OperatorError> {
+        self.0 = given;
+        Ok(())
+    }
+
+    fn next_split(&mut self, _reader: &ReaderInfo<'_>) -> Result<NextSplit<i64>, OperatorError> {
+        Ok(if std::mem::replace(&mut self.0, true) { NextSplit::End } else { NextSplit::Split(1) })
+    }
+
+    fn position(&self) -> bool {
+        self.0
+    }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use flott::prelude::*;
 use flott::runtime::source::GeneratorSource;
 
+use crate::one_by_one::OneByOne;
 use crate::support::environment;
 
 fn events(n: u64) -> (u64, u64, i64) {
@@ -94,9 +95,7 @@ fn event_time_timers_fire_once_for_each_key() {
 #[test]
 fn what_comes_too_late_goes_to_the_side_output_and_is_counted() {
     let env = environment(&[("parallelism.default", "1"), ("pipeline.auto-watermark-interval", "1 ms")]);
-    let times: [i64; 6] = [10, 1_500, 20, 3_000, 30, 3_100];
-    let source = flott::runtime::source::GeneratorSource::new(6, move |n| times[n as usize])
-        .with_records_per_second(50.0);
+    let source = OneByOne(vec![10, 1_500, 20, 3_000, 30, 3_100]);
     let strategy =
         WatermarkStrategy::for_monotonous_timestamps().with_timestamp_assigner(|time: &i64, _| *time);
     let late = OutputTag::<i64>::new("late");
@@ -126,9 +125,9 @@ fn a_source_waits_for_the_one_it_is_aligned_with() {
             .with_timestamp_assigner(|time: &i64, _| *time)
             .with_watermark_alignment("both", Duration::from_secs(10))
     };
-    // A hundred seconds of event time: in two seconds, and in four.
-    let fast = GeneratorSource::new(100_000, |n| n as i64).with_records_per_second(50_000.0);
-    let slow = GeneratorSource::new(100, |n| n as i64 * 1000).with_records_per_second(25.0);
+    // A hundred seconds of event time: in four seconds, and in eight.
+    let fast = GeneratorSource::new(100_000, |n| n as i64).with_records_per_second(25_000.0);
+    let slow = GeneratorSource::new(100, |n| n as i64 * 1000).with_records_per_second(12.5);
     let slow_time = Arc::new(AtomicI64::new(0));
     let (slow_now, slow_seen) = (Arc::clone(&slow_time), slow_time);
     env.from_source(slow, aligned(), "slow")
