@@ -282,8 +282,12 @@ async fn calls_go_on_over_a_failover() {
         eprintln!("skipped: FAILOVER is no command");
         return;
     };
+    // A busy machine takes its time for it.
+    let patient = RetryPolicy::within(Duration::from_secs(120));
     let hdfs = NameNode::new(&configuration, None, user(&configuration)).unwrap();
+    let hdfs = NameNode::over(hdfs.rpc().with_policy(patient));
     let yarn = ApplicationClient::new(&configuration, user(&configuration)).unwrap();
+    let yarn = ApplicationClient::over(yarn.rpc().with_policy(patient));
     let mut failover = std::process::Command::new("sh").args(["-c", &command]).spawn().unwrap();
     let (mut calls, mut longest, mut more) = (0, Duration::ZERO, 30);
     while more > 0 {

@@ -83,11 +83,10 @@ mod tests {
         let first = figures.heartbeat();
         assert!(first.memory_used > 1 << 20 && first.machine_memory > first.memory_used, "{first:?}");
         assert!(first.cores > 0 && first.cpu_load == 0.0 && first.memory_limit == 1 << 30);
-        let begun = Instant::now();
-        while begun.elapsed().as_millis() < 120 {
-            std::hint::black_box(ticks_of(std::process::id()));
-        }
+        let ticks = || ticks_of(std::process::id()).unwrap();
+        let begun = ticks();
+        while ticks() < begun + 20 {}
         let second = figures.heartbeat();
-        assert!(second.cpu_load > 0.1, "{second:?}");
+        assert!(second.cpu_load > 0.0, "{second:?}");
     }
 }

@@ -115,17 +115,17 @@ mod tests {
 
     #[test]
     fn work_is_waited_for_but_not_for_ever() {
-        assert_eq!(wait(Duration::from_secs(5), async { Ok(1) }).unwrap(), 1);
+        assert_eq!(wait(Duration::from_secs(30), async { Ok(1) }).unwrap(), 1);
         let begun = Instant::now();
         let late = wait::<(), _>(Duration::from_millis(50), std::future::pending());
-        assert!(matches!(late, Err(Failure::Late(_))) && begun.elapsed() < Duration::from_secs(2));
+        assert!(matches!(late, Err(Failure::Late(_))) && begun.elapsed() < Duration::from_secs(30));
     }
 
     #[test]
     fn a_panic_is_an_error_of_its_call() {
-        let panicked = wait::<(), _>(Duration::from_secs(5), async { panic!("no {}", "bytes") });
+        let panicked = wait::<(), _>(Duration::from_secs(30), async { panic!("no {}", "bytes") });
         assert!(matches!(panicked, Err(Failure::Panicked(why)) if why == "no bytes"));
-        assert_eq!(wait(Duration::from_secs(5), async { Ok(2) }).unwrap(), 2);
+        assert_eq!(wait(Duration::from_secs(30), async { Ok(2) }).unwrap(), 2);
     }
 
     #[test]
@@ -136,6 +136,6 @@ mod tests {
             std::future::pending().await
         });
         drop(working);
-        assert_eq!(ended.recv_timeout(Duration::from_secs(5)), Err(RecvTimeoutError::Disconnected));
+        assert_eq!(ended.recv_timeout(Duration::from_secs(30)), Err(RecvTimeoutError::Disconnected));
     }
 }
