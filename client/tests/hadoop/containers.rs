@@ -66,9 +66,11 @@ pub fn processes_of(id: &str, command: &str) -> Vec<u32> {
     let found = Command::new("pgrep").args(["-f", &pattern]).output().unwrap();
     let pids = text(&found.stdout);
     let pids = pids.lines().filter_map(|line| line.parse().ok());
+    // In a container's name an epoch may come before it: that of a ResourceManager which has been started again.
+    let containers = format!("{}_", &id["application".len()..]);
     let of_application = |pid: &u32| {
         let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-        text(&environment).contains(&id.replace("application", "container"))
+        text(&environment).contains(&containers)
     };
     pids.filter(of_application).collect()
 }
