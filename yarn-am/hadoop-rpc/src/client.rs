@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use crate::connection::{CallId, Connection, Endpoint};
 use crate::error::RpcError;
 use crate::protocol::Protocol;
-use crate::retry::{Attempts, CallKind, RetryDecision, RetryPolicy, decide};
+use crate::retry::{Attempts, CallKind, RetryDecision, RetryPolicy, decide, is_unusable};
 use crate::settings::Settings;
 use crate::user::User;
 
@@ -166,6 +166,7 @@ impl RpcClient {
         let end = start + self.policy.deadline;
         let id = self.shared.calls.fetch_add(1, Ordering::Relaxed) & i32::MAX;
         let mut failed: u32 = 0;
+        let mut unusable = None;
         loop {
             let server = self.shared.active.load(Ordering::Relaxed);
             let retry = i32::try_from(failed).unwrap_or(i32::MAX);
@@ -174,6 +175,9 @@ impl RpcClient {
                 Err(error) => error,
             };
             failed += 1;
+            if is_unusable(&error) {
+                unusable.get_or_insert_with(|| error.clone());
+            }
             let made = Attempts { failed, servers: self.shared.servers.addresses.len() };
             let decision = decide(&error, method.kind, &self.policy, &made, random());
             let given_up = |last: RpcError| RpcError::GivenUp {
@@ -183,6 +187,8 @@ impl RpcClient {
                 last: Box::new(last),
             };
             match decision {
+                // What others are said to be does not explain more.
+                RetryDecision::Fail if is_unusable(&error) => return Err(unusable.unwrap_or(error)),
                 RetryDecision::Fail => return Err(error),
                 RetryDecision::GiveUp => return Err(given_up(error)),
                 RetryDecision::Again { pause, .. } if Instant::now() + pause >= end => {

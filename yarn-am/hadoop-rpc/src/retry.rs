@@ -76,6 +76,12 @@ pub(crate) struct Attempts {
     pub servers: usize,
 }
 
+/// Whether a server is of no use as it is, whatever it is asked: it takes nobody for who he is, or is no Hadoop server. Another one of its group may be
+/// of use.
+pub(crate) fn is_unusable(error: &RpcError) -> bool {
+    matches!(error, RpcError::Protocol { .. } | RpcError::Authentication { .. })
+}
+
 /// Decides what follows a failure.
 pub(crate) fn decide(
     error: &RpcError,
@@ -84,6 +90,7 @@ pub(crate) fn decide(
     made: &Attempts,
     random: u64,
 ) -> RetryDecision {
+    let servers = u32::try_from(made.servers.max(1)).unwrap_or(u32::MAX);
     let (again, failover) = match error {
         RpcError::Connect { .. } | RpcError::Lost { sent: false, .. } => (true, true),
         RpcError::Lost { sent: true, .. } | RpcError::Timeout { .. } => (kind == CallKind::Idempotent, true),
@@ -92,16 +99,18 @@ pub(crate) fn decide(
             Some(RemoteException::Retriable) => (true, false),
             _ => (false, false),
         },
-        RpcError::Protocol { .. }
-        | RpcError::Authentication { .. }
-        | RpcError::Unavailable { .. }
-        | RpcError::Configuration { .. }
-        | RpcError::GivenUp { .. } => (false, false),
+        // Each of the others is tried once.
+        RpcError::Protocol { .. } | RpcError::Authentication { .. } => {
+            let harmless = kind == CallKind::Idempotent || !error.may_have_happened();
+            (harmless && made.failed < servers, true)
+        }
+        RpcError::Unavailable { .. } | RpcError::Configuration { .. } | RpcError::GivenUp { .. } => {
+            (false, false)
+        }
     };
     if !again {
         return RetryDecision::Fail;
     }
-    let servers = u32::try_from(made.servers.max(1)).unwrap_or(u32::MAX);
     let rounds = made.failed / servers;
     if rounds >= policy.attempts {
         return if made.failed > 1 { RetryDecision::GiveUp } else { RetryDecision::Fail };
@@ -156,6 +165,20 @@ mod tests {
     fn what_may_have_happened_is_repeated_only_if_that_is_harmless() {
         assert!(matches!(ask(&lost(true), CallKind::Idempotent, 1, 1), RetryDecision::Again { .. }));
         assert_eq!(ask(&lost(true), CallKind::AtMostOnce, 1, 1), RetryDecision::Fail);
+    }
+
+    #[test]
+    fn each_other_server_is_tried_once_where_one_is_of_no_use() {
+        let (garbage, stranger) =
+            (RpcError::protocol("h:1", "garbage"), RpcError::authentication("h:1", "no"));
+        let next = RetryDecision::Again { failover: true, pause: Duration::ZERO };
+        for error in [&garbage, &stranger] {
+            assert_eq!(ask(error, CallKind::Idempotent, 1, 1), RetryDecision::Fail);
+            assert_eq!(ask(error, CallKind::Idempotent, 2, 3), next);
+            assert_eq!(ask(error, CallKind::Idempotent, 3, 3), RetryDecision::Fail);
+        }
+        assert_eq!(ask(&stranger, CallKind::AtMostOnce, 1, 2), next, "it was not even asked");
+        assert_eq!(ask(&garbage, CallKind::AtMostOnce, 1, 2), RetryDecision::Fail);
     }
 
     #[test]

@@ -57,6 +57,15 @@ async fn failing(class: &'static str) -> Scripted {
 /// An address where nobody listens: nobody is given that port.
 const NOBODY: &str = "127.0.0.1:1";
 
+/// A server of something else.
+async fn garbage() -> Scripted {
+    Scripted::start(|_, mut peer| async move {
+        peer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
+        peer.closed().await;
+    })
+    .await
+}
+
 #[tokio::test]
 async fn a_standby_or_missing_server_leads_to_the_next() {
     let (standby, active) = (failing("org.apache.hadoop.ipc.StandbyException").await, good().await);
@@ -64,6 +73,18 @@ async fn a_standby_or_missing_server_leads_to_the_next() {
     assert!(ask(&client, &WRITE).await.unwrap());
     assert_eq!(client.shared.active.load(Ordering::Relaxed), 2);
     assert!(ask(&client, &READ).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_server_that_is_of_no_use_leads_to_the_next_and_the_first_is_told_if_all_are() {
+    let (bad, active, worse) = (garbage().await, good().await, garbage().await);
+    let pair = client(&[&bad.address, &active.address]);
+    assert!(ask(&pair, &READ).await.unwrap());
+    assert_eq!(pair.shared.active.load(Ordering::Relaxed), 1);
+    let error = ask(&client(&[&bad.address, &worse.address]), &READ).await.unwrap_err();
+    assert!(matches!(&error, RpcError::Protocol { server, .. } if *server == bad.address), "{error}");
+    let error = ask(&client(&[&bad.address, NOBODY]), &READ).await.unwrap_err();
+    assert!(matches!(&error, RpcError::Protocol { server, .. } if *server == bad.address), "{error}");
 }
 
 #[tokio::test]
