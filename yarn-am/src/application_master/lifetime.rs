@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 
 use super::{Container, ContainerError, EnvironmentError, hadoop_configuration, token_file};
 use crate::application::Resource;
-use crate::security::{self, Renewal, RenewedTokens, schedule};
+use crate::security::{self, Renewal, RenewedTokens};
 
 /// The keytab in the container's folder.
 pub(crate) const KEYTAB: &str = "krb5.keytab";
@@ -33,33 +33,21 @@ impl Lifetime {
     /// Has new tokens got in time, where there is a keytab. Those at hand may be too old for anything; then this waits for new ones.
     pub(super) async fn begin(container: &Container) -> Result<Self, ContainerError> {
         let launched = security::of_file_systems(&container.credentials);
-        let mut tasks = JoinSet::new();
         let Some(principal) = &container.application.principal else {
             // Nobody sends anything: what was launched with stays.
             let (_, launch) = watch::channel(launched);
             let (_, files) = watch::channel(Vec::new());
-            return Ok(Self { tokens: RenewedTokens { launch, files }, _renewing: tasks });
+            return Ok(Self { tokens: RenewedTokens { launch, files }, _renewing: JoinSet::new() });
         };
         let keytab = keytab_of(container)?;
         let (renewal, tokens) = Renewal::new(
             User::from_keytab(principal, keytab),
             hadoop_configuration(&container.application),
-            security::file_systems(&container.configuration)?,
+            &security::file_systems(&container.configuration)?,
             &token_file()?,
             launched,
-        );
-        let mut first = renewal.first();
-        if first.is_zero() {
-            first = match renewal.renew().await {
-                Ok(good) => schedule::next(good),
-                Err(error) => {
-                    tracing::warn!(%error, "there are no new tokens yet, and the ones at hand are old");
-                    schedule::SHORTEST
-                }
-            };
-        }
-        tasks.spawn(renewal.run(first));
-        Ok(Self { tokens, _renewing: tasks })
+        )?;
+        Ok(Self { tokens, _renewing: renewal.begin().await })
     }
 }
 

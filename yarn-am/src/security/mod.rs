@@ -77,6 +77,11 @@ pub enum SecurityError {
         /// Why not.
         source: Box<RpcError>,
     },
+    /// No token now.
+    #[error(
+        "{0} has no delegation token to give: its NameNode keeps none while it starts, and never without Kerberos (its log says why)"
+    )]
+    NoToken(String),
     /// Whose a folder is.
     #[error("it cannot be told whose the folder {path} is: {source}")]
     Owner {

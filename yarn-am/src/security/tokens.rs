@@ -9,7 +9,7 @@ use std::time::Duration;
 use flott_core::config::{self, Configuration};
 use hadoop_rpc::configuration::Configuration as HadoopConfiguration;
 use hadoop_rpc::credentials::{Credentials, DelegationToken, HDFS_DELEGATION_TOKEN, Token};
-use hadoop_rpc::{NameNode, User, name_nodes};
+use hadoop_rpc::{NameNode, RpcError, User, name_nodes};
 
 use super::SecurityError;
 
@@ -45,25 +45,70 @@ pub(crate) async fn obtain(
     renewer: &str,
 ) -> Result<Credentials, SecurityError> {
     let mut credentials = Credentials::default();
-    for authority in file_systems {
-        let file_system = || match authority {
-            Some(authority) => format!("hdfs://{authority}"),
-            None => "fs.defaultFS".to_owned(),
-        };
-        let failed = |source| SecurityError::Token { file_system: file_system(), source: Box::new(source) };
-        let name_node = NameNode::new(hadoop, authority.as_deref(), user.clone()).map_err(failed)?;
-        let servers = name_node.rpc().servers().clone();
-        let alias = servers.aliases.first().or(servers.addresses.first()).cloned().unwrap_or_default();
-        if credentials.token(&alias).is_some() {
-            continue;
-        }
-        if let Some(token) = name_node.get_delegation_token(renewer).await.map_err(failed)? {
-            let service =
-                if servers.aliases.is_empty() { service_of(hadoop, &alias).await } else { alias.clone() };
-            credentials.insert(alias, Token { service, ..token });
+    for giver in givers(hadoop, file_systems, user)? {
+        if let Some(token) = giver.give(hadoop, renewer).await? {
+            credentials.insert(giver.alias, token);
         }
     }
     Ok(credentials)
+}
+
+/// Who gives the tokens of a file system.
+pub(super) struct TokenGiver {
+    /// For people.
+    pub(super) file_system: String,
+    /// By which the configuration knows it.
+    pub(super) alias: String,
+    pub(super) name_node: NameNode,
+}
+
+/// Those of some file systems, each once.
+///
+/// # Errors
+/// [`SecurityError::Token`]: the configuration does not say where one is.
+pub(super) fn givers(
+    hadoop: &HadoopConfiguration,
+    file_systems: &[Option<String>],
+    user: &User,
+) -> Result<Vec<TokenGiver>, SecurityError> {
+    let mut givers: Vec<TokenGiver> = Vec::new();
+    for authority in file_systems {
+        let file_system = match authority {
+            Some(authority) => format!("hdfs://{authority}"),
+            None => "fs.defaultFS".to_owned(),
+        };
+        let name_node = match NameNode::new(hadoop, authority.as_deref(), user.clone()) {
+            Ok(name_node) => name_node,
+            Err(source) => return Err(SecurityError::Token { file_system, source: Box::new(source) }),
+        };
+        let servers = name_node.rpc().servers();
+        let alias = servers.aliases.first().or(servers.addresses.first()).cloned().unwrap_or_default();
+        if givers.iter().all(|giver| giver.alias != alias) {
+            givers.push(TokenGiver { file_system, alias, name_node });
+        }
+    }
+    Ok(givers)
+}
+
+impl TokenGiver {
+    /// A token; none: there are none at the moment.
+    pub(super) async fn give(
+        &self,
+        hadoop: &HadoopConfiguration,
+        renewer: &str,
+    ) -> Result<Option<Token>, SecurityError> {
+        let token = self.name_node.get_delegation_token(renewer).await;
+        let Some(token) = token.map_err(|error| self.failed(error))? else { return Ok(None) };
+        let service = match self.name_node.rpc().servers().aliases.is_empty() {
+            true => service_of(hadoop, &self.alias).await,
+            false => self.alias.clone(),
+        };
+        Ok(Some(Token { service, ..token }))
+    }
+
+    pub(super) fn failed(&self, source: RpcError) -> SecurityError {
+        SecurityError::Token { file_system: self.file_system.clone(), source: Box::new(source) }
+    }
 }
 
 /// The service that Hadoop's own clients look for at an address: by `hadoop.security.token.service.use_ip` the number of its host.
@@ -176,6 +221,16 @@ mod tests {
         assert_eq!(service_of(&hadoop(&[]), "localhost:9820").await, "127.0.0.1:9820");
         let by_name = hadoop(&[("hadoop.security.token.service.use_ip", "false")]);
         assert_eq!(service_of(&by_name, "LocalHost:9820").await, "localhost:9820");
+    }
+
+    #[test]
+    fn a_file_system_with_two_names_has_one_giver() {
+        let hadoop = hadoop(&[("fs.defaultFS", "hdfs://h:1")]);
+        let named = [None, Some("h:1".to_owned()), Some("backup:2".to_owned())];
+        let givers = givers(&hadoop, &named, &User::simple("alice")).unwrap();
+        let found: Vec<_> =
+            givers.iter().map(|giver| (giver.file_system.as_str(), giver.alias.as_str())).collect();
+        assert_eq!(found, [("fs.defaultFS", "h:1"), ("hdfs://backup:2", "backup:2")]);
     }
 
     #[test]
