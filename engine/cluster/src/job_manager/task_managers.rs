@@ -33,6 +33,9 @@ use requests::Request;
 const MOST_QUESTIONS: usize = 64;
 const LOGS_DEADLINE: Duration = Duration::from_secs(10);
 
+/// Why a TaskManager is lost that has too many orders to take.
+const DEAF: &str = "it does not take orders";
+
 /// Orders to a TaskManager, on their way.
 pub(super) type Orders = mpsc::Sender<Result<TaskManagerOrder, Status>>;
 
@@ -548,33 +551,48 @@ impl TaskManagers {
             None => None,
         };
         if let Some(number) = deaf {
-            self.lost(id, number, "it does not take orders");
+            self.lost(id, number, DEAF);
         }
         Err(self.state().departures.of(id))
     }
 
     /// Has a worker killed. Its slots are free when it has ended.
     pub(super) fn stop(&self, worker: WorkerId) {
+        let mut deaf = Vec::new();
         {
             let mut state = self.state();
-            let members = state.members.values_mut().filter(|member| member.workers.contains_key(&worker));
-            for member in members {
+            let members = state.members.iter_mut().filter(|(_, member)| member.workers.contains_key(&worker));
+            for (id, member) in members {
                 member.stopping.insert(worker);
                 let order = StopWorker { worker: worker.write() };
-                give(&member.orders, task_manager_order::Kind::StopWorker(order));
+                if !give(&member.orders, task_manager_order::Kind::StopWorker(order)) {
+                    deaf.push((*id, member.number));
+                }
             }
         }
+        self.lose_deaf(deaf);
         // Who waits for slots gets those.
         self.declare();
     }
 
     /// Gives all TaskManagers new tokens, those that register from now on, too.
     pub(super) fn set_tokens(&self, tokens: Vec<u8>) {
-        let mut state = self.state();
-        for member in state.members.values() {
-            give(&member.orders, set_tokens(&tokens));
+        let deaf: Vec<(TaskManagerId, u64)> = {
+            let mut state = self.state();
+            let members = state.members.iter();
+            let deaf = members.filter(|(_, member)| !give(&member.orders, set_tokens(&tokens)));
+            let deaf = deaf.map(|(id, member)| (*id, member.number)).collect();
+            state.tokens = tokens;
+            deaf
+        };
+        self.lose_deaf(deaf);
+    }
+
+    /// Those that did not take an order, by their registration: they come back and hear everything, or are gone.
+    fn lose_deaf(&self, deaf: Vec<(TaskManagerId, u64)>) {
+        for (id, number) in deaf {
+            self.lost(id, number, DEAF);
         }
-        state.tokens = tokens;
     }
 
     /// Changes what all TaskManagers log; tells how many.

@@ -33,7 +33,7 @@ use std::time::Duration;
 use flott_core::config::{self, Configuration};
 use flott_core::ids::TaskManagerId;
 use flott_runtime::net::handshake::Secret;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::high_availability::{self, HighAvailabilityError};
 use crate::program_store::{ProgramStore, StoreError};
@@ -116,6 +116,7 @@ pub fn run_task_manager(
     }
     let programs = Programs::new(store);
     let workers = Arc::new(Workers::new(configuration.clone(), temp_dir.path().to_owned(), starts, news));
+    let (tokens, newest) = watch::channel(Vec::new());
     let session = Session {
         id: TaskManagerId::random(),
         leaders,
@@ -131,7 +132,9 @@ pub fn run_task_manager(
         secret: secret.clone(),
         programs: Arc::new(programs),
         workers: Arc::clone(&workers),
+        tokens,
     };
+    runtime.spawn(tokens::keep(newest));
     runtime.spawn(data_port::serve(listener, secret, Arc::clone(&workers)));
     runtime.spawn(async move {
         tokio::select! {

@@ -14,7 +14,6 @@ use tonic::transport::Channel;
 use super::figures::Figures;
 use super::logs;
 use super::programs::Programs;
-use super::tokens;
 use super::workers::{NewWorker, Workers};
 use crate::high_availability::{LeaderInfo, LeaderRetrieval};
 use crate::logging;
@@ -74,6 +73,8 @@ pub(super) struct Session {
     pub(super) secret: Secret,
     pub(super) programs: Arc<Programs>,
     pub(super) workers: Arc<Workers>,
+    /// Takes the newest tokens of file systems.
+    pub(super) tokens: watch::Sender<Vec<u8>>,
 }
 
 impl Session {
@@ -267,7 +268,7 @@ impl Session {
             }
             task_manager_order::Kind::StopWorker(order) => self.workers.stop(WorkerId::read(&order.worker)?),
             task_manager_order::Kind::SetTokens(order) => {
-                tokio::runtime::Handle::current().spawn_blocking(move || tokens::replace(&order.tokens));
+                self.tokens.send_replace(order.tokens);
             }
             task_manager_order::Kind::SetLevels(order) => {
                 if let Err(error) = logging::set_levels(&order.levels) {

@@ -164,6 +164,17 @@ impl Cluster {
 }
 
 #[test]
+fn who_does_not_take_new_tokens_is_lost() {
+    let (cluster, _) = Cluster::with_running_job();
+    let workers = cluster.workers();
+    drop(cluster.connections.lock().unwrap().pop());
+    cluster.managers.set_tokens(b"new".to_vec());
+    assert_eq!(cluster.workers(), workers - 1);
+    let [lost, _] = cluster.lost_and_moved();
+    assert!(!lost.is_empty());
+}
+
+#[test]
 fn what_is_missing_is_asked_for_during_the_delay_and_is_there_after_it() {
     let (cluster, registered) = Cluster::with_running_job();
     cluster.lose(0, registered[0]);
