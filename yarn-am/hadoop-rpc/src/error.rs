@@ -119,7 +119,7 @@ pub enum RemoteException {
     ApplicationMasterNotRegistered,
     /// The ApplicationMaster broke the order of calls, for example by registering twice.
     InvalidApplicationMasterRequest,
-    /// A container was asked for that cannot be had.
+    /// A container was asked for that cannot be had: too large a one, or one by a label that the queue may not use.
     InvalidResourceRequest,
     /// No such container.
     ContainerNotFound,
@@ -154,7 +154,9 @@ impl RemoteException {
             "ApplicationAttemptNotFoundException" => Self::ApplicationAttemptNotFound,
             "ApplicationMasterNotRegisteredException" => Self::ApplicationMasterNotRegistered,
             "InvalidApplicationMasterRequestException" => Self::InvalidApplicationMasterRequest,
-            "InvalidResourceRequestException" => Self::InvalidResourceRequest,
+            "InvalidResourceRequestException" | "InvalidLabelResourceRequestException" => {
+                Self::InvalidResourceRequest
+            }
             "ContainerNotFoundException" => Self::ContainerNotFound,
             "InvalidContainerException" => Self::InvalidContainer,
             "NMNotYetReadyException" => Self::NodeManagerNotReady,
@@ -236,6 +238,8 @@ mod tests {
         let class = "org.apache.hadoop.security.token.SecretManager$InvalidToken";
         assert_eq!(RemoteException::of_class(class), Some(RemoteException::InvalidToken));
         assert_eq!(RemoteException::of_class("java.io.IOException"), None);
+        let class = "org.apache.hadoop.yarn.exceptions.InvalidLabelResourceRequestException";
+        assert_eq!(RemoteException::of_class(class), Some(RemoteException::InvalidResourceRequest));
         let remote = RpcError::Remote {
             server: "rm:8032".into(),
             call: "allocate".into(),

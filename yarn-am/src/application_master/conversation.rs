@@ -13,7 +13,7 @@ use hadoop_rpc::proto::yarn::{
     RegisterApplicationMasterRequest, RegisterApplicationMasterResponse, ResourceBlacklistRequest,
     ResourceRequest,
 };
-use hadoop_rpc::{ApplicationMasterClient, RemoteException, RpcError};
+use hadoop_rpc::{ApplicationMasterClient, RpcError};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
@@ -25,7 +25,8 @@ use super::exit_status;
 use super::launcher::NodeTokens;
 use super::nodes::Nodes;
 use super::notices::{Notice, What, notices};
-use super::registration::{REFUSED_PATIENCE, Setback, expected_response, register, unregister};
+use super::registration::{Setback, expected_response, register, unregister};
+use super::rejections::{Refused, Rejected, is_refusal, rest_of};
 use crate::ids::{container_text, node_text};
 use crate::security::ClientTokens;
 
@@ -34,6 +35,9 @@ const PRIORITY: i32 = 1;
 
 /// So long, at least, YARN is told how the application has ended.
 const UNREGISTER_PATIENCE: Duration = Duration::from_secs(15 * 60);
+
+/// So long YARN is asked as often as may be for what is waited for; then less and less often, since a queue may be full for hours.
+const EAGER: Duration = Duration::from_secs(10);
 
 /// Launches that may wait to be started.
 const QUEUED_LAUNCHES: usize = 4096;
@@ -106,32 +110,9 @@ fn now() -> std::time::Instant {
     std::time::Instant::now()
 }
 
-/// Whether YARN has understood a request and does not want it.
-fn is_refusal(error: &RpcError) -> bool {
-    error.exception() == Some(RemoteException::InvalidResourceRequest)
-}
-
-/// Since when YARN has not known this attempt any more.
-#[derive(Debug, Default)]
-struct Refused {
-    since: Option<Instant>,
-}
-
-impl Refused {
-    /// What came of a call. True: YARN has begun another attempt, or ended the application, as its refusals for so long say.
-    fn note(&mut self, error: Option<&RpcError>, now: Instant) -> bool {
-        match error.map(RpcError::root) {
-            Some(RpcError::Authentication { class: Some(_), .. }) => {
-                now.duration_since(*self.since.get_or_insert(now)) >= REFUSED_PATIENCE
-            }
-            // It was not reached: it may still refuse.
-            Some(error) if error.exception().is_none() => false,
-            _ => {
-                self.since = None;
-                false
-            }
-        }
-    }
+/// The pause after a heartbeat, by the shortest and the longest that there are, where nothing has come for so long of what is waited for.
+fn pause_while_waiting(shortest: Duration, longest: Duration, quiet: Duration) -> Duration {
+    (quiet.saturating_sub(EAGER) / 4).clamp(shortest, longest.max(shortest))
 }
 
 /// The conversation.
@@ -146,6 +127,7 @@ pub(crate) struct Conversation {
     /// What the next heartbeat says first.
     unsaid: Option<Ask>,
     refused: Refused,
+    rejected: Rejected,
 }
 
 /// The other ends: what to launch, and where to say that it did not work.
@@ -167,6 +149,7 @@ impl Conversation {
             not_launched,
             unsaid: None,
             refused: Refused::default(),
+            rejected: Rejected::default(),
         };
         conversation.registered(answer);
         Ok((conversation, (to_launch, failed)))
@@ -240,9 +223,16 @@ impl Conversation {
                 ended = &mut finish => return self.over(ended.ok()).await,
                 beat = self.heartbeat() => beat?,
             }
-            let (idle, waiting) = self.setup.intervals;
-            next = Instant::now() + if self.pool.is_waiting() { waiting } else { idle };
+            next = Instant::now() + self.pause();
             self.setup.driver.explain(self.pool.obstacle());
+        }
+    }
+
+    fn pause(&self) -> Duration {
+        let (idle, waiting) = self.setup.intervals;
+        match self.pool.is_waiting() {
+            true => pause_while_waiting(waiting, idle, self.pool.quiet(now())),
+            false => idle,
         }
     }
 
@@ -290,16 +280,18 @@ impl Conversation {
             return Err(ConversationError::ShutDown(error.to_string()));
         }
         match answer {
-            Ok(answer) => self.answered(answer).await,
+            Ok(answer) => {
+                self.rejected = Rejected::default();
+                self.answered(answer).await
+            }
             Err(error) => match Setback::of(&error) {
                 Setback::Unregistered => self.resync().await,
                 Setback::OutOfStep => self.in_step(&error).await,
                 Setback::Gone => Err(ConversationError::ShutDown(error.to_string())),
-                _ if is_refusal(&error) => {
-                    tracing::warn!(%error, "YARN refuses the request for containers");
-                    self.pool.refused(error.to_string());
-                    // What else was said is said again, without it.
-                    self.unsaid = Some(Ask { requests: Vec::new(), places: BTreeMap::new(), ..ask });
+                Setback::Refused if self.rejected.note(&error, Instant::now()) => {
+                    tracing::warn!(%error, "YARN refuses what it is asked for");
+                    self.pool.refused(&ask.requests, error.to_string(), now());
+                    self.unsaid = rest_of(ask, is_refusal(&error));
                     Ok(())
                 }
                 _ => {
@@ -481,23 +473,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_attempt_whose_token_is_refused_for_long_is_over() {
-        let refusal = |class: Option<&str>| RpcError::Authentication {
-            server: "rm:8030".to_owned(),
-            reason: "not found in AMRMTokenSecretManager".to_owned(),
-            class: class.map(str::to_owned),
-        };
-        let by_server = refusal(Some("org.apache.hadoop.security.token.SecretManager$InvalidToken"));
-        let away = RpcError::Connect { address: "rm:8030".to_owned(), reason: "refused".to_owned() };
-        let begin = Instant::now();
-        let mut refused = Refused::default();
-        assert!(!refused.note(Some(&by_server), begin));
-        assert!(!refused.note(Some(&away), begin + REFUSED_PATIENCE), "nobody was there to refuse");
-        assert!(refused.note(Some(&by_server), begin + REFUSED_PATIENCE));
-        // A ResourceManager that had just been started knows it by now.
-        assert!(!refused.note(None, begin + REFUSED_PATIENCE));
-        assert!(!refused.note(Some(&by_server), begin + REFUSED_PATIENCE));
-        // What this side does not like is no refusal.
-        assert!(!refused.note(Some(&refusal(None)), begin + 3 * REFUSED_PATIENCE));
+    fn the_longer_nothing_comes_the_less_often_yarn_is_asked() {
+        let (shortest, longest) = (Duration::from_millis(100), Duration::from_secs(1));
+        let pause = |seconds| pause_while_waiting(shortest, longest, Duration::from_secs(seconds));
+        assert_eq!([0, 5, 10].map(pause), [shortest; 3]);
+        assert_eq!([12, 14, 3600].map(pause), [longest / 2, longest, longest]);
+        // As configured, however strangely.
+        assert_eq!(pause_while_waiting(longest, shortest, Duration::from_secs(60)), longest);
+        let mut beats = 0;
+        let mut quiet = Duration::ZERO;
+        while quiet < Duration::from_secs(60) {
+            quiet += pause_while_waiting(shortest, Duration::from_secs(5), quiet);
+            beats += 1;
+        }
+        assert!(beats < 135, "{beats} in a minute");
     }
 }

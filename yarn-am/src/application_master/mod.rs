@@ -20,6 +20,7 @@ mod lifetime;
 mod nodes;
 mod notices;
 mod registration;
+mod rejections;
 mod work;
 
 pub use container_profile::ContainerProfile;

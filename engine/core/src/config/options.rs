@@ -297,7 +297,7 @@ options! {
     YARN_PROPERTIES_DIR: PathBuf = "yarn.properties-file.location";
     /// How often the ApplicationMaster tells YARN that it lives.
     YARN_HEARTBEAT: Duration [10 * MILLISECOND..] = "yarn.heartbeat.interval", SECOND;
-    /// How often it does so while it waits for containers.
+    /// How often it does so while it waits for containers; where none has come for 10 s, less and less often, down to `yarn.heartbeat.interval`.
     YARN_HEARTBEAT_WAITING: Duration [10 * MILLISECOND..] = "yarn.heartbeat.container-request-interval", 100 * MILLISECOND;
     /// How long a host is avoided on which three TaskManagers in a row did not come up. Never more than a third of a cluster is.
     YARN_BLOCK_DURATION: Duration = "yarn.block-failing-node-duration", 10 * MINUTE;

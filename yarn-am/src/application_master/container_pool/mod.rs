@@ -163,6 +163,8 @@ pub struct ContainerPool {
     anywhere: bool,
     /// Since when nothing has come, or nothing else was asked for.
     asked_since: Instant,
+    /// Since when nothing has come, and nothing else was needed.
+    quiet_since: Instant,
     release: BTreeSet<ContainerName>,
     avoided: AvoidedNodes,
     /// How many nodes the cluster has, once YARN has said it.
@@ -183,6 +185,7 @@ impl ContainerPool {
             placed: BTreeSet::new(),
             anywhere: false,
             asked_since: now,
+            quiet_since: now,
             release: BTreeSet::new(),
             avoided: AvoidedNodes::new(settings.avoided),
             nodes: None,
@@ -211,6 +214,9 @@ impl ContainerPool {
                 }
                 _ => {}
             }
+        }
+        if demand.missing != self.demand.missing {
+            self.quiet_since = now;
         }
         self.demand = demand;
     }
@@ -249,7 +255,7 @@ impl ContainerPool {
             return false;
         }
         self.requests.given(request);
-        self.asked_since = now;
+        (self.asked_since, self.quiet_since) = (now, now);
         let wanted = self.missing() > 0 && !self.avoided.contains(&node);
         if wanted {
             let phase = Phase::Starting { until: now + self.settings.registration };
@@ -286,6 +292,11 @@ impl ContainerPool {
     fn failed_on(&mut self, node: &str, reason: &str, now: Instant) {
         self.last_failure = Some(format!("{node}: {reason}"));
         self.avoided.failed(node, now);
+        self.pause(now);
+    }
+
+    /// Nothing is asked for for a while.
+    fn pause(&mut self, now: Instant) {
         let chance = f64::from(now.saturating_duration_since(self.began).subsec_micros() % 1000) / 1000.0;
         self.pace.failed(now, chance);
     }
@@ -309,9 +320,14 @@ impl ContainerPool {
         }
     }
 
-    /// YARN does not want what it was asked for. It is asked again when something else is needed.
-    pub fn refused(&mut self, reason: String) {
+    /// YARN does not want these requests, none of which it has on its list. What they were for is asked for again after a pause, as long as it is
+    /// missing: queues, labels and limits change.
+    pub fn refused(&mut self, requests: &[Request], reason: String, now: Instant) {
+        let refused: BTreeSet<RequestId> = requests.iter().map(|request| request.id).collect();
+        self.requests.take_back(&refused);
+        self.placed.retain(|id| !refused.contains(id));
         self.last_failure = Some(reason);
+        self.pause(now);
     }
 
     /// All containers on a node, which is about to go.
@@ -422,6 +438,11 @@ impl ContainerPool {
         let there: Vec<&str> = there.map(|container| host_of(&container.node)).collect();
         let held = |host: &str| there.iter().filter(|other| **other == host).count() as u32;
         places(wanted, &preferred, held)
+    }
+
+    /// For how long nothing has come and nothing else was needed: so long YARN is asked in vain for what is waited for.
+    pub fn quiet(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.quiet_since)
     }
 
     /// Whether something is being waited for, so that YARN should be asked often.

@@ -245,6 +245,39 @@ fn one_that_comes_back_is_kept() {
 }
 
 #[test]
+fn what_yarn_refuses_is_asked_for_again_after_a_pause() {
+    let (mut pool, now) = pool();
+    pool.declare(Demand { preferred: vec![preferred("a", 9)], ..demand(1, &[]) }, now);
+    let refused = pool.ask(now);
+    assert_eq!(containers(&refused), [1]);
+    pool.refused(&refused.requests, "the queue may not use this label".to_owned(), now);
+    assert_eq!(pool.obstacle().as_deref(), Some("the queue may not use this label"));
+    assert_eq!(pool.ask(now), Ask::default(), "not at once");
+    let again = pool.ask(now + SECOND);
+    assert_eq!((containers(&again), again.places), (vec![1], placed(&[(1, &[("/r", 1), ("a", 1)])])));
+    pool.refused(&again.requests, "the queue may not use this label".to_owned(), now + SECOND);
+    // Nobody wants it any more, and YARN has nothing to take back.
+    pool.declare(demand(0, &[]), now + SECOND);
+    assert_eq!(pool.ask(now + MINUTE), Ask::default());
+    assert!(!pool.is_waiting());
+}
+
+#[test]
+fn it_is_quiet_until_something_comes_or_is_needed() {
+    let (mut pool, now) = pool();
+    let after = |minutes| now + MINUTE * minutes;
+    pool.declare(demand(2, &[]), after(1));
+    pool.ask(after(1));
+    // The same again is no news.
+    pool.declare(demand(2, &[]), after(2));
+    assert_eq!(pool.quiet(after(3)), 2 * MINUTE);
+    assert!(pool.allocated(name(1), 0, "a:1".into(), after(4)));
+    assert_eq!(pool.quiet(after(5)), MINUTE);
+    pool.declare(demand(3, &[]), after(6));
+    assert_eq!(pool.quiet(after(6)), Duration::ZERO);
+}
+
+#[test]
 fn those_of_an_earlier_leader_have_time_from_when_there_is_a_next_one() {
     let (mut pool, now) = pool();
     pool.recovered(name(1), "a:1".into(), now);
@@ -303,6 +336,10 @@ enum Step {
     /// Other hosts are preferred.
     Prefer(Vec<u8>),
     NotLaunched,
+    /// YARN refuses the next request.
+    Refuse,
+    /// YARN is restarted. What it had given and not said is lost.
+    Restart,
     Pass(u16),
 }
 
@@ -318,6 +355,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0_u32..6).prop_map(Step::Need),
         1 => proptest::collection::vec(0_u8..4, 0..4).prop_map(Step::Prefer),
         1 => Just(Step::NotLaunched),
+        1 => Just(Step::Refuse),
+        1 => Just(Step::Restart),
         2 => (0_u16..400).prop_map(Step::Pass),
     ]
 }
@@ -337,6 +376,7 @@ struct Model {
     untold: Vec<(String, RequestId)>,
     preferred: Vec<PreferredHost>,
     next: u32,
+    refuses: bool,
 }
 
 fn nth(set: &BTreeSet<String>, which: u8) -> Option<String> {
@@ -356,27 +396,46 @@ impl Model {
         }
     }
 
+    fn said(&mut self, mut ask: Ask) {
+        let now = self.now;
+        let asks = ask.requests.iter().any(|request| request.containers > 0);
+        if asks && std::mem::take(&mut self.refuses) {
+            self.pool.refused(&ask.requests, "no".to_owned(), now);
+            (ask.requests, ask.places) = (Vec::new(), BTreeMap::new());
+        }
+        self.yarn_list.extend(ask.requests.iter().map(|request| (request.id, request.containers)));
+        for (request, places) in ask.places {
+            let all = self.yarn_list.get(&request).copied();
+            assert!(places.values().all(|count| Some(*count) <= all), "{places:?} of {all:?}");
+        }
+        for id in ask.release {
+            assert!(!self.registered.contains(&id), "{id} is in use");
+            self.gone(&id);
+            self.pool.completed(&id, "released", now);
+        }
+        for (id, request) in std::mem::take(&mut self.untold) {
+            // Nodes are many here: avoiding them is another test's.
+            if self.pool.allocated(id.clone(), request, format!("{id}:1"), now) {
+                self.starting.insert(id);
+            }
+        }
+    }
+
     fn take(&mut self, step: Step) {
         let now = self.now;
         match step {
             Step::Heartbeat => {
                 let ask = self.pool.ask(now);
-                self.yarn_list.extend(ask.requests.iter().map(|request| (request.id, request.containers)));
-                for (request, places) in ask.places {
-                    let all = self.yarn_list.get(&request).copied();
-                    assert!(places.values().all(|count| Some(*count) <= all), "{places:?} of {all:?}");
-                }
-                for id in ask.release {
-                    assert!(!self.registered.contains(&id), "{id} is in use");
+                self.said(ask);
+            }
+            Step::Refuse => self.refuses = true,
+            Step::Restart => {
+                self.yarn_list.clear();
+                for (id, _) in std::mem::take(&mut self.untold) {
                     self.gone(&id);
-                    self.pool.completed(&id, "released", now);
                 }
-                for (id, request) in std::mem::take(&mut self.untold) {
-                    // Nodes are many here: avoiding them is another test's.
-                    if self.pool.allocated(id.clone(), request, format!("{id}:1"), now) {
-                        self.starting.insert(id);
-                    }
-                }
+                let ask = self.pool.resync(now);
+                self.said(ask);
             }
             Step::Allocate => {
                 if let Some((request, left)) = self.yarn_list.iter_mut().find(|(_, left)| **left > 0) {
@@ -445,15 +504,15 @@ proptest! {
     #[test]
     fn there_are_never_more_containers_than_needed(steps in proptest::collection::vec(step(), 0..120)) {
         let (pool, now) = pool();
-        let (needed, yarn_list, untold, preferred, next) = (3, BTreeMap::new(), Vec::new(), Vec::new(), 0);
+        let (needed, yarn_list, untold, preferred, next, refuses) = (3, BTreeMap::new(), Vec::new(), Vec::new(), 0, false);
         // What is given while less is needed by and by goes back with the next heartbeat.
         let mut most = needed;
         let [held, starting, registered, disconnected] = std::array::from_fn(|_| BTreeSet::new());
-        let mut model = Model { pool, now, needed, held, starting, registered, disconnected, yarn_list, untold, preferred, next };
+        let mut model = Model { pool, now, needed, held, starting, registered, disconnected, yarn_list, untold, preferred, next, refuses };
         model.declare();
         let settle = [&[Step::Pass(301), Step::Heartbeat][..], &[const { Step::Allocate }; 6], &[Step::Heartbeat], &[const { Step::Register }; 6]].concat();
         for step in steps.into_iter().chain(std::iter::repeat_n(settle, 5).flatten()) {
-            let is_heartbeat = matches!(step, Step::Heartbeat);
+            let is_heartbeat = matches!(step, Step::Heartbeat | Step::Restart);
             model.take(step);
             most = most.max(model.needed);
             if is_heartbeat {
