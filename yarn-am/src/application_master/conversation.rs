@@ -25,7 +25,7 @@ use super::exit_status;
 use super::launcher::NodeTokens;
 use super::nodes::Nodes;
 use super::notices::{Notice, What, notices};
-use super::registration::{Setback, expected_response, register, unregister};
+use super::registration::{LostAnswer, Setback, expected_response, register, unregister};
 use super::rejections::{Refused, Rejected, is_refusal, rest_of};
 use crate::ids::{container_text, node_text};
 use crate::security::ClientTokens;
@@ -48,6 +48,12 @@ pub enum ConversationError {
     /// YARN has begun another attempt, or has ended the application.
     #[error("YARN wants this ApplicationMaster to go: {0}")]
     ShutDown(String),
+    /// What it was to adopt is not known.
+    #[error(
+        "YARN has registered this attempt, but its answer was lost, which names the containers of the earlier attempt: this one ends, so that the next \
+         one is told"
+    )]
+    AnswerLost,
     /// Unregistering takes too long.
     #[error("YARN has not written down in {} s that the application is over", .0.as_secs())]
     NotWritten(Duration),
@@ -80,6 +86,7 @@ pub(crate) struct Setup {
     pub(crate) client: ApplicationMasterClient,
     /// For how long YARN may be away when this registers and unregisters.
     pub(crate) patience: Duration,
+    pub(crate) lost_answer: LostAnswer,
     pub(crate) nodes: Nodes,
     pub(crate) registration: RegisterApplicationMasterRequest,
     pub(crate) profile: ContainerProfile,
@@ -136,7 +143,7 @@ pub(crate) type LaunchQueue = (mpsc::Receiver<Launch>, mpsc::Sender<NotLaunched>
 impl Conversation {
     /// Registers with YARN.
     pub(crate) async fn begin(setup: Setup) -> Result<(Self, LaunchQueue), ConversationError> {
-        let answer = register(&setup.client, &setup.registration, setup.patience).await?;
+        let answer = register(&setup.client, &setup.registration, setup.patience, setup.lost_answer).await?;
         let (launches, to_launch) = mpsc::channel(QUEUED_LAUNCHES);
         let (failed, not_launched) = mpsc::channel(QUEUED_LAUNCHES);
         let pool = ContainerPool::new(setup.pool.clone(), now());

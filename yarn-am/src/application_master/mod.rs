@@ -52,7 +52,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinError, JoinSet};
 
 use crate::application::{Application, ApplicationError};
-use crate::deployment::attempts;
+use crate::deployment::{attempts, fewer_attempts};
 use crate::ids::application_text;
 use crate::security::{ClientTokens, SecurityError, for_containers};
 use container_pool::PoolSettings;
@@ -63,7 +63,7 @@ use launcher::NodeTokens;
 use launching::Launching;
 use lifetime::{Lifetime, fetch_missing};
 use nodes::Nodes;
-use registration::{patience, unregister};
+use registration::{LostAnswer, patience, unregister};
 use work::Work;
 
 /// The kind of the token by which the ResourceManager knows an ApplicationMaster. It is nobody else's.
@@ -421,9 +421,16 @@ async fn converse(
     let (host, configuration) = (container.environment.host.clone(), &container.configuration);
     let hadoop = hadoop_configuration(&container.application);
     let tokens = Arc::new(NodeTokens::default());
+    let fewer = fewer_attempts(configuration, &hadoop).and_then(|most| u32::try_from(most).ok());
     let (conversation, queue) = Conversation::begin(Setup {
         client: client.clone(),
         patience: patience(&hadoop),
+        lost_answer: LostAnswer::of(
+            attempt_of(container).map_or(1, |attempt| attempt.number),
+            fewer.unwrap_or_else(|| attempts(configuration)),
+            configuration.get(&config::YARN_ATTEMPTS_INTERVAL),
+            is_highly_available(configuration),
+        ),
         nodes: Nodes::new(ApplicationClient::new(&hadoop, user_of(container)).ok()),
         registration: RegisterApplicationMasterRequest {
             host: Some(host.clone()),

@@ -62,6 +62,33 @@ impl Setback {
     }
 }
 
+/// What an attempt does that YARN has registered without being heard: the answer is given once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum LostAnswer {
+    /// There was little in it, or no other attempt would follow: this one goes on.
+    Bear,
+    /// The containers of the earlier attempt and the tokens of their nodes were in it. The attempt ends after so long, and YARN tells the next one.
+    End {
+        /// Failures of earlier attempts do not count any more then.
+        after: Duration,
+    },
+}
+
+impl LostAnswer {
+    /// The longest that an attempt waits only to end.
+    const LONGEST: Duration = Duration::from_secs(60);
+
+    /// For an attempt of so many, whose failures count for `interval`, and which keep their containers or do not.
+    pub(super) fn of(attempt: u32, attempts: u32, interval: Duration, keep: bool) -> Self {
+        match keep && attempt > 1 {
+            true if attempt < attempts => Self::End { after: Duration::ZERO },
+            // Only its own failure counts if it ends that late.
+            true if attempts > 1 && interval <= Self::LONGEST => Self::End { after: interval },
+            _ => Self::Bear,
+        }
+    }
+}
+
 /// How long a call is made again.
 #[derive(Debug)]
 struct Patience {
@@ -94,11 +121,13 @@ impl Patience {
 /// Registers an attempt.
 ///
 /// # Errors
-/// [`ConversationError::ShutDown`] if YARN does not know it, [`ConversationError::Rpc`] if it has not taken it within `limit`.
+/// [`ConversationError::ShutDown`] if YARN does not know it, [`ConversationError::Rpc`] if it has not taken it within `limit`,
+/// [`ConversationError::AnswerLost`] if it shall end by that.
 pub(super) async fn register(
     client: &ApplicationMasterClient,
     registration: &RegisterApplicationMasterRequest,
     limit: Duration,
+    lost: LostAnswer,
 ) -> Result<RegisterApplicationMasterResponse, ConversationError> {
     let mut patience = Patience::new(limit, Instant::now());
     loop {
@@ -108,8 +137,12 @@ pub(super) async fn register(
         };
         match Setback::of(&error) {
             Setback::OutOfStep => {
-                tracing::warn!(%error, "the answer to the registration was lost");
-                return Ok(RegisterApplicationMasterResponse::default());
+                tracing::warn!(%error, ?lost, "the answer to the registration was lost");
+                let LostAnswer::End { after } = lost else {
+                    return Ok(RegisterApplicationMasterResponse::default());
+                };
+                tokio::time::sleep(after).await;
+                return Err(ConversationError::AnswerLost);
             }
             setback if patience.bears(setback, Instant::now()) => {
                 tracing::warn!(%error, "YARN does not take the registration yet");
@@ -229,6 +262,28 @@ mod tests {
             assert!(patience.bears(refusal, after(928)), "it has come back just in time");
         }
         assert!(!Patience::new(Duration::from_secs(900), begin).bears(Setback::Gone, begin));
+    }
+
+    #[test]
+    fn an_attempt_that_does_not_know_what_it_adopts_ends_if_another_one_follows() {
+        let (ten, hour) = (Duration::from_secs(10), Duration::from_secs(3600));
+        let end = |after| LostAnswer::End { after };
+        for (attempt, attempts, interval, keep, expected) in [
+            (1, 2, ten, true, LostAnswer::Bear),
+            (2, 2, ten, false, LostAnswer::Bear),
+            (2, 3, hour, true, end(Duration::ZERO)),
+            (2, 2, ten, true, end(ten)),
+            (9, 2, ten, true, end(ten)),
+            // The earlier failure would still count, or its own would be enough.
+            (2, 2, hour, true, LostAnswer::Bear),
+            (2, 1, ten, true, LostAnswer::Bear),
+        ] {
+            assert_eq!(
+                LostAnswer::of(attempt, attempts, interval, keep),
+                expected,
+                "{attempt} of {attempts}"
+            );
+        }
     }
 
     #[test]

@@ -9,9 +9,9 @@ mod submission;
 mod whereabouts;
 
 use paths::{home_of, on_cluster};
-pub(crate) use submission::attempts;
 use submission::cluster_of;
 pub use submission::{DeployRequest, ProgramToRun};
+pub(crate) use submission::{attempts, fewer_attempts};
 use whereabouts::ApplicationWhereabouts;
 
 use std::future::Future;

@@ -469,7 +469,7 @@ pub(crate) fn attempts(configuration: &Configuration) -> u32 {
 }
 
 /// How many of them YARN starts at most, if that is less than what is asked for: YARN lowers it without a word.
-fn fewer_attempts(configuration: &Configuration, hadoop: &HadoopConfiguration) -> Option<u64> {
+pub(crate) fn fewer_attempts(configuration: &Configuration, hadoop: &HadoopConfiguration) -> Option<u64> {
     let wanted = u64::from(configuration.get_optional(&config::YARN_ATTEMPTS)?);
     let set = MOST_ATTEMPTS_KEYS.into_iter().find(|key| hadoop.get(key).is_some());
     let most = set.map_or(MOST_ATTEMPTS, |key| hadoop.get_u64(key, MOST_ATTEMPTS));
