@@ -24,7 +24,7 @@ use super::driver::{Wishes, YarnDriver};
 use super::exit_status;
 use super::launcher::NodeTokens;
 use super::nodes::Nodes;
-use super::notices::{Notice, What, notices};
+use super::notices::{Notice, What, notices, of_nodes};
 use super::registration::{LostAnswer, Setback, expected_response, register, unregister};
 use super::rejections::{Refused, Rejected, is_refusal, rest_of};
 use crate::ids::{container_text, node_text};
@@ -159,6 +159,10 @@ impl Conversation {
             rejected: Rejected::default(),
         };
         conversation.registered(answer);
+        if !conversation.pool.is_empty() {
+            let leaving = conversation.setup.nodes.leaving().await;
+            of_nodes(&leaving).into_iter().for_each(|notice| conversation.leave(notice));
+        }
         Ok((conversation, (to_launch, failed)))
     }
 

@@ -78,6 +78,18 @@ impl Nodes {
         }
     }
 
+    /// The nodes that are about to go or are no good, as far as YARN says it. It tells an application of each once, whichever attempt was there to hear it.
+    pub(super) async fn leaving(&self) -> Vec<NodeReport> {
+        let Some(client) = &self.client else { return Vec::new() };
+        let states = [NodeState::Decommissioning, NodeState::Unhealthy];
+        match tokio::time::timeout(DEADLINE, client.get_cluster_nodes(&states)).await {
+            Ok(Ok(reports)) => return reports,
+            Ok(Err(error)) => tracing::info!(%error, "YARN does not say which nodes are about to go"),
+            Err(_) => tracing::info!("YARN has not said in {DEADLINE:?} which nodes are about to go"),
+        }
+        Vec::new()
+    }
+
     async fn refresh(&mut self) {
         let Some(client) = &self.client else { return };
         if self.asked.is_some_and(|asked| asked.elapsed() < FRESH) {

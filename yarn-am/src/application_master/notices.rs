@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use hadoop_rpc::proto::yarn::{AllocateResponse, NodeState, PreemptionContainer};
+use hadoop_rpc::proto::yarn::{AllocateResponse, NodeReport, NodeState, PreemptionContainer};
 
 use crate::ids::{container_text, node_text};
 
@@ -45,7 +45,14 @@ pub(crate) fn notices(answer: &AllocateResponse) -> Vec<Notice> {
         };
         notices.extend(strict.chain(wanted).map(preempted));
     }
-    for report in &answer.updated_nodes {
+    notices.extend(of_nodes(&answer.updated_nodes));
+    notices
+}
+
+/// The notices of nodes that are about to go, or are no good.
+pub(crate) fn of_nodes(reports: &[NodeReport]) -> Vec<Notice> {
+    let mut notices = Vec::new();
+    for report in reports {
         let Some(node) = report.node_id.as_ref().map(node_text) else { continue };
         let (reason, within) = match report.node_state() {
             NodeState::Decommissioning => {
@@ -67,7 +74,7 @@ pub(crate) fn notices(answer: &AllocateResponse) -> Vec<Notice> {
 #[cfg(test)]
 mod tests {
     use hadoop_rpc::proto::yarn::{
-        ContainerId, NodeId, NodeReport, PreemptionContract, PreemptionMessage, StrictPreemptionContract,
+        ContainerId, NodeId, PreemptionContract, PreemptionMessage, StrictPreemptionContract,
     };
 
     use super::*;
