@@ -70,7 +70,7 @@ impl Launching {
         })
     }
 
-    /// Launches what comes until nothing does any more.
+    /// Launches what comes until nothing does any more. What is being launched then, or when this is dropped, is given up.
     pub(crate) async fn run(self, (mut queue, failed): LaunchQueue) {
         let launching = Arc::new(self);
         let permits = Arc::new(Semaphore::new(AT_A_TIME));
@@ -84,7 +84,6 @@ impl Launching {
                 drop(permit);
             });
         }
-        while running.join_next().await.is_some() {}
     }
 
     async fn launch(&self, launch: Launch, failed: &mpsc::Sender<NotLaunched>) {

@@ -459,8 +459,10 @@ async fn converse(
     .await?;
     let launching = Launching::new(container, &hadoop, &format!("{host}:{port}"), tokens, newest)?;
     tasks.spawn(async move {
-        let (ended, ()) = tokio::join!(conversation.run(finished), launching.run(queue));
-        ended
+        // What is still being launched when YARN is not talked with any more is of no use: nobody waits for a node that does not answer.
+        let mut launches = JoinSet::new();
+        launches.spawn(launching.run(queue));
+        conversation.run(finished).await
     });
     Ok(())
 }
