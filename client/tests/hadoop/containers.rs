@@ -42,6 +42,14 @@ fn five_task_managers_are_six_containers_and_never_seven() {
     ]));
     assert_eq!(cluster.ended(&id)["finalStatus"], "SUCCEEDED");
     assert_eq!(containers_of(&id).len(), 6, "{:?}", containers_of(&id));
+    // NodeManagers have read what they wrote: YARN shows the logs of all.
+    until("YARN has aggregated the logs", || {
+        let logs = text(&cluster.script(&["yarn", "logs", "-applicationId", &id]).stdout);
+        let of = |name: &str| logs.lines().filter(|line| line.trim() == format!("LogType:{name}")).count();
+        let words = ["the ApplicationMaster is registered", "MiB for the TaskManager"];
+        let all = of("jobmanager.log") == 1 && of("taskmanager.log") == 5;
+        (all && words.iter().all(|words| logs.contains(words))).then_some(())
+    });
 }
 
 /// What a user's function starts is no memory of Flott's, but of the container.

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use flott_core::config::{self, Configuration};
@@ -65,7 +65,16 @@ impl RolledFile {
 }
 
 fn append(path: &Path) -> io::Result<File> {
-    OpenOptions::new().append(true).create(true).mode(0o600).open(path)
+    let folder = path.parent().and_then(|folder| fs::metadata(folder).ok());
+    let mode = mode_in(folder.map_or(0, |folder| folder.mode()));
+    OpenOptions::new().append(true).create(true).mode(mode).open(path)
+}
+
+/// The mode of a log in a folder of this mode. Logs are their user's alone, but for a folder whose files go to its group and which is closed to
+/// others: so YARN's LinuxContainerExecutor makes a container's, and the NodeManager, in that group, aggregates and shows what is there.
+fn mode_in(folder: u32) -> u32 {
+    let for_its_group = folder & 0o2057 == 0o2050;
+    if for_its_group { 0o640 } else { 0o600 }
 }
 
 impl Write for RolledFile {
@@ -89,6 +98,8 @@ impl Write for RolledFile {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     #[test]
@@ -117,5 +128,21 @@ mod tests {
         log.write_all(b"y").unwrap();
         assert_eq!(read("job.log"), "y");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 3);
+    }
+
+    #[test]
+    fn logs_are_for_the_group_only_where_the_node_manager_says_so() {
+        for folder in [0o700, 0o710, 0o755, 0o750, 0o2710, 0o2755, 0o2777] {
+            assert_eq!(mode_in(folder), 0o600, "{folder:o}");
+        }
+        let folder = tempfile::tempdir().unwrap();
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o2750)).unwrap();
+        let path = folder.path().join("job.log");
+        let mut log = RolledFile::open(&path, 1, 1).unwrap();
+        log.write_all(b"one\ntwo\n").unwrap();
+        for file in [&path, &log.aside(1)] {
+            let mode = fs::metadata(file).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o640, "{}", file.display());
+        }
     }
 }
