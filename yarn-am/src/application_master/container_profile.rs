@@ -19,15 +19,14 @@ pub struct ContainerProfile {
 impl ContainerProfile {
     /// A TaskManager's.
     pub fn of_task_manager(configuration: &Configuration) -> Self {
-        let vcores = configuration
-            .get_optional(&config::YARN_VCORES)
-            .unwrap_or_else(|| configuration.get(&config::TASK_SLOTS));
+        let one_a_slot = || i32::try_from(configuration.get(&config::TASK_SLOTS)).unwrap_or(i32::MAX);
+        let set = configuration.get_optional(&config::YARN_VCORES).filter(|vcores| *vcores > 0);
         let label = configuration
             .get_optional(&config::YARN_TASK_MANAGER_NODE_LABEL)
             .or_else(|| configuration.get_optional(&config::YARN_NODE_LABEL));
         Self {
             memory: mebibytes(configuration.get(&config::TASK_MANAGER_MEMORY).bytes()),
-            vcores: i32::try_from(vcores).unwrap_or(i32::MAX),
+            vcores: set.unwrap_or_else(one_a_slot),
             label,
         }
     }
@@ -110,6 +109,16 @@ mod tests {
         assert!(requests.iter().all(ResourceRequest::relax_locality));
         profile.label = Some("ssd".to_owned());
         assert!(profile.requests_at(&places, 1).is_empty());
+    }
+
+    #[test]
+    fn a_slot_has_a_core_unless_a_number_is_set() {
+        for (set, vcores) in [(None, 3), (Some("-1"), 3), (Some("2"), 2)] {
+            let mut configuration = Configuration::new();
+            configuration.set(config::TASK_SLOTS.key, "3").unwrap();
+            set.into_iter().for_each(|vcores| configuration.set(config::YARN_VCORES.key, vcores).unwrap());
+            assert_eq!(ContainerProfile::of_task_manager(&configuration).vcores, vcores, "{set:?}");
+        }
     }
 
     #[test]

@@ -452,7 +452,7 @@ async fn converse(
             user: std::env::var("USER").unwrap_or_default(),
         },
         intervals: (
-            configuration.get(&config::YARN_HEARTBEAT),
+            configuration.get(&config::YARN_HEARTBEAT).0,
             configuration.get(&config::YARN_HEARTBEAT_WAITING),
         ),
     })

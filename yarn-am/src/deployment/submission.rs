@@ -44,6 +44,9 @@ const MOST_ATTEMPTS_KEYS: [&str; 2] =
     ["yarn.resourcemanager.am.global.max-attempts", "yarn.resourcemanager.am.max-attempts"];
 const MOST_ATTEMPTS: u64 = 2;
 
+/// How long a failure of an ApplicationMaster counts with high availability, unless the configuration says.
+const FAILURES_COUNT: Duration = Duration::from_secs(10);
+
 /// What may be fetched while an application runs: files that are not written any more. YARN deletes what it has fetched.
 const ROLLED_LOGS: &str = r".*\.(log|out)\.[0-9]+";
 
@@ -362,7 +365,6 @@ impl Yarn {
             ));
         }
         let tags = configuration.get_optional(&config::YARN_TAGS).unwrap_or_default();
-        let interval = configuration.get(&config::YARN_ATTEMPTS_INTERVAL).as_millis();
         Ok(ApplicationSubmissionContext {
             application_id: Some(id),
             application_name: Some(
@@ -371,10 +373,11 @@ impl Yarn {
             queue: configuration.get_optional(&config::YARN_QUEUE),
             priority: configuration
                 .get_optional(&config::YARN_PRIORITY)
-                .map(|priority| Priority { priority: Some(i32::try_from(priority).unwrap_or(i32::MAX)) }),
+                .filter(|priority| *priority >= 0)
+                .map(|priority| Priority { priority: Some(priority) }),
             am_container_spec: Some(launch),
             max_app_attempts: Some(i32::try_from(attempts(configuration)).unwrap_or(i32::MAX)),
-            attempt_failures_validity_interval: Some(i64::try_from(interval).unwrap_or(i64::MAX)),
+            attempt_failures_validity_interval: Some(failures_count_for(configuration)),
             // The next attempt is found by TaskManagers only where somebody tells them of it.
             keep_containers_across_application_attempts: Some(is_highly_available(configuration)),
             resource: Some(master.resource()),
@@ -468,6 +471,14 @@ pub(crate) fn attempts(configuration: &Configuration) -> u32 {
     configuration.get_optional(&config::YARN_ATTEMPTS).unwrap_or(unless_set)
 }
 
+/// For how many milliseconds the failure of an ApplicationMaster counts; -1: always. One that leads again soon after each failure may go on for ever with high
+/// availability; without it the jobs begin anew each time, and somebody has to hear of it.
+fn failures_count_for(configuration: &Configuration) -> i64 {
+    let unless_set = is_highly_available(configuration).then_some(FAILURES_COUNT);
+    let interval = configuration.get_optional(&config::YARN_ATTEMPTS_INTERVAL).unwrap_or(unless_set);
+    interval.map_or(-1, |interval| i64::try_from(interval.as_millis()).unwrap_or(i64::MAX))
+}
+
 /// How many of them YARN starts at most, if that is less than what is asked for: YARN lowers it without a word.
 pub(crate) fn fewer_attempts(configuration: &Configuration, hadoop: &HadoopConfiguration) -> Option<u64> {
     let wanted = u64::from(configuration.get_optional(&config::YARN_ATTEMPTS)?);
@@ -548,6 +559,21 @@ mod tests {
 
     #[test]
     fn more_attempts_than_yarn_makes_are_noticed() {
+    #[test]
+    fn without_high_availability_every_failure_counts() {
+        let millis = |ha: &str, interval: Option<&str>| {
+            let mut configuration = Configuration::new();
+            configuration.set(config::HA_TYPE.key, ha).unwrap();
+            let set = |interval| configuration.set(config::YARN_ATTEMPTS_INTERVAL.key, interval).unwrap();
+            interval.into_iter().for_each(set);
+            failures_count_for(&configuration)
+        };
+        assert_eq!((millis("NONE", None), millis("zookeeper", None)), (-1, 10_000));
+        for ha in ["NONE", "zookeeper"] {
+            assert_eq!((millis(ha, Some("-1")), millis(ha, Some("1 min"))), (-1, 60_000));
+        }
+    }
+
         let fewer = |wanted: Option<&str>, limits: &[(&str, &str)]| {
             let (mut configuration, mut hadoop) = (Configuration::new(), HadoopConfiguration::new());
             wanted

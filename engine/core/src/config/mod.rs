@@ -35,7 +35,7 @@ pub use option::{ConfigOption, DefaultValue, NoDefault, OptionRow, Section, With
 pub use options::*;
 pub use ports::PortRange;
 pub use size::MemorySize;
-pub use value::{ConfigValue, format_duration, parse_duration};
+pub use value::{ConfigValue, Seconds, format_duration, parse_duration};
 
 /// Keys of users' own (global job parameters) begin so.
 const USER_PREFIX: &str = "user.";

@@ -10,7 +10,7 @@ use super::choices::{
     ReadAccess, RestartStrategyKind, RuntimeMode, StateBackendKind, ZooKeeperAcl,
 };
 use super::option::{ConfigOption, NoDefault, OptionRow, Section, WithDefault, kind_within, read_within};
-use super::value::ConfigValue;
+use super::value::{ConfigValue, Seconds};
 use super::{MemorySize, PortRange};
 
 macro_rules! options {
@@ -265,8 +265,8 @@ options! {
     YARN_TYPE: String = "yarn.application.type", "Flott".to_owned();
     /// Tags of the application, with commas between.
     YARN_TAGS: String = "yarn.tags";
-    /// The application's priority in its queue; unset: the queue's default.
-    YARN_PRIORITY: u32 = "yarn.application.priority";
+    /// The application's priority in its queue; unset or negative: the queue's default.
+    YARN_PRIORITY: i32 = "yarn.application.priority";
     /// The node label of all containers.
     YARN_NODE_LABEL: String = "yarn.application.node-label";
     /// The node label of TaskManagers' containers; unset: that of all.
@@ -275,10 +275,10 @@ options! {
     YARN_APPLICATION_ID: String = "yarn.application.id";
     /// How many ApplicationMasters may be started one after the other; unset: 1, with high availability 2.
     YARN_ATTEMPTS: u32 [1..] = "yarn.application-attempts";
-    /// Failures of ApplicationMasters that are older than this do not count.
-    YARN_ATTEMPTS_INTERVAL: Duration [MILLISECOND..] = "yarn.application-attempt-failures-validity-interval", 10 * SECOND;
-    /// The virtual cores of a TaskManager's container; unset: one a slot.
-    YARN_VCORES: u32 [1..] = "yarn.containers.vcores";
+    /// Failures of ApplicationMasters that are older than this do not count; -1: all do; unset: all do, with high availability those of the last 10 s.
+    YARN_ATTEMPTS_INTERVAL: Option<Duration> = "yarn.application-attempt-failures-validity-interval";
+    /// The virtual cores of a TaskManager's container; unset or -1: one a slot.
+    YARN_VCORES: i32 [-1..] = "yarn.containers.vcores";
     /// The virtual cores of the ApplicationMaster's container.
     YARN_MASTER_VCORES: u32 [1..] = "yarn.appmaster.vcores", 1;
     /// The port of the JobManager in an ApplicationMaster: one, or a range of which the first that is free is taken; 0: any.
@@ -296,7 +296,7 @@ options! {
     /// The folder of the file by which later commands find the session; unset: the temporary folder.
     YARN_PROPERTIES_DIR: PathBuf = "yarn.properties-file.location";
     /// How often the ApplicationMaster tells YARN that it lives.
-    YARN_HEARTBEAT: Duration [10 * MILLISECOND..] = "yarn.heartbeat.interval", SECOND;
+    YARN_HEARTBEAT: Seconds [Seconds(10 * MILLISECOND)..] = "yarn.heartbeat.interval", Seconds(SECOND);
     /// How often it does so while it waits for containers; where none has come for 10 s, less and less often, down to `yarn.heartbeat.interval`.
     YARN_HEARTBEAT_WAITING: Duration [10 * MILLISECOND..] = "yarn.heartbeat.container-request-interval", 100 * MILLISECOND;
     /// How long a host is avoided on which three TaskManagers in a row did not come up. Never more than a third of a cluster is.

@@ -38,6 +38,7 @@ parsed_values! {
     bool: "true or false";
     u16: "a port";
     u32: "a whole number";
+    i32: "a whole number";
 }
 
 impl ConfigValue for f64 {
@@ -153,6 +154,39 @@ impl ConfigValue for Duration {
     }
 }
 
+impl ConfigValue for Option<Duration> {
+    const KIND: &'static str = "a time such as '10 ms', '1 min' or '2 h', or -1 for none";
+
+    fn read(text: &str) -> Result<Self, String> {
+        let read = if text.trim() == "-1" { Some(None) } else { parse_duration(text).map(Some) };
+        read.ok_or_else(|| format!("{} is expected", Self::KIND))
+    }
+
+    fn write(&self) -> String {
+        self.map_or_else(|| "-1".to_owned(), format_duration)
+    }
+}
+
+/// A time of which a number alone means seconds, where Flink has it so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Seconds(pub Duration);
+
+impl ConfigValue for Seconds {
+    const KIND: &'static str = "a time such as '10 ms', '1 min' or '2 h', or seconds";
+
+    fn read(text: &str) -> Result<Self, String> {
+        let read = match text.trim().parse() {
+            Ok(seconds) => Some(Duration::from_secs(seconds)),
+            Err(_) => parse_duration(text),
+        };
+        read.map(Self).ok_or_else(|| format!("{} is expected", Self::KIND))
+    }
+
+    fn write(&self) -> String {
+        format_duration(self.0)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -176,6 +210,12 @@ mod tests {
         {
             assert!(Duration::read(bad).is_err(), "{bad}");
         }
+        assert_eq!((Option::<Duration>::read(" -1 "), None::<Duration>.write()), (Ok(None), "-1".to_owned()));
+        assert!(Option::<Duration>::read("-2").is_err());
+        for (text, expected) in [("5", 5000), (" 1 ", 1000), ("200 ms", 200), ("1 min", 60_000)] {
+            assert_eq!(Seconds::read(text), Ok(Seconds(Duration::from_millis(expected))), "{text}");
+        }
+        assert!(Seconds::read("-1").is_err() && Seconds::read("99999999999999999999").is_err());
         assert_eq!(format_duration(Duration::from_secs(600)), "10 min");
         assert_eq!(format_duration(Duration::ZERO), "0 ms");
     }
@@ -200,6 +240,8 @@ mod tests {
         fn what_is_written_is_read(nanos in any::<u64>(), number in any::<f64>(), text in "[a-z/.]{1,9}") {
             let duration = Duration::from_nanos(nanos);
             prop_assert_eq!(Duration::read(&duration.write()), Ok(duration));
+            prop_assert_eq!(Option::read(&Some(duration).write()), Ok(Some(duration)));
+            prop_assert_eq!(Seconds::read(&duration.write()), Ok(Seconds(duration)));
             prop_assume!(number.is_finite());
             prop_assert_eq!(f64::read(&number.write()), Ok(number));
             prop_assert_eq!(PathBuf::read(&PathBuf::from(&text).write()), Ok(PathBuf::from(text)));
