@@ -39,7 +39,7 @@ Examples:
   flott run -d -s file:///checkpoints/6f0d…/chk-42 target/release/clicks
   flott run -D execution.checkpointing.interval=10s target/release/clicks
 
-Exit status: 0 finished, 1 failed, 2 wrong usage, 130 interrupted (Ctrl-C cancels the job of an attached program).")]
+Exit status: 0 finished, 1 failed or cancelled, 2 wrong usage, 130 interrupted (Ctrl-C cancels the job of an attached program).")]
     Run(RunOptions),
     /// Run a program on a cluster of its own, main included
     #[command(after_help = "\

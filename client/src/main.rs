@@ -35,6 +35,8 @@ enum Ended {
     Well,
     /// Not so; whoever knew why has said it.
     Badly,
+    /// Its job, or its application, was cancelled.
+    Canceled,
     /// Somebody pressed Ctrl-C.
     Interrupted,
 }
@@ -43,7 +45,7 @@ impl From<Ended> for ExitCode {
     fn from(ended: Ended) -> Self {
         match ended {
             Ended::Well => Self::SUCCESS,
-            Ended::Badly => Self::FAILURE,
+            Ended::Badly | Ended::Canceled => Self::FAILURE,
             Ended::Interrupted => Self::from(130),
         }
     }

@@ -58,11 +58,14 @@ impl Report {
             Ok(Ended::Well) if self.detached => ("SUBMITTED", 0),
             Ok(Ended::Well) => ("FINISHED", 0),
             Ok(Ended::Badly) | Err(_) => ("FAILED", 1),
+            Ok(Ended::Canceled) => ("CANCELED", 1),
             Ok(Ended::Interrupted) => ("CANCELED", 130),
         };
         (self.status, self.exit_status) = (status, Some(exit_status));
         if let Err(error) = ended {
             self.reason = error.to_string();
+        } else if let (Ok(Ended::Canceled), "") = (ended, self.reason.as_str()) {
+            self.reason = "the job was cancelled".to_owned();
         } else if self.reason.is_empty() {
             let failed =
                 self.jobs.0.iter().rev().find(|job| !job.failure.is_empty() && job.status == "FAILED");
@@ -107,6 +110,7 @@ mod tests {
             (true, Some(Ok(Ended::Well)), "SUBMITTED", Some(0)),
             (true, Some(Err("no".into())), "FAILED", Some(1)),
             (false, Some(Ok(Ended::Badly)), "FAILED", Some(1)),
+            (false, Some(Ok(Ended::Canceled)), "CANCELED", Some(1)),
             (false, Some(Ok(Ended::Interrupted)), "CANCELED", Some(130)),
         ] {
             assert_eq!(written(detached, ended), (status.to_owned(), exit_status));

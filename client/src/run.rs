@@ -217,6 +217,7 @@ pub(crate) async fn drive(
         Driven::Finished => Ended::Well,
         // Its own main has said why, if it wanted to.
         Driven::JobFailed(_) => Ended::Badly,
+        Driven::JobCanceled => Ended::Canceled,
         Driven::ProgramFailed { status, .. } => ended_with(&path, *status),
         Driven::Interrupted => Ended::Interrupted,
     };

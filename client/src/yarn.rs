@@ -46,17 +46,19 @@ fn name_of(program: &Program) -> String {
 }
 
 fn ended(application: &str, end: &ApplicationEnd) -> Ended {
-    let word = match end.status {
+    let (word, ended) = match end.status {
         FinalApplicationStatus::Succeeded => {
             eprintln!("Application {application} has succeeded.");
             return Ended::Well;
         }
-        FinalApplicationStatus::Killed => "was killed",
-        FinalApplicationStatus::Failed => "has failed",
-        FinalApplicationStatus::Undefined | FinalApplicationStatus::Ended => "has ended without a status",
+        FinalApplicationStatus::Killed => ("was killed", Ended::Canceled),
+        FinalApplicationStatus::Failed => ("has failed", Ended::Badly),
+        FinalApplicationStatus::Undefined | FinalApplicationStatus::Ended => {
+            ("has ended without a status", Ended::Badly)
+        }
     };
     eprintln!("Application {application} {word}: {}", end.diagnostics);
-    Ended::Badly
+    ended
 }
 
 /// Kills an application that nobody knows but this command, and says so, or what is left to do.
@@ -152,14 +154,13 @@ async fn stop(
     yarn: &Yarn,
     application: &YarnApplication,
     cluster: &mut Cluster,
-    failure: Option<String>,
+    why: StopClusterRequest,
 ) -> Result<ApplicationEnd, CommandError> {
-    let request = StopClusterRequest { failure };
     let asking = async {
         loop {
             let asked = cluster.ask(|mut client| {
-                let request = request.clone();
-                async move { client.stop_cluster(request).await }
+                let why = why.clone();
+                async move { client.stop_cluster(why).await }
             });
             match asked.await {
                 Err(ClusterError::Over(_)) => tokio::time::sleep(STOP_AGAIN).await,
@@ -287,6 +288,7 @@ pub(crate) async fn run_per_job(
         never = alive => match never {},
     };
     let failure = match &driven {
+    let canceled = driven.as_ref().is_ok_and(|driven| driven.how == Driven::JobCanceled);
         Ok(driven) if detached && driven.ended == Ended::Well => return Ok(Ended::Well),
         Ok(driven) => match &driven.how {
             Driven::JobFailed(reason) => Some(reason.clone()),
@@ -295,12 +297,12 @@ pub(crate) async fn run_per_job(
                 kill(&yarn, &application.id, INTERRUPTED, &mut interruption).await;
                 return Ok(Ended::Interrupted);
             }
-            Driven::Finished => None,
+            Driven::JobCanceled | Driven::Finished => None,
         },
         Err(error) => Some(error.to_string()),
     };
     let stopped = tokio::select! {
-        stopped = stop(&yarn, &application, &mut cluster, failure) => stopped,
+        stopped = stop(&yarn, &application, &mut cluster, StopClusterRequest { failure, canceled }) => stopped,
         () = interruption.wait() => {
             kill(&yarn, &application.id, INTERRUPTED, &mut interruption).await;
             return Ok(Ended::Interrupted);
@@ -459,7 +461,7 @@ async fn attend(
         Said::Stop | Said::Interrupted => {}
     }
     tokio::select! {
-        end = stop(yarn, application, &mut cluster, None) => Ok(ended(&name, &end?)),
+        end = stop(yarn, application, &mut cluster, StopClusterRequest::default()) => Ok(ended(&name, &end?)),
         () = interruption.wait() => {
             left_behind(&name, "this command was interrupted again");
             Ok(Ended::Interrupted)

@@ -121,3 +121,14 @@ fn reports_say_what_the_command_knows() {
     );
     assert!(cluster.flott(&["cancel", &id]).status.success());
 }
+    let attached = cluster.spawn(&["run", "--report", &path, &program, "endless"]);
+    let running = until("its job runs", || {
+        let listed = text(&cluster.flott(&["list", "-r"]).stdout);
+        let running = listed.lines().find(|line| line.contains("RUNNING"))?;
+        Some(running.split(' ').next().unwrap().to_owned())
+    });
+    assert!(cluster.flott(&["cancel", &running]).status.success());
+    assert_eq!(attached.output().status.code(), Some(1));
+    let written = report();
+    let told = ["status", "reason"].map(|key| written[key].as_str().unwrap());
+    assert_eq!(told, ["CANCELED", "the job was cancelled"], "{written}");

@@ -193,7 +193,7 @@ fn a_detached_application_is_found_by_its_id() {
     }
     let cancelled = cluster.flott_well(&["cancel", &job, "-t", "yarn-application", &this]);
     assert!(cancelled.contains("is CANCELED"), "{cancelled}");
-    cluster.ended(&id);
+    assert_eq!(cluster.ended(&id)["finalStatus"], "KILLED");
     cluster.until_nothing_is_staged(&id);
 }
 
@@ -206,6 +206,35 @@ fn a_failure_is_told_by_the_command_by_yarn_and_in_the_report() {
             "run",
             "-t",
             target,
+#[test]
+fn that_a_job_was_cancelled_is_told_by_the_command_by_yarn_and_in_the_report() {
+    let (cluster, folder) = (hadoop(), tempfile::tempdir().unwrap());
+    let attached = ["yarn-application", "yarn-per-job"].map(|target| {
+        let [said, report] = ["said", "report"].map(|name| folder.path().join(format!("{target}.{name}")));
+        let line = ["run", "-t", target, "-ytm", "256", "--report", report.to_str().unwrap()];
+        let mut command = cluster.command(&[&line[..], &[&program(), "endless"]].concat());
+        (command.stderr(fs::File::create(&said).unwrap()).spawn().unwrap(), said, report)
+    });
+    for (command, said, report) in attached {
+        let said = || fs::read_to_string(&said).unwrap();
+        let id = until("the application is named", || {
+            said().contains("was submitted.").then(|| application_in(&said()))
+        });
+        let job = until("its job runs", || {
+            let listed = text(&cluster.flott(&["list", "-yid", &id]).stdout);
+            let running = listed.lines().find(|line| line.contains("RUNNING"))?;
+            Some(running.split(' ').next().unwrap().to_owned())
+        });
+        cluster.flott_well(&["cancel", "-yid", &id, &job]);
+        assert_eq!(command.wait_with_output().unwrap().status.code(), Some(1), "{}", said());
+        assert!(said().contains("was killed: the job was cancelled"), "{}", said());
+        let written: serde_json::Value = serde_json::from_slice(&fs::read(&report).unwrap()).unwrap();
+        let told = ["status", "reason"].map(|key| written[key].as_str().unwrap());
+        assert_eq!(told, ["CANCELED", "the job was cancelled"], "{written}");
+        assert_eq!(cluster.ended(&id)["finalStatus"], "KILLED");
+    }
+}
+
             "-ytm",
             "512",
             "--report",

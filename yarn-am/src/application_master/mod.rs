@@ -546,7 +546,7 @@ fn final_status(failure: Option<String>, canceled: bool) -> FinalStatus {
         (Some(diagnostics), _) => FinalStatus { status: FinalApplicationStatus::Failed, diagnostics },
         (None, true) => FinalStatus {
             status: FinalApplicationStatus::Killed,
-            diagnostics: "a job was cancelled".to_owned(),
+            diagnostics: "the job was cancelled".to_owned(),
         },
         (None, false) => {
             FinalStatus { status: FinalApplicationStatus::Succeeded, diagnostics: String::new() }

@@ -47,7 +47,7 @@ impl Work {
         let cluster = self.connect().await?;
         let stop = async {
             match stopped.recv().await {
-                Some(StopRequest { failure }) => final_status(failure, false),
+                Some(StopRequest { failure, canceled }) => final_status(failure, canceled),
                 None => std::future::pending().await,
             }
         };
@@ -110,7 +110,7 @@ impl Work {
                 };
                 final_status(Some(format!("{name} ended with {status}{said}")), false)
             }
-            Ok(Driven::Interrupted) => final_status(None, true),
+            Ok(Driven::JobCanceled | Driven::Interrupted) => final_status(None, true),
             Err(error) => final_status(Some(error.to_string()), false),
         }
     }

@@ -21,6 +21,7 @@ use crate::output::{Output, OutputFiles};
 use crate::program::{CONTROL_PROTOCOL, VERSION};
 use crate::program_file::{self, ProgramFileError};
 use crate::program_store::ContentHash;
+use crate::result::JobError;
 use crate::rpc::control::{
     JobOutcome, JobOverview, JobReference, JobResult, JobSpec, JobUpdate, ProgramChunk, ProgramRequest,
     Submission, job_outcome,
@@ -110,8 +111,10 @@ pub enum DriveError {
 pub enum Driven {
     /// It and all its jobs have finished; detached: it has planned, and its job was submitted.
     Finished,
-    /// A job failed or was cancelled; why.
+    /// A job failed; why.
     JobFailed(String),
+    /// A job was cancelled.
+    JobCanceled,
     /// The program did not end well.
     ProgramFailed {
         /// How it ended.
@@ -334,6 +337,7 @@ impl Driver {
 
     /// Starts the program, and has its output copied if that goes into files.
     fn start(&self, role: start::Role) -> Result<(Child, Option<Output>, LaunchSocket), DriveError> {
+            Some(JobError::Canceled { .. }) => Ok(Driven::JobCanceled),
         if self.application.is_none() {
             let (child, socket) = start_program(&self.program, role, Stdio::inherit())?;
             return Ok((child, None, socket));

@@ -139,6 +139,8 @@ impl JobManagerSetup {
 pub struct StopRequest {
     /// What went wrong, if that is why.
     pub failure: Option<String>,
+    /// Whether its job was cancelled.
+    pub canceled: bool,
 }
 
 /// Where a JobManager listens.

@@ -484,8 +484,9 @@ impl JobManager for Service {
                 "a standalone cluster is ended where it was started, by scripts/stop-cluster",
             ));
         };
+        let StopClusterRequest { failure, canceled } = request.into_inner();
         // That it is full means that somebody has said so already.
-        let _ = stop.try_send(StopRequest { failure: request.into_inner().failure });
+        let _ = stop.try_send(StopRequest { failure, canceled });
         Ok(Response::new(StopClusterReply {}))
     }
 
