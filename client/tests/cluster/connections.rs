@@ -1,29 +1,58 @@
 //! Connections between a command and its JobManager that break while the job goes on.
 
 use std::fs;
-use std::io;
+use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
 use crate::failures::{check_sums, start_sums, until_more};
-use crate::support::{Cluster, lines_in, program, text, until};
+use crate::support::{Cluster, interrupt, lines_in, program, text, until};
+
+/// The connections of a forwarder, both ends of each; none: it is cut.
+type Open = Arc<Mutex<Option<Vec<TcpStream>>>>;
 
 /// Stands between commands and their JobManager, and can be cut.
 struct Forwarder {
     address: String,
-    /// Its connections, both ends of each; none: it is cut.
-    open: Arc<Mutex<Option<Vec<TcpStream>>>>,
+    open: Open,
 }
+
+/// More than a command says at once in anything but a submission, which holds the job's graph.
+const SUBMISSION_BYTES: usize = 1500;
 
 fn spawn(work: impl FnOnce() + Send + 'static) {
     thread::Builder::new().spawn(work).unwrap();
 }
 
+/// Breaks every connection.
+fn cut(open: &Open) {
+    for stream in open.lock().unwrap().take().into_iter().flatten() {
+        let _ = stream.shutdown(Shutdown::Both);
+    }
+}
+
+/// Copies what is said on a connection for as long as `goes_on` says of the bytes.
+fn forward(mut from: TcpStream, mut to: TcpStream, goes_on: impl Fn(usize) -> bool) {
+    let mut bytes = [0; 1 << 16];
+    while let Ok(count @ 1..) = from.read(&mut bytes) {
+        if !goes_on(count) || to.write_all(&bytes[..count]).is_err() {
+            break;
+        }
+    }
+    let _ = to.shutdown(Shutdown::Both);
+}
+
 impl Forwarder {
     /// Forwards to `to` for as long as the test's process lives.
     fn start(to: &str) -> Self {
-        let open = Arc::new(Mutex::new(Some(Vec::new())));
+        Self::start_until(to, usize::MAX)
+    }
+
+    /// The same, but it is cut instead of passing on the answer to more than `bytes` that a command has said at once.
+    fn start_until(to: &str, bytes: usize) -> Self {
+        let open: Open = Arc::new(Mutex::new(Some(Vec::new())));
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let (streams, to) = (Arc::clone(&open), to.to_owned());
@@ -32,13 +61,25 @@ impl Forwarder {
                 let mut open = streams.lock().unwrap();
                 // While it is cut, who comes is hung up on.
                 let (Some(open), Ok(other)) = (open.as_mut(), TcpStream::connect(&to)) else { continue };
-                for (from, to) in [(&stream, &other), (&other, &stream)] {
-                    let (mut from, mut to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
-                    spawn(move || {
-                        let _ = io::copy(&mut from, &mut to);
-                        let _ = to.shutdown(Shutdown::Both);
+                let ends = || (stream.try_clone().unwrap(), other.try_clone().unwrap());
+                let said = Arc::new(AtomicUsize::new(0));
+                let ((command, master), unanswered) = (ends(), Arc::clone(&said));
+                spawn(move || {
+                    forward(command, master, |count| {
+                        unanswered.fetch_add(count, Ordering::SeqCst);
+                        true
                     });
-                }
+                });
+                let ((command, master), streams) = (ends(), Arc::clone(&streams));
+                spawn(move || {
+                    forward(master, command, |_| {
+                        let goes_on = said.swap(0, Ordering::SeqCst) <= bytes;
+                        if !goes_on {
+                            cut(&streams);
+                        }
+                        goes_on
+                    });
+                });
                 open.extend([stream, other]);
             }
         });
@@ -47,9 +88,7 @@ impl Forwarder {
 
     /// Breaks every connection, and takes no other.
     fn cut(&self) {
-        for stream in self.open.lock().unwrap().take().into_iter().flatten() {
-            let _ = stream.shutdown(Shutdown::Both);
-        }
+        cut(&self.open);
     }
 
     /// Forwards again, and waits until somebody has come.
@@ -98,6 +137,33 @@ fn a_command_ends_as_its_job_does_whatever_happens_to_the_connection() {
 }
 
 #[test]
+fn a_job_whose_submission_was_not_answered_is_cancelled_by_ctrl_c() {
+    let mut cluster = Cluster::start(1, 1);
+    let master = cluster.address.clone();
+    // The JobManager has the program, so that only its job is sent.
+    assert!(cluster.flott(&["run", &program(), "twice"]).status.success());
+    let forwarder = Forwarder::start_until(&master, SUBMISSION_BYTES);
+    cluster.address.clone_from(&forwarder.address);
+    let run = cluster.spawn(&["run", &program(), "endless"]);
+    cluster.address = master;
+    let job = until("the JobManager has the job", || {
+        let listed = text(&cluster.flott(&["list", "-r"]).stdout);
+        let job = listed.lines().find(|line| line.ends_with("endless"))?;
+        Some(job.split(' ').next().unwrap().to_owned())
+    });
+    until("the command hears no answer", || forwarder.open.lock().unwrap().is_none().then_some(()));
+    interrupt(run.pid());
+    forwarder.mend();
+    let ended = run.output();
+    let said = text(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(130), "{said}");
+    assert!(said.contains(&format!("Interrupted: job {job} is cancelled.")), "{said}");
+    let all = text(&cluster.flott(&["list", "-a"]).stdout);
+    assert!(all.contains(&job) && all.contains("CANCELED"), "{all}");
+    cluster.until_idle();
+}
+
+#[test]
 fn reports_say_what_the_command_knows() {
     let cluster = Cluster::start(1, 1);
     let (path, program) = (cluster.path("report.json"), program());
@@ -120,7 +186,6 @@ fn reports_say_what_the_command_knows() {
         "{written}"
     );
     assert!(cluster.flott(&["cancel", &id]).status.success());
-}
     let attached = cluster.spawn(&["run", "--report", &path, &program, "endless"]);
     let running = until("its job runs", || {
         let listed = text(&cluster.flott(&["list", "-r"]).stdout);
@@ -132,3 +197,4 @@ fn reports_say_what_the_command_knows() {
     let written = report();
     let told = ["status", "reason"].map(|key| written[key].as_str().unwrap());
     assert_eq!(told, ["CANCELED", "the job was cancelled"], "{written}");
+}

@@ -156,6 +156,14 @@ enum Executing {
     Interrupted,
 }
 
+/// What became of a job that was to be submitted.
+enum Submitted {
+    /// The JobManager has it.
+    Taken,
+    /// Somebody interrupted it while a JobManager was looked for. `offered`: one may have it all the same.
+    Interrupted { offered: bool },
+}
+
 /// Who says how a job ended when its JobManager cannot.
 pub trait Verdict: Send + Sync {
     /// Waits for its end; whether it finished.
@@ -289,8 +297,14 @@ impl Driver {
                     hash = Some(self.hashed(hashing).await?);
                 }
                 let hash = hash.as_ref().map(ToString::to_string).unwrap_or_default();
-                let submitted = self.submit(&mut cluster, executed, hash, listener, &mut interrupted);
-                let Some(job) = submitted.await? else { return Ok(Executing::Interrupted) };
+                let (job, submission) = self.submission(executed, hash)?;
+                let submitted = self.submit(&mut cluster, job, submission, listener, &mut interrupted);
+                if let Submitted::Interrupted { offered } = submitted.await? {
+                    if offered {
+                        self.abandon(&cluster, job, listener).await;
+                    }
+                    return Ok(Executing::Interrupted);
+                }
                 listener.submitted(job, self.detached);
                 if self.detached {
                     return Ok(Executing::HandedOver);
@@ -299,12 +313,7 @@ impl Driver {
                     outcome = self.end_of(&mut cluster, job, listener) => return outcome,
                     () = &mut interrupted => {}
                 }
-                listener.interrupted(job);
-                // Nobody who has interrupted it wants to wait for as long as before.
-                let mut cluster = cluster.clone().with_patience(CANCEL_PATIENCE);
-                if let Err(error) = self.cancel(&mut cluster, job, listener).await {
-                    listener.not_cancelled(job, &error);
-                }
+                self.abandon(&cluster, job, listener).await;
                 Ok(Executing::Interrupted)
             };
             match outcome.await {
@@ -328,6 +337,7 @@ impl Driver {
         }
         let (status, last_words) = wait(child, output).await.map_err(|source| self.io_error(source))?;
         match failure {
+            Some(JobError::Canceled { .. }) => Ok(Driven::JobCanceled),
             Some(failure) => Ok(Driven::JobFailed(failure.to_string())),
             None if !status.success() => Ok(Driven::ProgramFailed { status, last_words }),
             None if hash.is_none() => Err(DriveError::NeverExecuted { path: self.program.path.clone() }),
@@ -337,7 +347,6 @@ impl Driver {
 
     /// Starts the program, and has its output copied if that goes into files.
     fn start(&self, role: start::Role) -> Result<(Child, Option<Output>, LaunchSocket), DriveError> {
-            Some(JobError::Canceled { .. }) => Ok(Driven::JobCanceled),
         if self.application.is_none() {
             let (child, socket) = start_program(&self.program, role, Stdio::inherit())?;
             return Ok((child, None, socket));
@@ -364,27 +373,20 @@ impl Driver {
         hash.map_err(|source| self.io_error(source))
     }
 
-    /// Submits what the program executes. None: it was interrupted while there was no JobManager to submit it to.
-    async fn submit(
-        &self,
-        cluster: &mut Cluster,
-        executed: Executed,
-        hash: String,
-        listener: &mut dyn DriverListener,
-        interrupted: &mut (impl Future<Output = ()> + Unpin),
-    ) -> Result<Option<JobId>, DriveError> {
+    /// What the program executes, as a job with an id of its own.
+    fn submission(&self, executed: Executed, hash: String) -> Result<(JobId, Submission), DriveError> {
         let first = executed.execution == 0;
         let folder = std::env::current_dir().map_err(|source| self.io_error(source))?;
+        // Submitting it again, to the next leader, does no harm.
+        let job = match &self.application {
+            Some(application) => JobId::derived(application, executed.execution.into()),
+            None => JobId::random(),
+        };
         let spec = JobSpec {
-            // Submitting it again, to the next leader, does no harm.
-            job: match &self.application {
-                Some(application) => JobId::derived(application, executed.execution.into()),
-                None => JobId::random(),
-            }
-            .write(),
+            job: job.write(),
             graph: executed.graph,
             configuration: executed.configuration,
-            content_hash: hash.clone(),
+            content_hash: hash,
             arguments: self.program.arguments.clone(),
             execution: executed.execution,
             recorded: executed.recorded,
@@ -398,32 +400,64 @@ impl Driver {
             engine_version: VERSION.to_owned(),
             control_protocol: Some(CONTROL_PROTOCOL.into()),
         };
+        Ok((job, submission))
+    }
+
+    /// Submits a job, to the next JobManager if this one goes away meanwhile.
+    async fn submit(
+        &self,
+        cluster: &mut Cluster,
+        job: JobId,
+        submission: Submission,
+        listener: &mut dyn DriverListener,
+        interrupted: &mut (impl Future<Output = ()> + Unpin),
+    ) -> Result<Submitted, DriveError> {
+        let mut offered = false;
         loop {
-            match self.try_submit(cluster, submission.clone(), &hash).await {
+            match self.try_submit(cluster, submission.clone(), &mut offered).await {
                 Err(DriveError::Cluster(error)) if error.is_lost() => {
-                    tokio::select! {
-                        followed = follow(cluster, error, listener) => followed?,
-                        () = &mut *interrupted => return Ok(None),
-                    }
+                    let followed = tokio::select! {
+                        followed = follow(cluster, error, listener) => followed,
+                        () = &mut *interrupted => return Ok(Submitted::Interrupted { offered }),
+                    };
+                    followed.map_err(|source| match offered {
+                        true => DriveError::Lost { job, source },
+                        false => source.into(),
+                    })?;
                 }
-                submitted => return submitted.map(Some),
+                submitted => return submitted.map(|()| Submitted::Taken),
             }
         }
     }
 
+    /// `offered` is set before the job is sent: a JobManager may have it then, whatever it answers.
     async fn try_submit(
         &self,
         cluster: &Cluster,
         submission: Submission,
-        hash: &str,
-    ) -> Result<JobId, DriveError> {
+        offered: &mut bool,
+    ) -> Result<(), DriveError> {
         let mut client = cluster.rpc();
-        let request = ProgramRequest { content_hash: hash.to_owned() };
+        let hash = submission.spec.as_ref().map(|spec| spec.content_hash.clone()).unwrap_or_default();
+        let request = ProgramRequest { content_hash: hash.clone() };
         if !cluster.answer(client.has_program(request)).await?.present {
-            self.upload(cluster, hash.to_owned()).await?;
+            self.upload(cluster, hash).await?;
         }
-        let reference = cluster.answer(client.submit(submission)).await?;
-        Ok(JobId::read(&reference.job)?)
+        *offered = true;
+        cluster.answer(client.submit(submission)).await?;
+        Ok(())
+    }
+
+    /// Cancels a job since somebody has interrupted the program; says so, or that it may run on.
+    async fn abandon(&self, cluster: &Cluster, job: JobId, listener: &mut dyn DriverListener) {
+        listener.interrupted(job);
+        // Nobody who has interrupted it wants to wait for as long as before.
+        let mut cluster = cluster.clone().with_patience(CANCEL_PATIENCE);
+        match self.cancel(&mut cluster, job, listener).await {
+            // It was not taken, or went with its JobManager.
+            Ok(()) | Err(DriveError::Cluster(ClusterError::Unknown { .. })) => {}
+            Err(error) => listener.not_cancelled(job, &error),
+        }
     }
 
     async fn upload(&self, cluster: &Cluster, hash: String) -> Result<(), DriveError> {
