@@ -110,6 +110,32 @@ fn what_is_interrupted_while_it_starts_is_killed() {
 }
 
 #[test]
+fn nothing_stays_of_an_application_that_is_interrupted() {
+    let cluster = hadoop();
+    let (program, kept) = (program(), cluster.fresh("ha-interrupted"));
+    let said = tempfile::NamedTempFile::new().unwrap();
+    let quorum = format!("high-availability.zookeeper.quorum={}", cluster.variable("ZOOKEEPER"));
+    let storage = format!("high-availability.storageDir={kept}");
+    let available = ["-D", "high-availability.type=zookeeper", "-D", &quorum, "-D", &storage];
+    let line = [&["run-application", "-ytm", "256"][..], &available, &[&program, "endless"]].concat();
+    let command = cluster.command(&line).stderr(said.reopen().unwrap()).spawn().unwrap();
+    let said = || fs::read_to_string(said.path()).unwrap();
+    let id = until("the application is named", || {
+        said().contains("was submitted.").then(|| application_in(&said()))
+    });
+    until("its job runs", || {
+        let listed = cluster.flott(&["list", "-yid", &id]);
+        text(&listed.stdout).contains("RUNNING").then_some(())
+    });
+    let left = || [cluster.tree(&kept), cluster.tree("/user/*/.flott")].concat();
+    assert_eq!(left().iter().filter(|path| path.ends_with(&id)).count(), 2, "{:?}", left());
+    assert!(Command::new("kill").args(["-INT", &command.id().to_string()]).status().unwrap().success());
+    assert_eq!(command.wait_with_output().unwrap().status.code(), Some(130), "{}", said());
+    assert!(said().contains(&format!("Application {id} was killed")), "{}", said());
+    assert!(!left().iter().any(|path| path.contains(&id)), "{:?}: {}", left(), said());
+}
+
+#[test]
 fn a_session_is_ended_under_its_next_leader() {
     let cluster = hadoop();
     let quorum = format!("high-availability.zookeeper.quorum={}", cluster.variable("ZOOKEEPER"));

@@ -74,8 +74,7 @@ impl Yarn {
         match self.report(id).await {
             // Its ApplicationMaster leads for a moment more, and may fail to remove what high availability kept: the note stays until that is gone.
             Ok(report) if report.yarn_application_state() == YarnApplicationState::Finished => {
-                let swept = uncontended(|| self.sweep_application(&name));
-                let _ = tokio::time::timeout(TIDY_DEADLINE, swept).await;
+                self.tidy_up_after_leader(&name, Duration::ZERO).await;
             }
             Ok(report) => self.tidy(&report).await,
             Err(error) => tracing::debug!(name, %error, "what an application has left stays"),
@@ -95,6 +94,12 @@ impl Yarn {
     /// Removes what an application has left, as far as that comes in a short time.
     pub(super) async fn tidy_up(&self, name: &str) {
         let _ = tokio::time::timeout(TIDY_DEADLINE, self.sweep_application(name)).await;
+    }
+
+    /// The same if its ApplicationMaster may be taken for the leader for so much longer.
+    pub(super) async fn tidy_up_after_leader(&self, name: &str, leads: Duration) {
+        let swept = uncontended(|| self.sweep_application(name));
+        let _ = tokio::time::timeout(TIDY_DEADLINE + leads, swept).await;
     }
 
     /// Removes what applications have left that are over and whose ApplicationMaster had no time to: folders, and what high availability kept

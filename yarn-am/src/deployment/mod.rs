@@ -35,6 +35,7 @@ use tokio::time::Instant;
 use crate::application::ApplicationError;
 use crate::application_master::of_application_master;
 use crate::ids::application_text;
+use crate::leftovers::Known;
 use crate::security::{ClientLogin, SecurityError, key_of_password, log_in};
 use crate::staging::{Staging, StagingError};
 use checks::CheckError;
@@ -406,7 +407,8 @@ impl Yarn {
         Ok(ApplicationEnd { status, diagnostics: of_application_master(report.diagnostics().trim()) })
     }
 
-    /// Kills an application, and waits until it is gone, also while YARN is restarted. One that YARN does not know, and has not heard of by now, is gone.
+    /// Kills an application, and waits until it is gone, also while YARN is restarted, with what it has left. One that YARN does not know, and has not heard
+    /// of by now, is gone.
     ///
     /// # Errors
     /// [`DeployError`] if that does not happen in 30 s.
@@ -416,12 +418,12 @@ impl Yarn {
         let killed = async {
             loop {
                 match self.client.force_kill_application(*id, reason).await {
-                    Ok(true) => return Ok(()),
+                    Ok(true) => return Ok(Known::Over),
                     Ok(false) => last = None,
                     Err(error) if may_pass(&error) => last = Some(error),
                     Err(error) if error.exception() == Some(RemoteException::ApplicationNotFound) => {
                         if begun.elapsed() > ON_ITS_WAY {
-                            return Ok(());
+                            return Ok(Known::Unknown);
                         }
                     }
                     Err(error) => return Err(DeployError::Yarn(error)),
@@ -429,18 +431,22 @@ impl Yarn {
                 tokio::time::sleep(LOOKS.0).await;
             }
         };
-        match tokio::time::timeout(KILL_DEADLINE, killed).await {
+        let known = match tokio::time::timeout(KILL_DEADLINE, killed).await {
             Ok(killed) => killed?,
             Err(_) => {
                 let late =
                     || DeployError::Unusable(format!("it does not end in {} s", KILL_DEADLINE.as_secs()));
                 return Err(last.map_or_else(late, DeployError::Yarn));
             }
-        }
-        // What high availability keeps is found by what stands there, once the ApplicationMaster is certainly gone.
-        if !is_highly_available(&self.configuration) {
-            let staging = self.staging.folder_of(&application_text(id));
-            crate::staging::remove(&staging.to_string()).await;
+        };
+        let name = application_text(id);
+        if known == Known::Over && is_highly_available(&self.configuration) {
+            // What high availability keeps is found by what is staged, which stays if the ApplicationMaster does not go in time.
+            // It had no time to leave ZooKeeper, which waits for it first.
+            let session = self.configuration.get(&config::HA_ZOOKEEPER_SESSION_TIMEOUT);
+            self.tidy_up_after_leader(&name, session).await;
+        } else {
+            crate::staging::remove(&self.staging.folder_of(&name).to_string()).await;
         }
         Ok(())
     }
