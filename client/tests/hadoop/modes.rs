@@ -148,6 +148,15 @@ fn a_session_runs_one_program_after_another() {
         );
         assert!(counts_in(&cluster.lines_in(&output)) == counts_of(&local), "{how:?}");
     }
+    // The queue has room for one ApplicationMaster: who starts another session hears what it waits for.
+    let said = own.path().join("said");
+    let mut waiting = cluster.command(&["yarn-session", "-D", &own_file, "-d", "-qu", "streaming"]);
+    let waiting = waiting.stderr(fs::File::create(&said).unwrap()).spawn().unwrap();
+    let said = || fs::read_to_string(&said).unwrap();
+    until("it is said", || said().contains("does not run yet; it is ACCEPTED: ").then_some(()));
+    assert!(said().contains("Queue's AM resource limit exceeded"), "{}", said());
+    assert!(Command::new("kill").args(["-INT", &waiting.id().to_string()]).status().unwrap().success());
+    assert_eq!(waiting.wait_with_output().unwrap().status.code(), Some(130), "{}", said());
     let listed = cluster.flott_well(&["list", "-a", "-yid", &id]);
     assert_eq!(listed.matches("FINISHED").count(), 2, "{listed}");
     until("a TaskManager without work is given back", || {
@@ -198,15 +207,6 @@ fn a_detached_application_is_found_by_its_id() {
 }
 
 #[test]
-fn a_failure_is_told_by_the_command_by_yarn_and_in_the_report() {
-    let cluster = hadoop();
-    for target in ["yarn-application", "yarn-per-job"] {
-        let report = std::env::temp_dir().join(format!("flott-report-{}-{target}", std::process::id()));
-        let line = [
-            "run",
-            "-t",
-            target,
-#[test]
 fn that_a_job_was_cancelled_is_told_by_the_command_by_yarn_and_in_the_report() {
     let (cluster, folder) = (hadoop(), tempfile::tempdir().unwrap());
     let attached = ["yarn-application", "yarn-per-job"].map(|target| {
@@ -235,6 +235,15 @@ fn that_a_job_was_cancelled_is_told_by_the_command_by_yarn_and_in_the_report() {
     }
 }
 
+#[test]
+fn a_failure_is_told_by_the_command_by_yarn_and_in_the_report() {
+    let cluster = hadoop();
+    for target in ["yarn-application", "yarn-per-job"] {
+        let report = std::env::temp_dir().join(format!("flott-report-{}-{target}", std::process::id()));
+        let line = [
+            "run",
+            "-t",
+            target,
             "-ytm",
             "512",
             "--report",

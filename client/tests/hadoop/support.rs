@@ -84,9 +84,12 @@ fn plain() -> &'static Hadoop {
     let room = "yarn:yarn.nodemanager.resource.cpu-vcores=16";
     // An ApplicationMaster may die as often as its application allows.
     let attempts = "yarn:yarn.resourcemanager.am.max-attempts=1000";
+    // One ApplicationMaster may always run.
+    let one_master = "capacity:yarn.scheduler.capacity.root.streaming.maximum-am-resource-percent=0.01";
     let heartbeat = std::env::var("FLOTT_HADOOP_HEARTBEAT_MS").unwrap_or("200".to_owned());
     CLUSTER.get_or_init(|| {
-        Hadoop::start(&["--property", room, "--property", attempts, "--heartbeat-ms", &heartbeat])
+        let properties = [room, attempts, one_master].map(|property| ["--property", property]);
+        Hadoop::start(&[properties.as_flattened(), &["--heartbeat-ms", &heartbeat]].concat())
     })
 }
 

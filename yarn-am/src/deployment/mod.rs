@@ -195,6 +195,22 @@ fn is_over(report: &ApplicationReport) -> bool {
     matches!(report.yarn_application_state(), Failed | Finished | Killed)
 }
 
+/// What an application waits for that does not run yet, in YARN's words; none: it does, or did. YARN writes when it noticed something before that.
+fn waits_for(report: &ApplicationReport) -> Option<String> {
+    use YarnApplicationState::{Accepted, New, NewSaving, Submitted};
+    let state = match report.yarn_application_state() {
+        New => "NEW",
+        NewSaving => "NEW_SAVING",
+        Submitted => "SUBMITTED",
+        Accepted => "ACCEPTED",
+        _ => return None,
+    };
+    let diagnostics = report.diagnostics().trim();
+    let noticed = diagnostics.strip_prefix('[').and_then(|rest| rest.split_once(']'));
+    let why = noticed.map_or(diagnostics, |(_, why)| why.trim());
+    Some(if why.is_empty() { state.to_owned() } else { format!("{state}: {why}") })
+}
+
 /// That an application is over which should not be.
 fn ended(report: &ApplicationReport) -> DeployError {
     let state = match report.yarn_application_state() {
@@ -375,7 +391,7 @@ impl Yarn {
         id: &ApplicationId,
         arrived: impl Fn(&ApplicationReport) -> bool,
     ) -> Result<ApplicationReport, DeployError> {
-        let mut pause = LOOKS.0;
+        let (begun, mut told, mut pause) = (Instant::now(), None, LOOKS.0);
         loop {
             let report = self.report_in_time(*id).await?;
             if arrived(&report) {
@@ -384,6 +400,14 @@ impl Yarn {
             if is_over(&report) {
                 self.tidy(&report).await;
                 return Err(ended(&report));
+            }
+            let waits = waits_for(&report).filter(|_| begun.elapsed() > SILENCE);
+            if let Some(waits) = waits.filter(|waits| told.as_ref() != Some(waits)) {
+                (self.notice)(&format!(
+                    "application {} does not run yet; it is {waits}",
+                    application_text(id)
+                ));
+                told = Some(waits);
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LOOKS.1);
@@ -516,6 +540,25 @@ mod tests {
         };
         assert_eq!((said(None), said(Some("30000"))), (PATIENCE, Duration::from_secs(30)));
         assert_eq!((said(Some("-1")), said(Some("0"))), (FOR_EVER, LOOKS.1));
+    }
+
+    #[test]
+    fn what_an_application_waits_for_is_said_without_its_time() {
+        use YarnApplicationState::{Accepted, Finished, NewSaving, Running};
+        let said = |state: YarnApplicationState, diagnostics: &str| {
+            let (state, diagnostics) = (Some(state.into()), Some(diagnostics.to_owned()));
+            waits_for(&ApplicationReport {
+                yarn_application_state: state,
+                diagnostics,
+                ..ApplicationReport::default()
+            })
+        };
+        let full = "Application is added to the scheduler and is not yet activated. Queue's AM resource limit exceeded. Details : x [y]";
+        for time in ["", "[Sun Nov 29 02:23:03 +0000 2026] "] {
+            assert_eq!(said(Accepted, &format!("{time}{full}\n")), Some(format!("ACCEPTED: {full}")));
+        }
+        assert_eq!(said(NewSaving, ""), Some("NEW_SAVING".to_owned()));
+        assert_eq!((said(Running, full), said(Finished, full)), (None, None));
     }
 
     #[test]
