@@ -24,14 +24,22 @@ pub struct TempDir {
 }
 
 impl TempDir {
-    /// Creates one in the first of the configured folders, and removes what processes left there that were killed.
+    /// Creates one in one of the configured folders, and removes what processes left there that were killed. Chance says which one, so that processes
+    /// use all disks alike; where nothing can be made is passed over.
     ///
     /// # Errors
-    /// [`flott_fs::FsError`] that names the folder.
+    /// [`flott_fs::FsError`] that names a folder, if nothing can be made in any.
     pub fn create(configuration: &Configuration) -> Result<Self, flott_fs::FsError> {
-        let configured =
-            configuration.get_optional(&config::TEMP_DIRS).and_then(|folders| folders.into_iter().next());
-        Self::create_in(&configured.unwrap_or_else(std::env::temp_dir))
+        let mut parents = configuration.get_optional(&config::TEMP_DIRS).unwrap_or_default();
+        parents.sort_by_cached_key(|_| JobId::random());
+        let last = parents.pop().unwrap_or_else(std::env::temp_dir);
+        for parent in parents {
+            match Self::create_in(&parent) {
+                Err(error) => tracing::warn!(%error, "a folder for temporary files is passed over"),
+                made => return made,
+            }
+        }
+        Self::create_in(&last)
     }
 
     fn create_in(parent: &Path) -> Result<Self, flott_fs::FsError> {
@@ -100,6 +108,23 @@ fn remove_left_behind(parent: &Path) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn all_folders_are_used_but_those_that_cannot_be() {
+        let parent = tempfile::tempdir().unwrap();
+        let disks = ["a", "b", "broken"].map(|name| parent.path().join(name));
+        fs::write(&disks[2], "no folder").unwrap();
+        let configured = disks.each_ref().map(|disk| disk.to_str().unwrap()).join(",");
+        let mut configuration = Configuration::new();
+        configuration.set(config::TEMP_DIRS.key, &configured).unwrap();
+        let made: Vec<_> = (0..64).map(|_| TempDir::create(&configuration).unwrap()).collect();
+        for disk in &disks[..2] {
+            assert!(made.iter().any(|made| made.path().starts_with(disk)), "{}", disk.display());
+        }
+        configuration.set(config::TEMP_DIRS.key, disks[2].to_str().unwrap()).unwrap();
+        let error = TempDir::create(&configuration).unwrap_err().to_string();
+        assert!(error.contains("broken"), "{error}");
+    }
 
     #[test]
     fn what_a_killed_process_left_is_removed_and_what_lives_is_not() {

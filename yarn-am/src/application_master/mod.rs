@@ -168,7 +168,9 @@ impl Container {
         let application = Application::of(&credentials)?;
         let mut configuration = application.configuration()?;
         configuration.set(config::LOG_DIR.key, &environment.log_dir.to_string_lossy())?;
-        configuration.set(config::TEMP_DIRS.key, &environment.local_dirs)?;
+        if !configuration.is_set(&config::TEMP_DIRS) {
+            configuration.set(config::TEMP_DIRS.key, &environment.local_dirs)?;
+        }
         let own = std::env::current_dir().map_err(ContainerError::Threads)?;
         environment::write_hadoop_configuration(&own, &application.hadoop)?;
         let mut tokens = for_programs(&credentials);

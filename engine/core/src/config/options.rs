@@ -239,7 +239,7 @@ options! {
     MANAGED_MEMORY: MemorySize = "taskmanager.memory.managed.size";
     /// Managed memory as a part of the TaskManager's memory.
     MANAGED_FRACTION: f64 [0.0..=1.0] = "taskmanager.memory.managed.fraction", 0.4;
-    /// Folders for temporary files, with ':', ';', ',' or '|' between; unset: the system's.
+    /// Folders for temporary files, with ':', ';', ',' or '|' between, of which each process takes one by chance; unset: the system's, and on YARN those of the container.
     TEMP_DIRS: Vec<PathBuf> = "io.tmp.dirs";
 }
 "Deployment": {
