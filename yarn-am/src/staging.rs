@@ -74,6 +74,24 @@ pub enum StagingError {
     NoSecret {
         /// Where it was looked for.
         path: FsPath,
+    /// Two files that would be in the same place.
+    #[error("{path} cannot be shipped as {name}: {other} has that place in a container; rename one of them")]
+    SameName {
+        /// One.
+        path: FsPath,
+        /// The other.
+        other: FsPath,
+        /// Their name.
+        name: String,
+    },
+    /// What would be in the place of something that is there anyway.
+    #[error("{path} cannot be shipped, since every container has a {name} of its own: rename it")]
+    OwnName {
+        /// Where it is.
+        path: FsPath,
+        /// The name of that.
+        name: String,
+    },
     },
     /// The task that did it.
     #[error("copying a file was given up: {0}")]

@@ -18,6 +18,17 @@ use crate::application::Resource;
 /// The name of the runtime in a container's folder.
 pub const RUNTIME: &str = "flott";
 
+/// What is in a container's folder of Flott's own and of YARN's, beside what the application brings.
+pub(crate) const OWN_NAMES: [&str; 7] = [
+    RUNTIME,
+    HADOOP_CONF,
+    KEYTAB,
+    "container_tokens",
+    "launch_container.sh",
+    "default_container_executor.sh",
+    "default_container_executor_session.sh",
+];
+
 /// What every container is launched with but for its command.
 pub(crate) fn launch_context(
     profile: &ContainerProfile,

@@ -28,7 +28,7 @@ pub use conversation::{ConversationError, FinalStatus};
 pub use environment::{ContainerEnvironment, EnvironmentError};
 pub(crate) use exit_status::of_application_master;
 pub use launcher::RUNTIME;
-pub(crate) use launcher::{launch_context, login_by_keytab};
+pub(crate) use launcher::{OWN_NAMES, launch_context, login_by_keytab};
 
 use std::future::Future;
 use std::path::PathBuf;

@@ -22,7 +22,7 @@ use tokio::time::Instant;
 
 use super::checks::check_restart;
 use super::paths::on_cluster;
-use super::shipping::{ship_to, shipped};
+use super::shipping::{Shipment, shipped};
 use super::{DeployError, LOOKS, SILENCE, Yarn, YarnApplication, ended};
 use crate::application::{Application, ApplicationProgram, Lifespan, Resource};
 use crate::application_master::{ContainerProfile, RUNTIME, launch_context, login_by_keytab};
@@ -289,6 +289,10 @@ impl Yarn {
         let (program, driven) = (request.program.clone(), request.driven.clone());
         let ship = shipped(&request.configuration);
         Ok(blocking(move || {
+            let mut shipment = Shipment::default();
+            for (path, archive) in ship {
+                shipment.add(path.parse()?, archive)?;
+            }
             let runtime = match provided {
                 Some(runtime) => runtime,
                 None => {
@@ -298,9 +302,7 @@ impl Yarn {
                 }
             };
             let mut resources = vec![runtime];
-            for (path, archive) in ship {
-                ship_to(&staging, path.parse()?, archive, &mut resources)?;
-            }
+            resources.extend(shipment.bring(&staging)?);
             if let Some(driven) = driven {
                 resources.push(staging.provide(&driven, None)?.0);
             }
