@@ -115,8 +115,9 @@ async fn deploy(
             return Err(error.into());
         }
         (None, begun) => {
-            if let Some(id) = begun {
-                kill(yarn, id, INTERRUPTED, interruption).await;
+            match begun {
+                Some(id) => kill(yarn, id, INTERRUPTED, interruption).await,
+                None => yarn.stop_uploads().await,
             }
             return Ok(None);
         }
@@ -287,8 +288,8 @@ pub(crate) async fn run_per_job(
         driven = drive(options, program, cluster.clone(), report, Some(verdict), &mut interruption) => driven,
         never = alive => match never {},
     };
-    let failure = match &driven {
     let canceled = driven.as_ref().is_ok_and(|driven| driven.how == Driven::JobCanceled);
+    let failure = match &driven {
         Ok(driven) if detached && driven.ended == Ended::Well => return Ok(Ended::Well),
         Ok(driven) => match &driven.how {
             Driven::JobFailed(reason) => Some(reason.clone()),

@@ -15,6 +15,8 @@
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use flott_cluster::client::report::JobSummaries;
@@ -30,6 +32,9 @@ const REPORT: &str = "report";
 
 /// What is copied at a time.
 const PIECE_BYTES: usize = 1 << 20;
+
+/// How long an upload that nobody wants any more may take to end.
+const STOP_DEADLINE: Duration = Duration::from_secs(5);
 
 /// What a file's name ends with, in any case, that YARN can unpack.
 const ARCHIVES: [&str; 5] = [".tar.gz", ".tgz", ".tar", ".zip", ".jar"];
@@ -69,11 +74,6 @@ pub enum StagingError {
         /// Where it is.
         path: FsPath,
     },
-    /// A secret that is none.
-    #[error("{path} holds no secret of a cluster")]
-    NoSecret {
-        /// Where it was looked for.
-        path: FsPath,
     /// Two files that would be in the same place.
     #[error("{path} cannot be shipped as {name}: {other} has that place in a container; rename one of them")]
     SameName {
@@ -92,6 +92,17 @@ pub enum StagingError {
         /// The name of that.
         name: String,
     },
+    /// A secret that is none.
+    #[error("{path} holds no secret of a cluster")]
+    NoSecret {
+        /// Where it was looked for.
+        path: FsPath,
+    },
+    /// Somebody has [stopped](Staging::stop_uploads) it.
+    #[error("{path} is not uploaded: nobody wants it any more", path = .path.display())]
+    Unwanted {
+        /// Which.
+        path: PathBuf,
     },
     /// The task that did it.
     #[error("copying a file was given up: {0}")]
@@ -104,12 +115,21 @@ pub struct Staging {
     root: FsPath,
     /// How long what is kept by its hash stays without a use.
     retention: Duration,
+    uploads: Uploads,
+}
+
+/// What is being uploaded, one after the other.
+#[derive(Debug, Clone, Default)]
+struct Uploads {
+    unwanted: Arc<AtomicBool>,
+    /// Held while a draft is there.
+    running: Arc<Mutex<()>>,
 }
 
 impl Staging {
     /// Below a folder of the cluster's file system. What is kept by its hash stays there for `retention` without a use.
     pub fn below(folder: &FsPath, retention: Duration) -> Self {
-        Self { root: folder.join(".flott"), retention }
+        Self { root: folder.join(".flott"), retention, uploads: Uploads::default() }
     }
 
     pub(crate) fn retention(&self) -> Duration {
@@ -180,7 +200,23 @@ impl Staging {
         }
     }
 
+    /// Has uploads from here, and from clones, end without leaving a draft; there are no more of them.
+    pub(crate) async fn stop_uploads(&self) {
+        self.uploads.unwanted.store(true, Ordering::SeqCst);
+        let running = Arc::clone(&self.uploads.running);
+        let ended = tokio::task::spawn_blocking(move || drop(running.lock()));
+        if tokio::time::timeout(STOP_DEADLINE, ended).await.is_err() {
+            tracing::debug!("an upload does not end in time; its draft is removed later");
+        }
+    }
+
     fn upload(&self, local: &Path, path: &FsPath) -> Result<(), StagingError> {
+        let _running = self.uploads.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let wanted = || match self.uploads.unwanted.load(Ordering::SeqCst) {
+            true => Err(StagingError::Unwanted { path: local.to_owned() }),
+            false => Ok(()),
+        };
+        wanted()?;
         let unreadable = |source| StagingError::Local { path: local.to_owned(), source };
         let fs = for_path(path)?;
         let mut file = File::open(local).map_err(unreadable)?;
@@ -190,6 +226,7 @@ impl Staging {
             let mut out = fs.create(&draft)?;
             let mut piece = vec![0; PIECE_BYTES];
             loop {
+                wanted()?;
                 match file.read(&mut piece).map_err(unreadable)? {
                     0 => break,
                     count => {
@@ -318,6 +355,31 @@ mod tests {
         let entries = std::fs::read_dir(cache).unwrap().map(|entry| entry.unwrap().file_name());
         let programs = entries.filter(|name| name.len() == hash.to_string().len());
         assert_eq!(programs.count(), 2);
+    }
+
+    #[tokio::test]
+    async fn an_upload_that_nobody_wants_leaves_no_draft() {
+        let folder = tempfile::tempdir().unwrap();
+        let staging = Staging::below(&FsPath::local(folder.path()), RETENTION);
+        let cache = folder.path().join(".flott/cache");
+        std::fs::create_dir_all(&cache).unwrap();
+        let drafts = || std::fs::read_dir(&cache).unwrap().count();
+        // What is read comes from here, piece by piece.
+        let pipe = folder.path().join("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let (sent, read) = (pipe.clone(), staging.clone());
+        let uploading = tokio::task::spawn_blocking(move || read.upload(&sent, &read.cache().join("x")));
+        let mut pipe = std::fs::OpenOptions::new().write(true).open(pipe).unwrap();
+        pipe.write_all(&[7; 2 * PIECE_BYTES]).unwrap();
+        assert_eq!(drafts(), 1);
+        let ((), ended) = tokio::join!(staging.stop_uploads(), async move {
+            // If it waits for more; it may have ended before.
+            let _ = pipe.write_all(b"more");
+            drop(pipe);
+            uploading.await.unwrap()
+        });
+        assert!(matches!(ended, Err(StagingError::Unwanted { .. })));
+        assert_eq!(drafts(), 0);
     }
 
     #[test]

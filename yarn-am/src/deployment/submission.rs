@@ -108,7 +108,7 @@ struct Files {
 impl Yarn {
     /// Submits an application for a cluster. What was uploaded before is not uploaded again; what goes wrong leaves nothing behind. A
     /// ResourceManager that is away is waited for. From when `begun` is set YARN may know of the application: who drops this
-    /// [kills](Self::kill) it then.
+    /// [kills](Self::kill) it then, and before that [stops its uploads](Self::stop_uploads).
     ///
     /// # Errors
     /// [`DeployError`] with what to change; [`DeployError::Unsure`] if the application may run all the same.
@@ -122,6 +122,11 @@ impl Yarn {
         MemoryBudget::of(&request.configuration)?;
         let (provided, ()) = tokio::try_join!(self.provided(&request.configuration), self.claim_staging())?;
         alongside(self.hand_over(request, begun, secret, provided), self.sweep_applications()).await
+    }
+
+    /// Has what a [`deploy`](Self::deploy) that was given up is uploading come to an end, without a draft that stays; this one uploads no more.
+    pub async fn stop_uploads(&self) {
+        self.staging.stop_uploads().await;
     }
 
     /// Has an application's files on the cluster and hands it to YARN, with a staging folder that is the user's alone.
@@ -138,20 +143,15 @@ impl Yarn {
         let admitted = self.admitted(&request.configuration);
         let tokens = self.tokens(&request.configuration, renewer);
         let brought = Instant::now();
-        let others = async {
-            let (files, tokens) = tokio::join!(self.bring(request, provided.clone()), tokens);
-            Ok::<_, DeployError>((files?, tokens?))
-        };
-        tokio::pin!(admitted, others);
-        // What is being uploaded is uploaded to its end, or there would be half of it; YARN need not be waited for without files.
-        let (granted, others) = tokio::select! {
-            granted = &mut admitted => (granted, others.await),
-            others = &mut others => match others {
-                Err(error) => return Err(error),
-                others => (admitted.await, others),
-            },
-        };
-        let (id, (mut files, tokens)) = (granted?, others?);
+        let brings = self.bring(request, provided.clone());
+        let (id, (mut files, tokens)) =
+            match tokio::try_join!(admitted, async { tokio::try_join!(brings, tokens) }) {
+                Ok(all) => all,
+                Err(error) => {
+                    self.stop_uploads().await;
+                    return Err(error);
+                }
+            };
         if brought.elapsed() > self.staging.reserved() {
             // Another command may have taken them for unused while YARN was waited for.
             files = self.bring(request, provided.clone()).await?;
@@ -560,8 +560,6 @@ mod tests {
     }
 
     #[test]
-    fn more_attempts_than_yarn_makes_are_noticed() {
-    #[test]
     fn without_high_availability_every_failure_counts() {
         let millis = |ha: &str, interval: Option<&str>| {
             let mut configuration = Configuration::new();
@@ -576,6 +574,8 @@ mod tests {
         }
     }
 
+    #[test]
+    fn more_attempts_than_yarn_makes_are_noticed() {
         let fewer = |wanted: Option<&str>, limits: &[(&str, &str)]| {
             let (mut configuration, mut hadoop) = (Configuration::new(), HadoopConfiguration::new());
             wanted
