@@ -156,7 +156,7 @@ impl Rules {
 impl Rule {
     /// Reads one rule, and says what follows it.
     fn parse(text: &str) -> Result<(Self, &str), String> {
-        let (rule, rest) = if let Some(rest) = text.strip_prefix("DEFAULT") {
+        let (mut rule, rest) = if let Some(rest) = text.strip_prefix("DEFAULT") {
             (Self::Default, rest)
         } else if let Some(rest) = text.strip_prefix("RULE:[") {
             let (made, rest) = Made::parse(rest)?;
@@ -164,11 +164,16 @@ impl Rule {
         } else {
             return Err("it begins with neither RULE:[ nor DEFAULT".to_owned());
         };
-        match rest.chars().next() {
-            None => Ok((rule, rest)),
-            Some(next) if next.is_whitespace() => Ok((rule, rest)),
-            Some(next) => Err(format!("'{next}' follows it")),
+        // As Hadoop reads it, `L` may end any rule, with or without a slash, and says nothing of DEFAULT.
+        let rest = rest.strip_prefix('/').unwrap_or(rest);
+        let (lower, rest) = match rest.strip_prefix('L') {
+            Some(rest) => (true, rest),
+            None => (false, rest),
+        };
+        if let Self::Made(made) = &mut rule {
+            made.lower = lower;
         }
+        Ok((rule, rest))
     }
 
     fn apply(&self, principal: &Principal<'_>, default_realm: &str) -> Option<String> {
@@ -215,9 +220,7 @@ impl Made {
             let pattern = compile(pattern)?;
             substitution = Some(Substitution { pattern, replacement: replacement.to_owned(), everywhere });
         }
-        let lower = rest.starts_with("/L");
-        rest = rest.strip_prefix("/L").unwrap_or(rest);
-        let made = Self { components, format: format.to_owned(), matches, substitution, lower };
+        let made = Self { components, format: format.to_owned(), matches, substitution, lower: false };
         made.check_format()?;
         Ok((made, rest))
     }
@@ -348,6 +351,11 @@ mod tests {
         is("RULE:[1:$1]s/a/b/", "banana@R", "bbnana");
         is("RULE:[1:$1]s/a/b/g", "banana@R", "bbnbnb");
         is("RULE:[1:$1]/L", "ALICE@R", "alice");
+        for lower in ["L", "/L", "s/x/y/L", "s/x/y//L", "s/x/y/gL", "s/x/y/g/L", "s/x/y/LDEFAULT"] {
+            is(&format!("RULE:[1:$1]{lower}"), "ALICE@R", "alice");
+        }
+        is("DEFAULT/L", "ALICE@EXAMPLE.ORG", "ALICE");
+        is("RULE:[2:$1]s/x/y/ RULE:[1:$1]s/A/B//DEFAULT", "ALICE@R", "BLICE");
         is("RULE:[1:$0]", "alice", "alice");
     }
 
@@ -372,7 +380,8 @@ mod tests {
             ("RULE:[1:$1](a", "its condition does not end with )"),
             ("RULE:[1:$1](?)", "cannot be used"),
             ("RULE:[1:$1]s/a/b", "its replacement does not end with /"),
-            ("DEFAULTRULE:[1:$1]", "'R' follows it"),
+            ("RULE:[1:$1]s/a/b/x", "at 'x'"),
+            ("DEFAULT/LL", "neither RULE:[ nor DEFAULT"),
         ] {
             let error = Rules::parse(rules).unwrap_err().to_string();
             assert!(error.contains(why), "{rules}: {error}");
