@@ -43,7 +43,7 @@ use flott_cluster::job_manager::{JobManagerError, JobManagerSetup, Listening, St
 use flott_cluster::logging;
 use flott_cluster::resource_manager::ResourceEvent;
 use flott_cluster::task_manager::{TaskManagerError, run_task_manager};
-use flott_core::config::{self, ConfigError, Configuration};
+use flott_core::config::{self, ConfigError, ConfigOption, Configuration};
 use hadoop_rpc::auth_to_local::Rules;
 use hadoop_rpc::credentials::{Credentials, CredentialsError};
 use hadoop_rpc::proto::yarn::{FinalApplicationStatus, RegisterApplicationMasterRequest};
@@ -216,7 +216,7 @@ pub fn run_application_master(
     let mut container = Container::open("jobmanager.log")?;
     let host = container.environment.host.clone();
     container.configuration.set(config::JOB_MANAGER_ADDRESS.key, &host)?;
-    container.configuration.set(config::JOB_MANAGER_BIND_HOST.key, &host)?;
+    bind_to(&mut container.configuration, &config::JOB_MANAGER_BIND_HOST, &host)?;
     // YARN's proxy comes from another host, and many masters may share one.
     if !container.configuration.is_set(&config::REST_BIND_ADDRESS) {
         container.configuration.set(config::REST_BIND_ADDRESS.key, &host)?;
@@ -232,6 +232,18 @@ pub fn run_application_master(
     let status = runtime.block_on(attempt(container, terminated));
     runtime.shutdown_timeout(Duration::from_secs(1));
     status
+}
+
+/// Has a process in a container listen on its node's address, unless its user names another one: `localhost` is for a cluster on one machine.
+fn bind_to(
+    configuration: &mut Configuration,
+    option: &ConfigOption<String>,
+    host: &str,
+) -> Result<(), ConfigError> {
+    if configuration.get(option) == "localhost" {
+        configuration.set(option.key, host)?;
+    }
+    Ok(())
 }
 
 /// One attempt of the application. If it fails and no other one could do better, YARN and all who ask it hear why.
@@ -536,7 +548,7 @@ pub fn run_container_task_manager(
     let mut container = Container::open("taskmanager.log")?;
     let ContainerEnvironment { host, name, .. } = container.environment.clone();
     container.configuration.set(config::TASK_MANAGER_HOST.key, &host)?;
-    container.configuration.set(config::TASK_MANAGER_BIND_HOST.key, &host)?;
+    bind_to(&mut container.configuration, &config::TASK_MANAGER_BIND_HOST, &host)?;
     container.configuration.set(config::RESOURCE_ID.key, &name)?;
     let secret = container.application.secret()?;
     Ok(run_task_manager(container.configuration.clone(), secret, &container.programs(), terminated)?)
@@ -559,6 +571,17 @@ fn final_status(failure: Option<String>, canceled: bool) -> FinalStatus {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_container_listens_where_its_user_says_but_not_on_localhost() {
+        let option = &config::TASK_MANAGER_BIND_HOST;
+        for (set, bound) in [(None, "node7"), (Some("localhost"), "node7"), (Some("0.0.0.0"), "0.0.0.0")] {
+            let mut configuration = Configuration::new();
+            set.into_iter().for_each(|host| configuration.set(option.key, host).unwrap());
+            bind_to(&mut configuration, option, "node7").unwrap();
+            assert_eq!(configuration.get(option), bound);
+        }
+    }
 
     #[test]
     fn an_application_ends_by_what_no_other_attempt_can_mend() {
