@@ -27,7 +27,7 @@ impl fmt::Display for Origin {
 pub enum ConfigurationError {
     /// Nobody said where it is.
     #[error(
-        "cannot find Hadoop's configuration: neither HADOOP_CONF_DIR nor HADOOP_HOME is set; set HADOOP_CONF_DIR \
+        "cannot find Hadoop's configuration: none of HADOOP_CONF_DIR, YARN_CONF_DIR and HADOOP_HOME is set; set HADOOP_CONF_DIR \
          to the folder that holds core-site.xml, hdfs-site.xml and yarn-site.xml"
     )]
     NotSet,

@@ -97,7 +97,7 @@ impl Configuration {
         Self::load_with(folder, "the caller", process_environment)
     }
 
-    /// Reads the files in `HADOOP_CONF_DIR`, else in `etc/hadoop` below `HADOOP_HOME`.
+    /// Reads the files in `HADOOP_CONF_DIR`, else in `YARN_CONF_DIR`, else in `etc/hadoop` below `HADOOP_HOME`.
     ///
     /// # Errors
     /// [`ConfigurationError`] that says what to set if neither is, or names file, line and property.
@@ -107,8 +107,10 @@ impl Configuration {
 
     fn from_environment(environment: Environment) -> Result<Self, ConfigurationError> {
         let set = |name| environment(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-        if let Some(folder) = set("HADOOP_CONF_DIR") {
-            return Self::load_with(&folder, "HADOOP_CONF_DIR", environment);
+        for variable in ["HADOOP_CONF_DIR", "YARN_CONF_DIR"] {
+            if let Some(folder) = set(variable) {
+                return Self::load_with(&folder, variable, environment);
+            }
         }
         let home = set("HADOOP_HOME").ok_or(ConfigurationError::NotSet)?;
         Self::load_with(&home.join("etc/hadoop"), "HADOOP_HOME", environment)

@@ -214,6 +214,9 @@ fn the_environment_says_where_the_files_are() {
     let gone = |name: &str| (name == "HADOOP_HOME").then(|| "/no/such".to_owned());
     let gone = Configuration::from_environment(gone).unwrap_err().to_string();
     assert!(gone.contains("HADOOP_HOME says it is in /no/such/etc/hadoop, which is not a folder"), "{gone}");
+    let yarn = |name: &str| (name != "HADOOP_CONF_DIR").then(|| format!("/no/such/{name}"));
+    let yarn = Configuration::from_environment(yarn).unwrap_err().to_string();
+    assert!(yarn.contains("YARN_CONF_DIR says it is in /no/such/YARN_CONF_DIR, "), "{yarn}");
     assert!(Configuration::load(tempfile::tempdir().unwrap().path()).unwrap().entries().is_empty());
 }
 
