@@ -133,6 +133,11 @@ impl ProgramStore {
         path.exists().then_some(path)
     }
 
+    /// Whether a program was [adopted](Self::adopt).
+    pub fn has_adopted(&self, hash: &ContentHash) -> bool {
+        self.folder.join(&hash.0).is_symlink()
+    }
+
     /// Takes a program that is on this machine already, under a name that is its hash: another has checked its content. It stays where
     /// it is.
     ///
@@ -361,6 +366,7 @@ mod tests {
         for _ in 0..2 {
             let hash = store.adopt(&path).unwrap();
             assert_eq!(fs::read(store.get(&hash).unwrap()).unwrap(), b"here");
+            assert!(store.has_adopted(&hash) && !store.has_adopted(&hash_of(b"another")));
         }
         assert!(matches!(store.adopt(folder.path()), Err(StoreError::Misnamed { .. })));
     }

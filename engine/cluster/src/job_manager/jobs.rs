@@ -2,10 +2,12 @@
 //! store, with the files and pointers that the one before has left.
 
 use std::collections::{BTreeMap, HashSet};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use flott_core::config::{self, Configuration, MemorySize};
 use flott_core::ids::JobId;
+use flott_fs::FsError;
 use flott_plan::{ExecutionMode, JobGraph};
 use flott_runtime::slot::wall_clock_millis;
 use tokio::runtime::Handle;
@@ -65,6 +67,10 @@ pub(super) enum SubmitError {
     Thread(std::io::Error),
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error(
+        "the program cannot be kept for the next leader: {0}; make room below high-availability.storageDir, or have its quota raised, and submit again"
+    )]
+    Program(#[from] FsError),
     #[error("{0}")]
     Unread(String),
     #[error("{0}")]
@@ -129,8 +135,21 @@ impl Jobs {
         all_known.then(|| running.filter_map(|job| job.hash.clone()).collect())
     }
 
-    /// Takes a job and runs it; one that is here already runs on. From when this returns it will come to its end, whoever leads. Blocks.
-    pub(super) fn submit(&self, mut submission: Submission) -> Result<Arc<Job>, SubmitError> {
+    /// Has a program kept where the next leader finds it, if it is not there already. Blocks.
+    pub(super) fn keep_program(&self, hash: &ContentHash, file: &Path) -> Result<(), SubmitError> {
+        match &self.storage {
+            Some(storage) => Ok(storage.programs.put(hash, file)?),
+            None => Ok(()),
+        }
+    }
+
+    /// Takes a job and runs it; one that is here already runs on. From when this returns it will come to its end, whoever leads. `program` is
+    /// the file of its program, unless the next leader gets that as this one did. Blocks.
+    pub(super) fn submit(
+        &self,
+        mut submission: Submission,
+        program: Option<&Path>,
+    ) -> Result<Arc<Job>, SubmitError> {
         let _one = self.submitting.lock().unwrap_or_else(PoisonError::into_inner);
         let spec = submission.spec.as_mut().ok_or_else(|| WireError("the job is missing".to_owned()))?;
         let id = if spec.job.is_empty() { JobId::random() } else { JobId::read(&spec.job)? };
@@ -157,6 +176,10 @@ impl Jobs {
         configuration.set(config::MOST_COLLECTED.key, &most.to_string())?;
         spec.job = id.write();
         spec.configuration = configuration.entries().clone();
+        if let Some(program) = program {
+            // That it is here does not say that it is there: it may have been uploaded in vain, or removed there under another leader.
+            self.keep_program(&spec.content_hash.parse().map_err(SubmitError::Hash)?, program)?;
+        }
         let leading = self.state().leading.clone();
         let record = match (&leading, &self.storage) {
             (Some(leading), _) => {

@@ -250,6 +250,17 @@ fn not_kept(error: &StoreError) -> Status {
     }
 }
 
+/// A job, or its program, is not taken.
+fn not_taken(error: SubmitError) -> Status {
+    match error {
+        SubmitError::Store(error) => not_kept(&error),
+        error @ SubmitError::Program(_) => Status::resource_exhausted(error.to_string()),
+        SubmitError::Unread(reason) => Status::unavailable(reason),
+        SubmitError::Broken(reason) => Status::failed_precondition(reason),
+        error => invalid(error),
+    }
+}
+
 async fn first<T>(messages: &mut Streaming<T>) -> Result<T, Status> {
     let message = tokio::time::timeout(CHUNK_DEADLINE, messages.message()).await;
     let message = message.map_err(|_| Status::deadline_exceeded("nothing was said in 30 s"))??;
@@ -290,14 +301,14 @@ impl JobManager for Service {
             (Arc::clone(&self.jobs), Arc::clone(&self.programs), self.shared.clone());
         let of = hash.clone();
         self.blocking(move || {
-            let put = shared.as_ref().map_or(Ok(()), |shared| shared.put(&of, &path));
+            let kept = jobs.keep_program(&of, &path);
             jobs.with_needed_programs(|needed| {
                 programs.retain(needed);
                 if let Some(shared) = &shared {
                     shared.retain(needed);
                 }
             });
-            put.map_err(|error| Status::resource_exhausted(error.to_string()))
+            kept.map_err(not_taken)
         })
         .await?;
         Ok(Response::new(ProgramRequest { content_hash: hash.to_string() }))
@@ -315,20 +326,14 @@ impl JobManager for Service {
             )));
         }
         let wanted = submission.spec.as_ref().map(|spec| spec.content_hash.as_str()).unwrap_or_default();
-        if self.program(&hash(wanted)?).await?.is_none() {
+        let wanted = hash(wanted)?;
+        let Some(program) = self.program(&wanted).await? else {
             return Err(Status::failed_precondition(format!("program {wanted} has not been uploaded")));
-        }
+        };
+        let program = (!self.programs.has_adopted(&wanted)).then_some(program);
         let jobs = Arc::clone(&self.jobs);
-        let job = self
-            .blocking(move || {
-                jobs.submit(submission).map_err(|error| match error {
-                    SubmitError::Store(error) => not_kept(&error),
-                    SubmitError::Unread(reason) => Status::unavailable(reason),
-                    SubmitError::Broken(reason) => Status::failed_precondition(reason),
-                    error => invalid(error),
-                })
-            })
-            .await?;
+        let job =
+            self.blocking(move || jobs.submit(submission, program.as_deref()).map_err(not_taken)).await?;
         Ok(Response::new(JobReference { job: job.id.write() }))
     }
 

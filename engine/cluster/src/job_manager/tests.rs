@@ -31,7 +31,7 @@ use crate::rpc::ha::{JobPointer, State};
 
 /// What outlives a leader.
 struct Cluster {
-    _folder: TempDir,
+    folder: TempDir,
     pointers: MemoryPointers,
     blobs: MemoryBlobs,
     storage: Storage,
@@ -91,7 +91,7 @@ impl Cluster {
         };
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        Self { _folder: folder, pointers, blobs, storage, runtime }
+        Self { folder, pointers, blobs, storage, runtime }
     }
 
     /// The next leader.
@@ -188,7 +188,7 @@ fn a_job_that_cannot_be_read_yet_waits_with_its_workers_and_no_other_job_waits_f
     assert_eq!(jobs.needed_programs(), None, "which program it needs is not known");
     let mut again = submission();
     again.spec.as_mut().unwrap().job = job(1).write();
-    assert!(matches!(jobs.submit(again), Err(SubmitError::Unread(_))), "it is not begun anew");
+    assert!(matches!(jobs.submit(again, None), Err(SubmitError::Unread(_))), "it is not begun anew");
 
     cluster.blobs.set_away(job(1), false);
     let read = until_here(&jobs, job(1));
@@ -330,7 +330,7 @@ fn what_came_of_an_applications_executes_is_known_to_every_attempt_of_it() {
     let cluster = Cluster::with_jobs(&[]);
     let jobs = cluster.lead();
     for n in 0..EXECUTES {
-        let job = jobs.submit(execute(n).1).unwrap();
+        let job = jobs.submit(execute(n).1, None).unwrap();
         // It finishes.
         let record = job.record.as_ref().unwrap();
         let (status, failure, ended) = ("FINISHED", "", 1);
@@ -344,7 +344,7 @@ fn what_came_of_an_applications_executes_is_known_to_every_attempt_of_it() {
         let jobs = cluster.lead();
         for n in 0..EXECUTES {
             let (id, submission) = execute(n);
-            let job = jobs.submit(submission).unwrap();
+            let job = jobs.submit(submission, None).unwrap();
             assert!(job.is_over() && job.overview().status == "FINISHED", "execute {n} runs again");
             assert_eq!(told(&job), result(n), "execute {n} under attempt {attempt}");
             assert_eq!(jobs.get(id).unwrap().overview().failure, "");
@@ -357,7 +357,7 @@ fn what_came_of_an_applications_executes_is_known_to_every_attempt_of_it() {
         };
         let read = remembered.iter().filter(is_read).count();
         assert!(read <= RESULTS, "the results of {read} are in memory");
-        let next = until("another one is taken", || jobs.submit(execute(EXECUTES).1).ok());
+        let next = until("another one is taken", || jobs.submit(execute(EXECUTES).1, None).ok());
         assert!(!next.is_over(), "another one runs");
         jobs.suspend();
     }
@@ -366,7 +366,7 @@ fn what_came_of_an_applications_executes_is_known_to_every_attempt_of_it() {
     for n in 0..=HISTORY {
         let mut other = submission();
         other.spec.as_mut().unwrap().job = job(n as u8).write();
-        let job = jobs.submit(other).unwrap();
+        let job = jobs.submit(other, None).unwrap();
         job.cancel().unwrap();
         until("it is cancelled", || job.is_over().then_some(()));
     }
@@ -388,7 +388,7 @@ fn results_that_need_too_much_memory_are_left_to_the_store_or_said_to_be_gone() 
             .map(|n| {
                 let mut submission = submission();
                 submission.spec.as_mut().unwrap().job = job(n).write();
-                let job = jobs.submit(submission).unwrap();
+                let job = jobs.submit(submission, None).unwrap();
                 let pieces = vec![vec![n; most * 2 / 3].into()];
                 let collected = vec![CollectedOperator {
                     operator: vec![1; 16],
@@ -457,6 +457,29 @@ fn a_job_that_is_cancelled_and_cannot_be_used_is_given_up() {
     until("it is canceled", || (status() == "CANCELED").then_some(()));
     until("its worker is stopped", || (stopped(&mut orders) == [worker(1)]).then_some(()));
     assert_eq!(cluster.pointer(job(1)), None);
+    jobs.suspend();
+}
+
+#[test]
+fn a_job_is_taken_only_with_its_program_where_the_next_leader_finds_it() {
+    let cluster = Cluster::with_jobs(&[]);
+    let jobs = cluster.lead();
+    let (folder, away) = (cluster.folder.path().join("programs"), cluster.folder.path().join("away"));
+    let program = cluster.folder.path().join("program");
+    std::fs::write(&program, "a program").unwrap();
+    let mut submission = submission();
+    submission.spec.as_mut().unwrap().job = job(1).write();
+    // Nothing can be written there, and the command has it tried again.
+    std::fs::rename(&folder, &away).unwrap();
+    std::fs::write(&folder, "in the way").unwrap();
+    let refused = jobs.submit(submission.clone(), Some(&program)).map(|job| job.id);
+    let reason = refused.unwrap_err().to_string();
+    assert!(reason.contains("high-availability.storageDir"), "{reason}");
+    assert_eq!(cluster.pointer(job(1)), None);
+    std::fs::remove_file(&folder).unwrap();
+    std::fs::rename(&away, &folder).unwrap();
+    jobs.submit(submission, Some(&program)).unwrap();
+    assert_eq!(std::fs::read_to_string(folder.join("0".repeat(64))).unwrap(), "a program");
     jobs.suspend();
 }
 
