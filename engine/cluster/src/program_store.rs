@@ -10,8 +10,10 @@ use std::str::FromStr;
 use std::time::{Duration, SystemTime};
 
 use flott_core::ids::JobId;
-use flott_fs::{FsError, FsPath};
+use flott_fs::{FileReader, FsError, FsErrorKind, FsPath};
 use sha2::{Digest, Sha256};
+
+use crate::high_availability::Epoch;
 
 /// How many programs that no job needs are kept.
 const KEPT: usize = 16;
@@ -190,10 +192,22 @@ impl ProgramStore {
     }
 }
 
-/// The programs that several JobManagers share, in a directory of any file system.
+/// The programs that several JobManagers share, in a directory of any file system: `DIR/HASH-EPOCH`.
+///
+/// A leader gives the programs that it needs names of its own, and removes none that a later one has named: who removes a program may have been a
+/// leader long ago, and misses it then.
 #[derive(Debug)]
 pub struct SharedPrograms {
     directory: FsPath,
+}
+
+/// How often a program is looked for that another leader renames meanwhile.
+const LOOKS: u32 = 3;
+
+/// A program that is shared, under the name that the leader gave it who last needed it; 0: nobody has yet, who knows names with an epoch.
+fn parse_shared(name: &str) -> Option<(ContentHash, Epoch)> {
+    let (hash, epoch) = name.split_once('-').unwrap_or((name, "0"));
+    Some((hash.parse().ok()?, Epoch(epoch.parse().ok()?)))
 }
 
 impl SharedPrograms {
@@ -206,19 +220,31 @@ impl SharedPrograms {
         Ok(Self { directory })
     }
 
-    fn path(&self, hash: &ContentHash) -> FsPath {
-        self.directory.join(&hash.0)
+    /// Where a program is, under its latest name.
+    fn find(&self, hash: &ContentHash) -> Result<Option<(Epoch, FsPath)>, FsError> {
+        let entries = flott_fs::for_path(&self.directory)?.list(&self.directory)?.into_iter();
+        let named = entries.filter_map(|entry| {
+            let (found, epoch) = parse_shared(entry.path.name())?;
+            (found == *hash).then_some((epoch, entry.path))
+        });
+        Ok(named.max_by_key(|(epoch, _)| *epoch))
     }
 
-    /// Takes a program from this machine, if it is not here already. Blocks.
+    /// Takes a program from this machine, if it is not here already. No earlier leader than `epoch` removes it then. Blocks.
     ///
     /// # Errors
     /// [`FsError`] that names the file.
-    pub fn put(&self, hash: &ContentHash, file: &Path) -> Result<(), FsError> {
-        let path = self.path(hash);
+    pub fn put(&self, hash: &ContentHash, epoch: Epoch, file: &Path) -> Result<(), FsError> {
+        let path = self.directory.join(&format!("{hash}-{}", epoch.0));
         let fs = flott_fs::for_path(&path)?;
-        if fs.exists(&path)? {
-            return Ok(());
+        match self.find(hash)? {
+            Some((named, _)) if named >= epoch => return Ok(()),
+            Some((_, earlier)) => match fs.rename(&earlier, &path) {
+                // Just now an earlier leader has removed it.
+                Err(error) if error.kind() == FsErrorKind::NotFound => {}
+                renamed => return renamed,
+            },
+            None => {}
         }
         let draft = self.directory.join(&format!(".{hash}.{}.inprogress", JobId::random()));
         let write = || {
@@ -237,13 +263,8 @@ impl SharedPrograms {
     /// # Errors
     /// [`StoreError`].
     pub fn fetch(&self, hash: &ContentHash, store: &ProgramStore) -> Result<Option<PathBuf>, StoreError> {
-        let path = self.path(hash);
         let failed = |error: FsError| store.io_error(io::Error::other(error.to_string()));
-        let fs = flott_fs::for_path(&path).map_err(failed)?;
-        if !fs.exists(&path).map_err(failed)? {
-            return Ok(None);
-        }
-        let mut from = fs.open(&path).map_err(failed)?;
+        let Some(mut from) = self.open(hash).map_err(failed)? else { return Ok(None) };
         let mut writer = store.write(hash.clone())?;
         let mut piece = vec![0; PIECE_BYTES];
         loop {
@@ -254,28 +275,49 @@ impl SharedPrograms {
         }
     }
 
-    /// Removes the oldest programs that no job needs, if there are many, and what is left of programs that never came whole: drafts so
-    /// old that nobody can still be writing them. Blocks.
-    pub fn retain(&self, needed: &HashSet<ContentHash>) {
-        let listed = flott_fs::for_path(&self.directory).and_then(|fs| Ok((fs.list(&self.directory)?, fs)));
-        let Ok((entries, fs)) = listed else { return };
+    fn open(&self, hash: &ContentHash) -> Result<Option<Box<dyn FileReader>>, FsError> {
+        let fs = flott_fs::for_path(&self.directory)?;
+        for _ in 0..LOOKS {
+            let Some((_, path)) = self.find(hash)? else { break };
+            match fs.open(&path) {
+                Err(error) if error.kind() == FsErrorKind::NotFound => {}
+                opened => return opened.map(Some),
+            }
+        }
+        Ok(None)
+    }
+
+    /// The leader `epoch` removes the oldest programs that no job needs, if there are many, and what is left of programs that never came whole:
+    /// drafts so old that nobody can still be writing them. Blocks.
+    pub fn retain(&self, needed: &HashSet<ContentHash>, epoch: Epoch) {
+        for path in self.surplus(needed, epoch).unwrap_or_default() {
+            self.remove(&path);
+        }
+    }
+
+    /// What [`retain`](Self::retain) removes.
+    fn surplus(&self, needed: &HashSet<ContentHash>, epoch: Epoch) -> Result<Vec<FsPath>, FsError> {
+        let entries = flott_fs::for_path(&self.directory)?.list(&self.directory)?;
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let given_up = i64::try_from(now.saturating_sub(DRAFT_AGE).as_millis()).unwrap_or(i64::MAX);
-        let mut unneeded = Vec::new();
+        let (mut surplus, mut unneeded) = (Vec::new(), Vec::new());
         for entry in entries {
-            match entry.path.name().parse::<ContentHash>() {
-                Ok(hash) if needed.contains(&hash) => {}
-                Ok(_) => unneeded.push((entry.modified, entry.path)),
-                Err(_) if !entry.is_dir && entry.modified < given_up => drop(fs.delete(&entry.path)),
-                Err(_) => {}
+            match parse_shared(entry.path.name()) {
+                Some((hash, named)) if named > epoch || needed.contains(&hash) => {}
+                Some(_) => unneeded.push((entry.modified, entry.path)),
+                None if !entry.is_dir && entry.modified < given_up => surplus.push(entry.path),
+                None => {}
             }
         }
         unneeded.sort_by_key(|(modified, _)| *modified);
-        let surplus = unneeded.len().saturating_sub(KEPT);
-        for (_, path) in unneeded.into_iter().take(surplus) {
-            if let Err(error) = fs.delete(&path) {
-                tracing::warn!(%path, %error, "an old program cannot be removed");
-            }
+        let many = unneeded.len().saturating_sub(KEPT);
+        surplus.extend(unneeded.into_iter().take(many).map(|(_, path)| path));
+        Ok(surplus)
+    }
+
+    fn remove(&self, path: &FsPath) {
+        if let Err(error) = flott_fs::for_path(path).and_then(|fs| fs.delete(path)) {
+            tracing::warn!(%path, %error, "an old program cannot be removed");
         }
     }
 }
@@ -399,9 +441,45 @@ mod tests {
             let file = File::create(folder.path().join(name)).unwrap();
             file.set_modified(SystemTime::now() - age).unwrap();
         }
-        shared.retain(&HashSet::new());
+        shared.retain(&HashSet::new(), Epoch(1));
         let left = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
         assert_eq!(left.collect::<Vec<_>>(), [".a.inprogress"]);
+    }
+
+    #[test]
+    fn an_old_leader_removes_no_program_that_a_later_one_needs() {
+        let folder = tempfile::tempdir().unwrap();
+        let shared = SharedPrograms::new(FsPath::local(&folder.path().join("shared"))).unwrap();
+        let store = ProgramStore::create(folder.path().join("programs")).unwrap();
+        let file = folder.path().join("program");
+        let hashes: Vec<ContentHash> = (0..KEPT as u8 + 2)
+            .map(|number| {
+                fs::write(&file, [number]).unwrap();
+                let hash = hash_of(&[number]);
+                shared.put(&hash, Epoch(1), &file).unwrap();
+                let at = SystemTime::UNIX_EPOCH + Duration::from_secs(u64::from(number));
+                let kept = folder.path().join("shared").join(format!("{hash}-1"));
+                File::open(kept).unwrap().set_modified(at).unwrap();
+                hash
+            })
+            .collect();
+        let surplus = shared.surplus(&HashSet::new(), Epoch(2)).unwrap();
+        assert_eq!(surplus.len(), 2);
+        // Another one leads meanwhile, and a job needs the first of them.
+        shared.put(&hashes[0], Epoch(3), Path::new("/not/read")).unwrap();
+        surplus.iter().for_each(|path| shared.remove(path));
+        assert!(shared.fetch(&hashes[0], &store).unwrap().is_some());
+        assert!(shared.fetch(&hashes[1], &store).unwrap().is_none());
+        assert!(
+            !shared
+                .surplus(&HashSet::new(), Epoch(2))
+                .unwrap()
+                .iter()
+                .any(|path| path.name().ends_with("-3"))
+        );
+        // An old leader that needs it leaves it the name.
+        shared.put(&hashes[0], Epoch(2), Path::new("/not/read")).unwrap();
+        assert_eq!(shared.find(&hashes[0]).unwrap().map(|(epoch, _)| epoch), Some(Epoch(3)));
     }
 
     #[test]

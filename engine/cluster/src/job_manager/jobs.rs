@@ -137,10 +137,36 @@ impl Jobs {
 
     /// Has a program kept where the next leader finds it, if it is not there already. Blocks.
     pub(super) fn keep_program(&self, hash: &ContentHash, file: &Path) -> Result<(), SubmitError> {
-        match &self.storage {
-            Some(storage) => Ok(storage.programs.put(hash, file)?),
-            None => Ok(()),
+        let leading = self.state().leading.clone();
+        self.keep_program_in(leading.as_deref(), hash, file)
+    }
+
+    fn keep_program_in(
+        &self,
+        leading: Option<&Leading>,
+        hash: &ContentHash,
+        file: &Path,
+    ) -> Result<(), SubmitError> {
+        match (&self.storage, leading) {
+            (Some(storage), Some(leading)) => Ok(storage.programs.put(hash, leading.store.epoch(), file)?),
+            (Some(_), None) => Err(StoreError::NotLeader("another one may lead".to_owned()).into()),
+            (None, _) => Ok(()),
         }
+    }
+
+    /// Removes programs that no job needs from where the next leader would find them, once all jobs are known. Blocks.
+    pub(super) fn retain_programs(&self) {
+        let leading = self.state().leading.clone();
+        let (Some(storage), Some(leading)) = (&self.storage, leading) else { return };
+        self.with_needed_programs(|needed| {
+            // A job that was kept, but not heard of, is not known here. Then this one leads no longer.
+            match leading.store.check() {
+                Ok(()) => storage.programs.retain(needed, leading.store.epoch()),
+                Err(error) => {
+                    tracing::debug!(%error, "programs that no job needs are left to the next leader")
+                }
+            }
+        });
     }
 
     /// Takes a job and runs it; one that is here already runs on. From when this returns it will come to its end, whoever leads. `program` is
@@ -176,11 +202,12 @@ impl Jobs {
         configuration.set(config::MOST_COLLECTED.key, &most.to_string())?;
         spec.job = id.write();
         spec.configuration = configuration.entries().clone();
+        let leading = self.state().leading.clone();
         if let Some(program) = program {
             // That it is here does not say that it is there: it may have been uploaded in vain, or removed there under another leader.
-            self.keep_program(&spec.content_hash.parse().map_err(SubmitError::Hash)?, program)?;
+            let hash = spec.content_hash.parse().map_err(SubmitError::Hash)?;
+            self.keep_program_in(leading.as_deref(), &hash, program)?;
         }
-        let leading = self.state().leading.clone();
         let record = match (&leading, &self.storage) {
             (Some(leading), _) => {
                 let pointer = JobPointer {

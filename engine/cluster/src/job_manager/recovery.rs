@@ -6,7 +6,7 @@
 //! Of the jobs of an application's main that are over, of which there may be many, no file is read before another attempt's main asks.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use flott_core::ids::{JobId, TaskManagerId, WorkerId};
@@ -86,7 +86,6 @@ impl Jobs {
                 record.delete_files_of_the_past();
                 delete_garbage(id, &record);
             }
-            let _one = jobs.submitting.lock().unwrap_or_else(PoisonError::into_inner);
             if let Err(error) = leading.store.clear() {
                 tracing::warn!(%error, "files that nothing points to are not looked for");
             }
@@ -219,13 +218,6 @@ impl Jobs {
         }
         self.task_managers.decide(job.id, &job.workers);
         true
-    }
-
-    /// Removes programs that no job needs, once all jobs are known.
-    fn retain_programs(&self) {
-        if let Some(storage) = &self.storage {
-            self.with_needed_programs(|needed| storage.programs.retain(needed));
-        }
     }
 
     /// Has a job cancelled. From when this returns it will be, whoever leads. Blocks.

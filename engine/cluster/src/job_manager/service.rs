@@ -297,17 +297,11 @@ impl JobManager for Service {
         }
         let path = writer.finish().map_err(failed)?;
         self.session()?;
-        let (jobs, programs, shared) =
-            (Arc::clone(&self.jobs), Arc::clone(&self.programs), self.shared.clone());
-        let of = hash.clone();
+        let (jobs, programs, of) = (Arc::clone(&self.jobs), Arc::clone(&self.programs), hash.clone());
         self.blocking(move || {
             let kept = jobs.keep_program(&of, &path);
-            jobs.with_needed_programs(|needed| {
-                programs.retain(needed);
-                if let Some(shared) = &shared {
-                    shared.retain(needed);
-                }
-            });
+            jobs.with_needed_programs(|needed| programs.retain(needed));
+            jobs.retain_programs();
             kept.map_err(not_taken)
         })
         .await?;

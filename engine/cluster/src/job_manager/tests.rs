@@ -16,9 +16,9 @@ use super::jobs::{Jobs, SubmitError};
 use super::recovery::Leading;
 use super::task_managers::{Brought, Owner, Registration, TaskManagers};
 use crate::high_availability::store::{
-    BlobStore, HISTORY, MemoryBlobs, MemoryPointers, Outcome, Patience, RESULTS, SoFar,
+    BlobStore, HISTORY, JobFolder, MemoryBlobs, MemoryPointers, Outcome, Patience, RESULTS, SoFar,
 };
-use crate::high_availability::{HighAvailabilityStore, PointerStore, Storage};
+use crate::high_availability::{Epoch, HighAvailabilityStore, PointerStore, Storage};
 use crate::job_master::{JobEvent, simulated_graph};
 use crate::program_store::SharedPrograms;
 use crate::rpc::WireId;
@@ -450,7 +450,7 @@ fn a_job_that_is_cancelled_and_cannot_be_used_is_given_up() {
     jobs.cancel(&jobs.get(job(1)).unwrap()).unwrap();
     jobs.suspend();
     cluster.blobs.set_away(job(1), false);
-    cluster.blobs.remove_all(job(1)).unwrap();
+    cluster.blobs.remove_all(JobFolder { job: job(1), epoch: Epoch(1) }).unwrap();
     let jobs = cluster.lead();
     let (_, mut orders) = register(&jobs, TaskManagerId::random(), &[(worker(1), job(1))]);
     let status = || jobs.get(job(1)).unwrap().overview().status;
@@ -479,7 +479,7 @@ fn a_job_is_taken_only_with_its_program_where_the_next_leader_finds_it() {
     std::fs::remove_file(&folder).unwrap();
     std::fs::rename(&away, &folder).unwrap();
     jobs.submit(submission, Some(&program)).unwrap();
-    assert_eq!(std::fs::read_to_string(folder.join("0".repeat(64))).unwrap(), "a program");
+    assert_eq!(std::fs::read_to_string(folder.join("0".repeat(64) + "-2")).unwrap(), "a program");
     jobs.suspend();
 }
 

@@ -4,19 +4,22 @@
 //! kept := "FLOTTHA" version:u8 protobuf crc32:u32 (little endian)
 //! ```
 
+use std::ops::RangeInclusive;
+
 use prost::Message;
 
 use crate::high_availability::StoreError;
 
 const MAGIC: &[u8; 7] = b"FLOTTHA";
 
-/// The version this program writes and reads.
-const VERSION: u8 = 1;
+/// The versions this program reads, the last of which it writes. Version 2 has a folder for each leader that takes a job: who knows version 1 only would
+/// look for the files elsewhere.
+const VERSIONS: RangeInclusive<u8> = 1..=2;
 
 /// A message with its header.
 pub(super) fn seal(message: &impl Message) -> Vec<u8> {
     let mut out = MAGIC.to_vec();
-    out.push(VERSION);
+    out.push(*VERSIONS.end());
     out.extend(message.encode_to_vec());
     out.extend(crc32fast::hash(&out).to_le_bytes());
     out
@@ -30,9 +33,10 @@ pub(super) fn open<M: Message + Default>(bytes: &[u8], what: &str) -> Result<M, 
     let body =
         content.strip_prefix(MAGIC).ok_or_else(|| damaged("it does not begin as it should".to_owned()))?;
     let (version, body) = body.split_first().ok_or_else(|| damaged("it ends too early".to_owned()))?;
-    if *version != VERSION {
+    if !VERSIONS.contains(version) {
+        let (oldest, newest) = VERSIONS.into_inner();
         return Err(damaged(format!(
-            "it was written in format version {version}, and this program knows version {VERSION}: use the version of Flott that wrote it"
+            "it was written in format version {version}, and this program knows versions {oldest} to {newest}: use the version of Flott that wrote it"
         )));
     }
     if crc32fast::hash(content) != u32::from_le_bytes(*crc) {
@@ -98,7 +102,7 @@ mod tests {
         decoder.bytes(|bytes| {
             read_as_anything(bytes);
             // With a right header and checksum, and still.
-            for header in [&b""[..], b"FLOTTHA\x01"] {
+            for header in [&b""[..], b"FLOTTHA\x01", b"FLOTTHA\x02"] {
                 let mut sealed = [header, bytes].concat();
                 sealed.extend(crc32fast::hash(&sealed).to_le_bytes());
                 read_as_anything(&sealed);
@@ -111,6 +115,6 @@ mod tests {
         let mut bytes = seal(&JobPointer::default());
         bytes[7] = 9;
         let error = open::<JobPointer>(&bytes, "the pointer").unwrap_err().to_string();
-        assert!(error.contains("format version 9") && error.contains("version 1"), "{error}");
+        assert!(error.contains("format version 9") && error.contains("versions 1 to 2"), "{error}");
     }
 }

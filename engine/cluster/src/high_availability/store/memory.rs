@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use flott_core::ids::JobId;
 
-use super::{BlobStore, PointerStore};
-use crate::high_availability::StoreError;
+use super::{BlobStore, JobFolder, PointerStore};
+use crate::high_availability::{Epoch, StoreError};
 
 /// Decides before each write whether it takes effect and whether its answer arrives.
 pub type Fate = Arc<dyn Fn(&str) -> Verdict + Send + Sync>;
@@ -82,6 +82,10 @@ impl MemoryPointers {
 }
 
 impl PointerStore for MemoryPointers {
+    fn epoch(&self) -> Epoch {
+        Epoch(self.writer)
+    }
+
     fn names(&self) -> Result<Vec<String>, StoreError> {
         Ok(self.shared().values.keys().cloned().collect())
     }
@@ -104,8 +108,8 @@ impl PointerStore for MemoryPointers {
     }
 }
 
-/// The content of files, by job and name.
-type Files = BTreeMap<(JobId, String), Vec<u8>>;
+/// The content of files, by folder and name.
+type Files = BTreeMap<(JobFolder, String), Vec<u8>>;
 
 /// Files in memory.
 #[derive(Clone, Default)]
@@ -137,7 +141,7 @@ impl MemoryBlobs {
     }
 
     /// Which files there are.
-    pub fn names(&self) -> Vec<(JobId, String)> {
+    pub fn names(&self) -> Vec<(JobFolder, String)> {
         self.files().keys().cloned().collect()
     }
 
@@ -153,37 +157,37 @@ impl MemoryBlobs {
 }
 
 impl BlobStore for MemoryBlobs {
-    fn write(&self, job: JobId, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
-        self.change("file", |files| drop(files.insert((job, name.to_owned()), bytes.to_vec())))
+    fn write(&self, folder: JobFolder, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
+        self.change("file", |files| drop(files.insert((folder, name.to_owned()), bytes.to_vec())))
     }
 
-    fn read(&self, job: JobId, name: &str) -> Result<Vec<u8>, StoreError> {
-        if self.away.lock().unwrap_or_else(PoisonError::into_inner).contains(&job) {
+    fn read(&self, folder: JobFolder, name: &str) -> Result<Vec<u8>, StoreError> {
+        if self.away.lock().unwrap_or_else(PoisonError::into_inner).contains(&folder.job) {
             return Err(StoreError::Failed("the files are away".to_owned()));
         }
         let damaged = || StoreError::Damaged { path: name.to_owned(), reason: "it is not there".to_owned() };
-        self.files().get(&(job, name.to_owned())).cloned().ok_or_else(damaged)
+        self.files().get(&(folder, name.to_owned())).cloned().ok_or_else(damaged)
     }
 
-    fn place(&self, job: JobId, name: &str) -> String {
-        format!("{job}/{name}")
+    fn place(&self, folder: JobFolder, name: &str) -> String {
+        format!("{folder}/{name}")
     }
 
-    fn remove(&self, job: JobId, name: &str) -> Result<(), StoreError> {
-        self.change("deletion", |files| drop(files.remove(&(job, name.to_owned()))))
+    fn remove(&self, folder: JobFolder, name: &str) -> Result<(), StoreError> {
+        self.change("deletion", |files| drop(files.remove(&(folder, name.to_owned()))))
     }
 
-    fn remove_others(&self, job: JobId, kept: &str) -> Result<(), StoreError> {
-        self.change("deletion", |files| files.retain(|(of, name), _| *of != job || name == kept))
+    fn remove_others(&self, folder: JobFolder, kept: &str) -> Result<(), StoreError> {
+        self.change("deletion", |files| files.retain(|(of, name), _| *of != folder || name == kept))
     }
 
-    fn remove_all(&self, job: JobId) -> Result<(), StoreError> {
-        self.change("deletion", |files| files.retain(|(of, _), _| *of != job))
+    fn remove_all(&self, folder: JobFolder) -> Result<(), StoreError> {
+        self.change("deletion", |files| files.retain(|(of, _), _| *of != folder))
     }
 
-    fn jobs(&self) -> Result<Vec<JobId>, StoreError> {
-        let mut jobs: Vec<JobId> = self.files().keys().map(|(job, _)| *job).collect();
-        jobs.dedup();
-        Ok(jobs)
+    fn folders(&self) -> Result<Vec<JobFolder>, StoreError> {
+        let mut folders: Vec<JobFolder> = self.files().keys().map(|(folder, _)| *folder).collect();
+        folders.dedup();
+        Ok(folders)
     }
 }

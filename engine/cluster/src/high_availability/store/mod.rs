@@ -2,7 +2,8 @@
 //!
 //! A file is written first and the pointer to it then: only what a pointer says counts. Nothing that a pointer says is deleted before a
 //! write has taken the pointer away. So a crash between any two steps leaves at most files to which nothing points, which the next
-//! leader deletes ([`HighAvailabilityStore::clear`]).
+//! leader deletes ([`HighAvailabilityStore::clear`]). Deletions of a leader that is none any more may still take effect: they
+//! reach nothing that a later one has written ([`JobFolder`]).
 //!
 //! ```text
 //! submit      file: submission        pointer: RUNNING
@@ -20,18 +21,17 @@ mod record;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use flott_core::ids::JobId;
 
-pub use blobs::{BlobStore, FileBlobs};
+pub use blobs::{BlobStore, FileBlobs, JobFolder};
 pub use memory::{Fate, MemoryBlobs, MemoryPointers, Verdict};
 pub(crate) use patience::Backoff;
 pub use patience::Patience;
 pub use record::{JobRecord, Outcome, SoFar};
 
-use super::StoreError;
+use super::{Epoch, StoreError};
 use crate::rpc::control::{JobOutcome, Submission};
 use crate::rpc::ha::JobPointer;
 
@@ -43,6 +43,9 @@ pub const RESULTS: usize = 10;
 
 /// Small values by name, which only the leader can change. Calls block.
 pub trait PointerStore: Send + Sync {
+    /// The leader that may change them.
+    fn epoch(&self) -> Epoch;
+
     /// All names.
     ///
     /// # Errors
@@ -114,8 +117,8 @@ impl HighAvailabilityStore {
         submission: &Submission,
         pointer: JobPointer,
     ) -> Result<Arc<JobRecord>, StoreError> {
-        self.blobs.write(job, SUBMISSION, &envelope::seal(submission))?;
-        let record = self.record(job, pointer);
+        let record = self.record(job, JobPointer { epoch: self.epoch().0, ..pointer });
+        self.blobs.write(record.folder(), SUBMISSION, &envelope::seal(submission))?;
         record.write()?;
         Ok(record)
     }
@@ -145,21 +148,50 @@ impl HighAvailabilityStore {
         Ok(jobs)
     }
 
-    /// Deletes files that nothing points to. No job must be [submitted](Self::submit) meanwhile.
+    /// Which leader this is.
+    pub fn epoch(&self) -> Epoch {
+        self.pointers.epoch()
+    }
+
+    /// Says whether it leads now.
+    ///
+    /// # Errors
+    /// [`StoreError::NotLeader`]: it does not, and never will.
+    pub fn check(&self) -> Result<(), StoreError> {
+        self.pointers.check()
+    }
+
+    /// Deletes files that nothing points to, however late that takes effect.
     ///
     /// # Errors
     /// [`StoreError`]; then some stay.
     pub fn clear(&self) -> Result<(), StoreError> {
-        let files = self.blobs.jobs()?;
+        self.left_over()?.into_iter().for_each(|folder| self.delete(folder));
+        Ok(())
+    }
+
+    /// The folders of earlier leaders that nothing points to, and never will: a job that is submitted again gets another one.
+    pub(crate) fn left_over(&self) -> Result<Vec<JobFolder>, StoreError> {
+        let folders = self.blobs.folders()?;
         // Whoever has written these had no right to a pointer any more, or has written that, too.
-        self.pointers.check()?;
-        let known: BTreeSet<String> = self.pointers.names()?.into_iter().collect();
-        for job in files.into_iter().filter(|job| !known.contains(&job.to_string())) {
-            if let Err(error) = self.blobs.remove_all(job) {
-                tracing::warn!(%job, %error, "the files of a job that was never acknowledged stay");
+        self.check()?;
+        let mut left_over = Vec::new();
+        for folder in folders.into_iter().filter(|folder| folder.epoch < self.epoch()) {
+            let name = folder.job.to_string();
+            let pointer = self.pointers.read(&name)?.map(|bytes| open_pointer(&bytes, &name));
+            match pointer {
+                Some(Ok(pointer)) if Epoch(pointer.epoch) != folder.epoch => left_over.push(folder),
+                None => left_over.push(folder),
+                Some(_) => {}
             }
         }
-        Ok(())
+        Ok(left_over)
+    }
+
+    pub(crate) fn delete(&self, folder: JobFolder) {
+        if let Err(error) = self.blobs.remove_all(folder) {
+            tracing::warn!(%folder, %error, "the files of a job that was never acknowledged stay");
+        }
     }
 
     /// What is kept of one job, if anything is.
@@ -185,6 +217,9 @@ impl HighAvailabilityStore {
     /// [`StoreError`].
     pub fn forget(&self, job: JobId) -> Result<(), StoreError> {
         self.pointers.remove(&job.to_string())?;
-        self.blobs.remove_all(job)
+        let folders = self.blobs.folders()?.into_iter();
+        // Under a later leader it may have been submitted again.
+        let mut own = folders.filter(|folder| folder.job == job && folder.epoch <= self.epoch());
+        own.try_for_each(|folder| self.blobs.remove_all(folder))
     }
 }

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use flott_core::ids::{Attempt, CheckpointId, ExecutionId, JobId, SubtaskId};
 use flott_runtime::task::FinalHandles;
 
-use super::{BlobStore, PointerStore, RecoveredContent, SUBMISSION, envelope};
-use crate::high_availability::StoreError;
+use super::{BlobStore, JobFolder, PointerStore, RecoveredContent, SUBMISSION, envelope};
+use crate::high_availability::{Epoch, StoreError};
 use crate::rpc::control::{JobFailure, JobOutcome, job_outcome};
 use crate::rpc::ha::{CheckpointPointer, Commits, JobPointer, State, SubtaskCommits, Totals};
 use crate::rpc::{WireError, read_final_handles, required, write_final_handles};
@@ -70,6 +70,11 @@ impl JobRecord {
         self.pointer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Where its files are.
+    pub(super) fn folder(&self) -> JobFolder {
+        JobFolder { job: self.job, epoch: Epoch(self.locked().epoch) }
+    }
+
     /// Writes the pointer as it is.
     pub(super) fn write(&self) -> Result<(), StoreError> {
         self.change(|_| true)
@@ -97,8 +102,8 @@ impl JobRecord {
             self.delete_files_of_the_past();
             return Ok(RecoveredContent::Over(outcome));
         }
-        let bytes = self.blobs.read(self.job, SUBMISSION)?;
-        let path = self.blobs.place(self.job, SUBMISSION);
+        let bytes = self.blobs.read(self.folder(), SUBMISSION)?;
+        let path = self.blobs.place(self.folder(), SUBMISSION);
         Ok(RecoveredContent::Active(Box::new(envelope::open(&bytes, &path)?)))
     }
 
@@ -118,8 +123,8 @@ impl JobRecord {
                 let reason = "its results are not kept any more".to_owned();
                 return Err(StoreError::Damaged { path: format!("the outcome of job {}", self.job), reason });
             }
-            let bytes = self.blobs.read(self.job, &pointer.outcome)?;
-            envelope::open(&bytes, &self.blobs.place(self.job, &pointer.outcome))
+            let bytes = self.blobs.read(self.folder(), &pointer.outcome)?;
+            envelope::open(&bytes, &self.blobs.place(self.folder(), &pointer.outcome))
         };
         let error = match read() {
             Err(StoreError::Damaged { path, reason }) => format!("{path}: {reason}"),
@@ -228,7 +233,7 @@ impl JobRecord {
     fn write_file(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
         let mut written = Ok(());
         for _ in 0..ATTEMPTS {
-            written = self.blobs.write(self.job, name, bytes);
+            written = self.blobs.write(self.folder(), name, bytes);
             if written.is_ok() {
                 break;
             }
@@ -262,8 +267,8 @@ impl JobRecord {
         if file.is_empty() {
             return Ok(None);
         }
-        let bytes = self.blobs.read(self.job, &file)?;
-        let path = self.blobs.place(self.job, &file);
+        let bytes = self.blobs.read(self.folder(), &file)?;
+        let path = self.blobs.place(self.folder(), &file);
         let commits: Commits = envelope::open(&bytes, &path)?;
         let read = |part: SubtaskCommits| -> Result<_, WireError> {
             let execution: ExecutionId = required(part.execution, "a subtask")?.into();
@@ -309,7 +314,7 @@ impl JobRecord {
     /// What nobody will read of a job that is over.
     pub fn delete_files_of_the_past(&self) {
         let outcome = self.locked().outcome.clone();
-        if let Err(error) = self.blobs.remove_others(self.job, &outcome) {
+        if let Err(error) = self.blobs.remove_others(self.folder(), &outcome) {
             tracing::debug!(job = %self.job, %error, "files of a job that is over stay");
         }
     }
@@ -319,7 +324,7 @@ impl JobRecord {
         let file = self.locked().outcome.clone();
         let dropped = self.change(|pointer| !std::mem::take(&mut pointer.outcome).is_empty());
         if !file.is_empty() && dropped.is_ok() {
-            let _ = self.blobs.remove(self.job, &file);
+            let _ = self.blobs.remove(self.folder(), &file);
         }
     }
 }

@@ -12,6 +12,11 @@ fn job() -> JobId {
     JobId::from_bytes([7; 16])
 }
 
+/// Where the first leader keeps a job.
+fn first(job: JobId) -> JobFolder {
+    JobFolder { job, epoch: Epoch(1) }
+}
+
 fn submission() -> Submission {
     Submission {
         spec: Some(JobSpec { folder: "/here".to_owned(), ..JobSpec::default() }),
@@ -98,8 +103,8 @@ fn a_job_that_cannot_be_read_is_told_of_and_the_others_go_on() {
         store.submit(other(number), &submission(), JobPointer::default()).unwrap();
     }
     writer.write(&other(1).to_string(), b"x").unwrap();
-    blobs.write(other(2), SUBMISSION, b"FLOTTHA\x09of a later version").unwrap();
-    blobs.remove(other(3), SUBMISSION).unwrap();
+    blobs.write(first(other(2)), SUBMISSION, b"FLOTTHA\x09of a later version").unwrap();
+    blobs.remove(first(other(3)), SUBMISSION).unwrap();
     blobs.set_away(other(4), true);
     let recovered = store.recover().unwrap();
     store.clear().unwrap();
@@ -142,6 +147,71 @@ fn a_cancellation_that_was_acknowledged_stays_and_ids_are_never_used_twice() {
 }
 
 #[test]
+fn what_an_old_leader_deletes_late_is_not_what_a_later_one_has_written() {
+    let (pointers, blobs) = (MemoryPointers::default(), MemoryBlobs::default());
+    let lead = || HighAvailabilityStore::new(Arc::new(pointers.next_writer()), Arc::new(blobs.clone()));
+    // It dies before it has written the pointer.
+    let fate = after(0, Verdict::Refused);
+    let dying = Arc::new(pointers.next_writer().with_fate(fate));
+    let dying = HighAvailabilityStore::new(dying, Arc::new(blobs.clone()));
+    assert!(dying.submit(job(), &submission(), JobPointer::default()).is_err());
+    let second = lead();
+    let left_over = second.left_over().unwrap();
+    assert_eq!(left_over, [first(job())]);
+    let third = lead();
+    third.submit(job(), &submission(), JobPointer::default()).unwrap();
+    left_over.into_iter().for_each(|folder| second.delete(folder));
+    assert!(matches!(second.left_over(), Err(StoreError::NotLeader(_))));
+    let fourth = lead();
+    fourth.clear().unwrap();
+    let record = fourth.find(job()).unwrap().unwrap();
+    assert!(matches!(record.content(), Ok(RecoveredContent::Active(_))));
+    // Nor what the job is given up with.
+    record.cancel().unwrap();
+    fourth.forget(job()).unwrap();
+    assert_eq!(blobs.names(), []);
+}
+
+#[test]
+fn a_job_of_the_first_format_version_is_gone_on_with() {
+    let (pointers, blobs) = (MemoryPointers::default(), MemoryBlobs::default());
+    let writer = pointers.next_writer();
+    let as_before = |mut bytes: Vec<u8>| {
+        bytes[7] = 1;
+        let content = bytes.len() - 4;
+        let crc = crc32fast::hash(&bytes[..content]).to_le_bytes();
+        bytes[content..].copy_from_slice(&crc);
+        bytes
+    };
+    let unnumbered = JobFolder { job: job(), epoch: Epoch(0) };
+    assert_eq!(unnumbered.to_string(), job().to_string());
+    blobs.write(unnumbered, SUBMISSION, &as_before(envelope::seal(&submission()))).unwrap();
+    let pointer = JobPointer { name: "old".to_owned(), ..JobPointer::default() };
+    writer.write(&job().to_string(), &as_before(envelope::seal(&pointer))).unwrap();
+    let store = HighAvailabilityStore::new(Arc::new(pointers.next_writer()), Arc::new(blobs.clone()));
+    store.clear().unwrap();
+    let record = store.recover().unwrap().remove(0).1.unwrap();
+    assert!(matches!(record.content(), Ok(RecoveredContent::Active(found)) if *found == submission()));
+    record.next_term().unwrap();
+    record.commit(&std::collections::BTreeMap::new()).unwrap();
+    assert!(record.commits().unwrap().is_some());
+    store.forget(job()).unwrap();
+    assert_eq!(blobs.names(), []);
+}
+
+#[test]
+fn folders_are_called_by_job_and_leader() {
+    let folder = JobFolder { job: job(), epoch: Epoch(12) };
+    for folder in [folder, JobFolder { epoch: Epoch(0), ..folder }] {
+        assert_eq!(folder.to_string().parse(), Ok(folder));
+    }
+    assert_eq!(folder.to_string(), format!("{}-12", job()));
+    for name in ["", "-1", "checkpoints", &format!("{}-x", job()), &format!("{}-1-2", job())] {
+        assert_eq!(name.parse::<JobFolder>(), Err(()));
+    }
+}
+
+#[test]
 fn fuzz_ha_commits() {
     let key = flott_plan::OperatorKey::variant(
         flott_core::ids::OperatorId::from_uid("sink"),
@@ -151,19 +221,20 @@ fn fuzz_ha_commits() {
     let store = || {
         HighAvailabilityStore::new(Arc::new(MemoryPointers::default().next_writer()), Arc::new(blobs.clone()))
     };
+    let unnumbered = JobFolder { job: job(), epoch: Epoch(0) };
     let subtask = flott_core::ids::SubtaskId { vertex: flott_core::ids::VertexId(1), index: 2 };
     let handles = vec![(key, vec![Bytes::from_static(b"part-1"), Bytes::new()])];
     store()
         .record(job(), JobPointer::default())
         .commit(&std::collections::BTreeMap::from([(subtask, handles)]))
         .unwrap();
-    let written = blobs.read(job(), "commits-0").unwrap();
+    let written = blobs.read(unnumbered, "commits-0").unwrap();
     let record =
         store().record(job(), JobPointer { commits: "commits-0".to_owned(), ..JobPointer::default() });
     assert_eq!(record.commits().unwrap().unwrap().len(), 1);
     flott_fuzz::Decoder::new("commits of jobs").sample(&written[..written.len() - 4]).bytes(|bytes| {
         let sealed = [bytes, &crc32fast::hash(bytes).to_le_bytes()].concat();
-        blobs.write(job(), "commits-0", &sealed).unwrap();
+        blobs.write(unnumbered, "commits-0", &sealed).unwrap();
         let _ = record.commits();
     });
 }

@@ -207,6 +207,7 @@ impl Contender {
         let session = LeaderSessionId::random();
         self.shared.with(|state| state.held = Some((session, Arc::clone(&latch))));
         let pointers = ZooKeeperPointers {
+            epoch,
             zookeeper: self.zookeeper.clone(),
             latch: Arc::clone(&latch),
             io: Handle::current(),

@@ -7,7 +7,7 @@ use tokio::runtime::Handle;
 use zookeeper_client::{Error, OwnedLockClient};
 
 use super::connection::ZooKeeper;
-use crate::high_availability::{PointerStore, StoreError};
+use crate::high_availability::{Epoch, PointerStore, StoreError};
 
 /// The pause before a call whose answer was lost is made again.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -44,6 +44,7 @@ impl Drop for Latch {
 
 /// The pointers in the hands of one leader. Calls wait while ZooKeeper is away, until the session is known to be over.
 pub(super) struct ZooKeeperPointers {
+    pub(super) epoch: Epoch,
     pub(super) zookeeper: ZooKeeper,
     pub(super) latch: Arc<Latch>,
     pub(super) io: Handle,
@@ -116,6 +117,10 @@ impl ZooKeeperPointers {
 }
 
 impl PointerStore for ZooKeeperPointers {
+    fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
     fn names(&self) -> Result<Vec<String>, StoreError> {
         let (path, lock) = (self.zookeeper.paths.jobs(), self.latch.client()?);
         self.io.block_on(async {

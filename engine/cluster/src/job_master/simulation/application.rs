@@ -35,9 +35,9 @@ impl Remains for MortalRemains<'_> {
     }
 
     async fn remove_files(&self) -> Result<(), HighAvailabilityError> {
-        for (job, name) in self.simulation.blobs.names() {
+        for (folder, name) in self.simulation.blobs.names() {
             self.step()?;
-            let _ = self.simulation.blobs.remove(job, &name);
+            let _ = self.simulation.blobs.remove(folder, &name);
         }
         Ok(())
     }

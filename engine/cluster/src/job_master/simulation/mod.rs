@@ -32,7 +32,8 @@ use super::{
 };
 use crate::checkpoint::CheckpointStore;
 use crate::high_availability::store::{
-    Fate, HighAvailabilityStore, JobRecord, MemoryBlobs, MemoryPointers, RecoveredContent, Verdict,
+    BlobStore, Fate, HighAvailabilityStore, JobFolder, JobRecord, MemoryBlobs, MemoryPointers,
+    RecoveredContent, Verdict,
 };
 use crate::high_availability::{PointerStore, StoreError};
 use crate::job_manager::{TakeOver, delete_garbage};
@@ -101,6 +102,8 @@ struct Simulation {
     current: Option<Leader>,
     /// A leader that does not know yet that it is none any more.
     zombie: Option<Leader>,
+    /// What leaders have set out to delete, being sure that nothing points to it: it takes effect later, and whoever leads then.
+    deletions: Vec<JobFolder>,
     faults: u32,
     acknowledged: bool,
     canceled: bool,
@@ -157,6 +160,7 @@ impl Simulation {
             leaders: 0,
             current: None,
             zombie: None,
+            deletions: Vec::new(),
             faults,
             acknowledged: false,
             canceled: false,
@@ -225,7 +229,7 @@ impl Simulation {
         let blobs = Arc::new(self.blobs.with_fate(weather));
         let store = HighAvailabilityStore::new(pointers, blobs);
         let recovered = store.recover().unwrap().pop();
-        let _ = store.clear();
+        self.deletions.extend(store.left_over().unwrap_or_default());
         let Some((_, recovered)) = recovered else {
             assert!(!self.acknowledged, "an acknowledged job is not there");
             // Main tries again.
@@ -461,6 +465,14 @@ impl Simulation {
         }
     }
 
+    /// A deletion takes effect.
+    fn delete(&mut self) {
+        if !self.deletions.is_empty() {
+            let folder = self.deletions.swap_remove(self.random.below(self.deletions.len()));
+            let _ = self.blobs.remove_all(folder);
+        }
+    }
+
     fn fault(&mut self) {
         self.faults -= 1;
         match self.random.below(4) {
@@ -500,6 +512,9 @@ impl Simulation {
             }
             if self.random.one_in(500) {
                 self.remove_remains();
+            }
+            if self.random.one_in(50) {
+                self.delete();
             }
             if self.wants_cancel
                 && self.random.one_in(200)
