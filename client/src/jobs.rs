@@ -70,7 +70,7 @@ fn table(list: &JobList, options: &ListOptions, now: i64) -> String {
             duration(lasted),
             job.name
         ));
-        if job.status == "FAILED" && !job.failure.is_empty() {
+        if (job.status == "FAILED" && !job.failure.is_empty()) || !job.unkept_end.is_empty() {
             text.push_str(&format!("    {}\n", job.failure.replace('\n', "\n    ")));
         }
     }
@@ -182,6 +182,11 @@ mod tests {
                 job(2, "clicks", "RUNNING"),
                 job(3, "later", "CREATED"),
                 job(4, "bad", "FAILED"),
+                JobOverview {
+                    failure: "its tasks have ended, but no room (/ha)".to_owned(),
+                    unkept_end: "its tasks have ended, but no room (/ha)".to_owned(),
+                    ..job(5, "full", "RUNNING")
+                },
             ],
             task_managers: 2,
             slots: 8,

@@ -60,6 +60,7 @@ impl Progress {
         let mut text = String::new();
         let before = self.last.as_ref();
         let restarts = before.map_or(0, |(before, _)| before.restarts);
+        let was_unkept = before.is_some_and(|(before, _)| !before.unkept_end.is_empty());
         if before.is_none_or(|(before, _)| before.status != now.status || restarts != now.restarts) {
             text.push_str(&self.clear());
             text.push_str(&format!("Job {} ({}) is {}.", id_of(now), now.name, now.status));
@@ -67,6 +68,15 @@ impl Progress {
                 text.push_str(&format!(" Failure: {}", now.failure));
             }
             text.push('\n');
+        }
+        if !now.unkept_end.is_empty() && !was_unkept {
+            text.push_str(&self.clear());
+            text.push_str(&format!(
+                "Job {} ({}): {}; it is tried again.\n",
+                id_of(now),
+                now.name,
+                now.unkept_end
+            ));
         }
         if self.terminal && now.status == "RUNNING" {
             let line = self.line(now, at);
@@ -133,6 +143,10 @@ mod tests {
         }
     }
 
+    fn unkept(job: JobOverview) -> JobOverview {
+        JobOverview { unkept_end: "its tasks have ended, but no room (/ha)".to_owned(), ..job }
+    }
+
     fn shown(terminal: bool) -> String {
         let (mut progress, start) = (Progress::new(terminal), Instant::now());
         let jobs = [
@@ -141,6 +155,8 @@ mod tests {
             job("RUNNING", 1_500_000, 0),
             job("RESTARTING", 1_500_000, 1),
             job("RUNNING", 0, 1),
+            unkept(job("RUNNING", 0, 1)),
+            unkept(job("RUNNING", 0, 1)),
             job("FINISHED", 9, 1),
         ];
         let texts = jobs

@@ -236,6 +236,48 @@ fn what_is_acknowledged_holds_under_the_next_leader() {
 }
 
 #[test]
+fn an_end_that_cannot_be_kept_is_told_of_and_lost_by_nobody() {
+    let Some(zookeeper) = ZooKeeper::start() else { return };
+    let cluster = Cluster::start_elected(&zookeeper, 1, 2, "");
+    let files = std::path::PathBuf::from(cluster.path("storage")).join("default/jobs");
+    // Where its files are nothing can be written for a while.
+    let set_full = |job: &str, full: bool| {
+        let (folder, aside) = (files.join(format!("{job}-1")), files.with_file_name(job));
+        if full {
+            fs::rename(&folder, &aside).unwrap();
+            fs::write(&folder, "in the way").unwrap();
+        } else {
+            fs::remove_file(&folder).unwrap();
+            fs::rename(&aside, &folder).unwrap();
+        }
+    };
+    let list = || text(&cluster.flott(&["list", "-a"]).stdout);
+    let (run, output) = start_sums(&cluster, "sums", &["-D", "jobmanager.absence-timeout=1 s"]);
+    until_more(&output);
+    let job = list().lines().nth(2).unwrap().split_whitespace().next().unwrap().to_owned();
+    set_full(&job, true);
+    fs::write(cluster.path("gate"), "").unwrap();
+    let ended = run.output();
+    let said = text(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(1), "{said}");
+    assert!(said.contains("its tasks have ended") && said.contains(&format!("{job}-1")), "{said}");
+    assert!(said.contains(&format!("how job {job} ends is not known")), "{said}");
+    let listed = list();
+    assert!(listed.contains("RUNNING") && listed.contains("its tasks have ended"), "{listed}");
+    set_full(&job, false);
+    until("it comes to its end", || list().contains("FINISHED").then_some(()));
+    check_sums(&output);
+
+    let submitted = cluster.flott(&["run", "-d", &program(), "endless"]);
+    let job = text(&submitted.stdout).trim().to_owned();
+    set_full(&job, true);
+    let cancelled = cluster.flott(&["cancel", &job]);
+    assert!(cancelled.status.success(), "{}", text(&cancelled.stderr));
+    assert!(list().contains("CANCELED"));
+    cluster.until_clean();
+}
+
+#[test]
 fn an_earlier_attempt_never_leads_again() {
     let Some(zookeeper) = ZooKeeper::start() else { return };
     let mut configuration = Configuration::new();

@@ -5,9 +5,9 @@ use std::io;
 use std::path::PathBuf;
 use std::process::{Child, ExitStatus, Stdio};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use flott_core::config::Configuration;
+use flott_core::config::{self, Configuration};
 use flott_core::ids::JobId;
 use tokio::io::AsyncReadExt;
 use tokio::sync::mpsc;
@@ -29,7 +29,7 @@ use crate::rpc::control::{
 use crate::rpc::launch::{
     Driver as DriverRole, Executed, FromProgram, Plan, Start, ToProgram, from_program, start, to_program,
 };
-use crate::rpc::{CHUNK_BYTES, WireId, read_outcome};
+use crate::rpc::{CHUNK_BYTES, WireId, read_outcome, required};
 
 /// How long a JobManager that is lost is looked for to cancel a job.
 const CANCEL_PATIENCE: Duration = Duration::from_secs(10);
@@ -94,6 +94,20 @@ pub enum DriveError {
         job: JobId,
         /// Where the JobManager is.
         address: String,
+    },
+    /// Its work is done, and nobody can say yet that it is.
+    #[error(
+        "how job {job} ends is not known after {}: {reason}; once that is put right it comes to its end by itself, if its cluster is still there (flott list -a \
+         shows it); or give it up before you run it again: flott cancel {job}",
+        config::ConfigValue::write(patience)
+    )]
+    Unkept {
+        /// The job.
+        job: JobId,
+        /// For how long it was waited for.
+        patience: Duration,
+        /// What the JobManager says of it.
+        reason: String,
     },
     /// What it answered makes no sense.
     #[error(transparent)]
@@ -512,8 +526,9 @@ impl Driver {
         job: JobId,
         listener: &mut dyn DriverListener,
     ) -> Result<(String, JobOutcome), DriveError> {
+        let mut unkept = None;
         loop {
-            match self.try_watch(cluster, job, listener).await {
+            match self.try_watch(cluster, job, listener, &mut unkept).await {
                 // It goes on meanwhile, and under the next leader.
                 Err(DriveError::Cluster(error)) if error.is_lost() => {
                     let followed = follow(cluster, error, listener).await;
@@ -529,6 +544,8 @@ impl Driver {
         cluster: &Cluster,
         job: JobId,
         listener: &mut dyn DriverListener,
+        // Since when its end cannot be kept.
+        unkept: &mut Option<Instant>,
     ) -> Result<(String, JobOutcome), DriveError> {
         let mut client = cluster.rpc();
         let reference = JobReference { job: job.write() };
@@ -540,18 +557,23 @@ impl Driver {
             address: cluster.address().to_owned(),
             reason: "it has ended".to_owned(),
         };
-        let mut name = String::new();
         loop {
             let update = updates.message().await.map_err(|status| cluster.refused(&status))?;
             let JobUpdate { overview, outcome } = update.ok_or_else(ended)?;
-            if let Some(overview) = overview {
-                listener.update(&overview, outcome.as_ref());
-                name = overview.name;
-            }
+            let overview = required(overview, "how far the job is")?;
+            listener.update(&overview, outcome.as_ref());
             if let Some(outcome) = outcome {
                 // Who does not hear that they were taken keeps the results for a while.
                 let _ = cluster.answer(client.take_results(reference)).await;
-                return Ok((name, outcome));
+                return Ok((overview.name, outcome));
+            }
+            if overview.unkept_end.is_empty() {
+                *unkept = None;
+                continue;
+            }
+            let (patience, since) = (cluster.patience(), *unkept.get_or_insert_with(Instant::now));
+            if since.elapsed() >= patience {
+                return Err(DriveError::Unkept { job, patience, reason: overview.unkept_end });
             }
         }
     }

@@ -102,7 +102,7 @@ impl Job {
             status: status.name().to_owned(),
             started: if report.started_millis > 0 { report.started_millis } else { self.submitted_millis },
             streaming: self.streaming,
-            failure: obstacle.or_else(|| report.failure.clone()).unwrap_or_default(),
+            failure: obstacle.or_else(|| report.last_failure().cloned()).unwrap_or_default(),
             ..write_report(&report)
         }
     }

@@ -277,8 +277,11 @@ impl JobMaster {
     fn step(&mut self, event: Option<JobEvent>) -> Option<Result<JobResult, JobError>> {
         match event {
             Some(JobEvent::Suspend) => return Some(self.suspended()),
-            // Nothing changes that any more.
-            _ if self.ending.is_some() => {
+            // Nothing else changes that any more.
+            event if self.ending.is_some() => {
+                if matches!(event, Some(JobEvent::Cancel)) {
+                    self.cancel_end();
+                }
                 let outcome = self.end();
                 self.publish();
                 return outcome;

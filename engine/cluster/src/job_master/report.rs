@@ -40,12 +40,21 @@ pub struct JobReport {
     pub restarts: u64,
     /// What failed last.
     pub failure: Option<String>,
+    /// Why its end cannot be kept for the next leader, while that is tried again.
+    pub unkept_end: Option<String>,
     /// Records that came too late, by the name of the operator.
     pub late_records: Vec<(String, u64)>,
     /// Records that could not be read, likewise.
     pub skipped_records: Vec<(String, u64)>,
     /// Everything else, for those who look closer.
     pub details: Arc<JobDetails>,
+}
+
+impl JobReport {
+    /// What keeps it from its end, or has failed last.
+    pub fn last_failure(&self) -> Option<&String> {
+        self.unkept_end.as_ref().or(self.failure.as_ref())
+    }
 }
 
 /// How far a vertex is. What it has counted is that of all attempts: what restarts have made it do twice is counted twice.
@@ -210,6 +219,7 @@ pub(super) struct Publisher {
     pub(super) since: BTreeMap<JobStatus, i64>,
     windows: HashMap<SubtaskId, (Attempt, RateWindow)>,
     failure: Option<String>,
+    unkept_end: Option<String>,
     failures: VecDeque<FailureReport>,
     failure_count: usize,
     kept_failures: usize,
@@ -231,6 +241,7 @@ impl Publisher {
             since: BTreeMap::from([(JobStatus::Created, created)]),
             windows: HashMap::new(),
             failure: None,
+            unkept_end: None,
             failures: VecDeque::new(),
             failure_count: 0,
             kept_failures: configuration.get(&config::EXCEPTION_HISTORY) as usize,
@@ -258,6 +269,23 @@ impl Publisher {
     /// Notes that the job as a whole cannot go on.
     pub(super) fn job_failed(&mut self, reason: &str) {
         self.failure = Some(reason.to_owned());
+        self.note_of_job(reason);
+    }
+
+    /// Its end cannot be kept for the next leader, and why. It is noted once, however often it is tried again.
+    pub(super) fn end_is_unkept(&mut self, reason: String) {
+        if self.unkept_end.is_none() {
+            self.note_of_job(&reason);
+        }
+        self.unkept_end = Some(reason);
+    }
+
+    /// Its end is kept, or the part of it that could not be.
+    pub(super) fn end_is_kept(&mut self) {
+        self.unkept_end = None;
+    }
+
+    fn note_of_job(&mut self, reason: &str) {
         self.note(FailureReport {
             millis: wall_clock_millis(),
             subtask: None,
@@ -303,6 +331,8 @@ impl JobMaster {
             completed_checkpoints: self.checkpoints.completed_count(),
             restarts: self.restarts,
             failure: self.report.failure.clone(),
+            // What is lost then has to end once more.
+            unkept_end: self.report.unkept_end.clone().filter(|_| self.is_at_its_end()),
             late_records,
             skipped_records,
             details: Arc::new(self.details()),

@@ -43,7 +43,7 @@ pub(super) fn job(job: &JobView, now: i64) -> Value {
         "slots": job.graph.slots_needed(),
         "restarts": job.report.restarts,
         "checkpoints": job.details().checkpoints.completed,
-        "failure": job.not_started.as_ref().or(job.report.failure.as_ref()),
+        "failure": job.not_started.as_ref().or(job.report.last_failure()),
         "diagnosis": diagnose(job, now),
         "vertices": job.vertices().map(|each| vertex(job, each)).collect::<Vec<_>>(),
     })

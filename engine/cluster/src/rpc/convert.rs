@@ -383,6 +383,7 @@ pub(crate) fn write_report(report: &JobReport) -> wire::JobOverview {
         completed_checkpoints: report.completed_checkpoints,
         restarts: report.restarts,
         failure: report.failure.clone().unwrap_or_default(),
+        unkept_end: report.unkept_end.clone().unwrap_or_default(),
         late_records: write_counts(report.late_records.clone()),
         skipped_records: write_counts(report.skipped_records.clone()),
         ..wire::JobOverview::default()

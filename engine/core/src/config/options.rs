@@ -207,7 +207,7 @@ options! {
     ZOOKEEPER_SASL_DISABLE: bool = "zookeeper.sasl.disable", true;
     /// The first part of the servers' Kerberos principal.
     ZOOKEEPER_SASL_SERVICE: String = "zookeeper.sasl.service-name", "zookeeper".to_owned();
-    /// How long tasks go on while there is no JobManager, and how long a JobManager or TaskManager that starts waits for ZooKeeper, if there is high availability; and how long commands look for a JobManager whose connection is lost.
+    /// How long tasks go on while there is no JobManager, and how long a JobManager or TaskManager that starts waits for ZooKeeper, if there is high availability; and how long commands look for a JobManager whose connection is lost, or wait for a job whose end cannot be written to high-availability.storageDir.
     ABSENCE_TIMEOUT: Duration [SECOND..] = "jobmanager.absence-timeout", 10 * MINUTE;
     /// How long a new leader waits for TaskManagers to tell which tasks they still run.
     ADOPTION_TIMEOUT: Duration [10 * MILLISECOND..] = "jobmanager.adoption-timeout", 10 * SECOND;

@@ -278,13 +278,21 @@ impl JobRecord {
         all.map(Some).map_err(|error| StoreError::Damaged { path, reason: error.to_string() })
     }
 
-    /// The job is over: from when this returns nobody runs it again.
+    /// The job is over: from when this returns nobody runs it again. Only results need a file that can be written: of any other end the pointer tells.
     ///
     /// # Errors
     /// [`StoreError`]; after [`StoreError::NotLeader`] it may be over all the same.
     pub fn over(&self, end: Outcome<'_>) -> Result<(), StoreError> {
         let file = format!("outcome-{}", self.locked().term);
-        self.write_file(&file, &envelope::seal(end.outcome))?;
+        let has_results = matches!(end.outcome.kind, Some(job_outcome::Kind::Result(_)));
+        let file = match self.write_file(&file, &envelope::seal(end.outcome)) {
+            Ok(()) => file,
+            Err(error) if has_results => return Err(error),
+            Err(error) => {
+                tracing::warn!(job = %self.job, %error, "only the pointer tells how the job ended");
+                String::new()
+            }
+        };
         self.change(|pointer| {
             pointer.set_state(State::Over);
             pointer.outcome = file;

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::memory::{Fate, Verdict};
 use super::*;
-use crate::rpc::control::{JobSpec, job_outcome};
+use crate::rpc::control::{JobFailure, JobSpec, job_outcome};
 use crate::rpc::ha::State;
 use bytes::Bytes;
 
@@ -253,7 +253,7 @@ fn files_that_cannot_be_read_are_not_taken_for_gone() {
 }
 
 #[test]
-fn an_end_of_which_the_file_is_not_written_is_none() {
+fn results_of_which_the_file_is_not_written_are_no_end_and_of_any_other_end_the_pointer_tells() {
     let pointers = MemoryPointers::default();
     let blobs = MemoryBlobs::default();
     let first = HighAvailabilityStore::new(Arc::new(pointers.next_writer()), Arc::new(blobs.clone()));
@@ -261,10 +261,19 @@ fn an_end_of_which_the_file_is_not_written_is_none() {
     let full = blobs.with_fate(Arc::new(|_| Verdict::Refused));
     let next = HighAvailabilityStore::new(Arc::new(pointers.next_writer()), Arc::new(full));
     let record = next.recover().unwrap().remove(0).1.unwrap();
-    let outcome = JobOutcome { kind: Some(job_outcome::Kind::Canceled(true)) };
-    let end = Outcome { status: "CANCELED", failure: "", ended: 1, outcome: &outcome, garbage: None };
-    assert!(matches!(record.over(end), Err(StoreError::Failed(_))));
+    let over = |status, failure, kind| {
+        let outcome = JobOutcome { kind: Some(kind) };
+        let kept = record.over(Outcome { status, failure, ended: 1, outcome: &outcome, garbage: None });
+        kept.map(|()| record.outcome().unwrap())
+    };
+    let result = job_outcome::Kind::Result(crate::rpc::control::JobResult::default());
+    assert!(matches!(over("FINISHED", "", result), Err(StoreError::Failed(_))));
     assert_eq!(record.pointer().state(), State::Running);
+    let canceled = job_outcome::Kind::Canceled(true);
+    assert_eq!(over("CANCELED", "", canceled.clone()).unwrap().kind, Some(canceled));
+    let failed = job_outcome::Kind::Failed(JobFailure { cause: "no".to_owned(), ..JobFailure::default() });
+    let told = over("FAILED", "it failed: no", failed).unwrap().kind;
+    assert!(matches!(told, Some(job_outcome::Kind::Failed(failure)) if failure.cause == "it failed: no"));
 }
 
 #[test]
