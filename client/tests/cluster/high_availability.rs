@@ -366,4 +366,21 @@ fn what_cannot_work_is_said_at_the_start() {
     let other = start(&[kind, &storage, &quorum]);
     assert!(other.contains("another cluster, with another secret"), "{other}");
     drop(elected);
+    // A chroot below which only those who made it may make anything.
+    let closed = format!("localhost:{}/closed", zookeeper.port);
+    let mut configuration = Configuration::new();
+    for (key, value) in [
+        ("high-availability.type", "zookeeper"),
+        ("high-availability.zookeeper.quorum", &closed),
+        ("high-availability.zookeeper.client.acl", "creator"),
+    ] {
+        configuration.set(key, value).unwrap();
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let owner = Secret::random().unwrap();
+    runtime.block_on(ZooKeeperElection::new(&configuration, &owner)).unwrap();
+    let quorum = format!("high-availability.zookeeper.quorum={closed}");
+    let refused = start(&[kind, &storage, &quorum, "high-availability.cluster-id=other"]);
+    assert!(refused.contains("does not let this user create /closed/"), "{refused}");
+    assert!(refused.contains("have its administrator create the node"), "{refused}");
 }
