@@ -20,7 +20,7 @@ pub use config::HarnessConfig;
 
 use std::time::{Duration, Instant};
 
-use flott_core::ids::{CheckpointId, OperatorId};
+use flott_core::ids::CheckpointId;
 use flott_core::time::{MAX_WATERMARK, NO_TIMESTAMP};
 use flott_core::{Data, Records, Timestamp};
 use flott_state::{OperatorState, SnapshotProgress, StateContext};
@@ -103,7 +103,7 @@ impl<O: Operator> Harness<O> {
     ) -> Result<Self, OperatorError> {
         let restored = !snapshots.is_empty();
         let context = StateContext {
-            operator: OperatorId::from_uid("harness"),
+            operator: config.operator,
             subtask: config.subtask,
             parallelism: config.parallelism,
             max_parallelism: config.max_parallelism,

@@ -53,7 +53,8 @@ fn every_update_is_committed_once_whatever_fails() {
     let sabotage = saboteur.clone();
     let source =
         GeneratorSource::new(30_000, |n| (format!("k{}", n % 101), 1_u64)).with_records_per_second(40_000.0);
-    env.from_source(source, WatermarkStrategy::no_watermarks(), "records")
+    let sums = env
+        .from_source(source, WatermarkStrategy::no_watermarks(), "records")
         .uid("records")
         .key_by_ref(|(key, _)| key)
         .sum(|(_, count)| count)
@@ -61,20 +62,24 @@ fn every_update_is_committed_once_whatever_fails() {
         .map(move |record| {
             sabotage.pass();
             record
-        })
-        .write_files(
+        });
+    // Two sinks that write into one folder.
+    for sink in ["one", "two"] {
+        sums.write_files(
             output.to_str().unwrap(),
-            |(key, count), out| out.extend_from_slice(format!("{key} {count}\n").as_bytes()),
+            move |(key, count), out| out.extend_from_slice(format!("{sink} {key} {count}\n").as_bytes()),
             FileSinkOptions { part_bytes: 20_000, ..FileSinkOptions::default() },
         )
         .unwrap()
-        .uid("files");
+        .uid(sink);
+    }
     let result = env.execute("exactly once").unwrap();
     assert_eq!(saboteur.left.load(Ordering::SeqCst), 0, "all failures happened");
     // Both subtasks may fail before one of them has been stopped.
     assert!(result.job().restarts >= 4, "{}", result.job().restarts);
     assert!(result.job().completed_checkpoints > 0, "{:?}", result.job());
-    let expected = (0..30_000_u64).map(|n| format!("k{} {}", n % 101, n / 101 + 1));
+    let expected = (0..30_000_u64)
+        .flat_map(|n| ["one", "two"].map(|sink| format!("{sink} k{} {}", n % 101, n / 101 + 1)));
     assert_eq!(counted(lines_in(&output)), counted(expected));
     assert!(!checkpoints.join(result.job_id().to_string()).exists(), "a finished job leaves no checkpoints");
 }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use flott_core::ids::JobId;
+use flott_core::ids::{JobId, OperatorId};
 use flott_core::memory::ManagedMemory;
 use flott_core::{MaxParallelism, Timestamp};
 
@@ -15,6 +15,8 @@ use crate::slot::TaskWaker;
 /// Who and where the operator under test is.
 #[derive(Debug, Clone)]
 pub struct HarnessConfig {
+    /// Its id.
+    pub operator: OperatorId,
     /// Its subtask's index.
     pub subtask: u32,
     /// How many subtasks there are.
@@ -36,6 +38,7 @@ pub struct HarnessConfig {
 impl Default for HarnessConfig {
     fn default() -> Self {
         Self {
+            operator: OperatorId::from_uid("harness"),
             subtask: 0,
             parallelism: 1,
             max_parallelism: MaxParallelism::default_for(1),

@@ -105,9 +105,11 @@ impl<T: Data> FileSink<T> {
         Ok(opened.files.submit(move |file| job(file).map_err(OperatorError::environment)))
     }
 
+    /// Neither another job nor another sink of this one, which may write into the same folder, has parts of such names.
     fn part_prefix(context: &OperatorContext<'_>) -> String {
         let job = context.info.job.to_string();
-        format!("part-{}-{}-", &job[..8], context.info.subtask)
+        let operator = context.state.context().operator.to_string();
+        format!("part-{}-{}-{}-", &job[..8], &operator[..8], context.info.subtask)
     }
 
     fn write_out(&mut self, context: &OperatorContext<'_>) -> Result<(), OperatorError> {
@@ -343,8 +345,10 @@ impl<T: Data> Operator for FileSink<T> {
 mod tests {
     use std::fs;
 
+    use flott_core::ids::OperatorId;
+
     use super::*;
-    use crate::harness::Harness;
+    use crate::harness::{Harness, HarnessConfig};
 
     fn sink(folder: &std::path::Path, part_bytes: u64) -> FileSink<u64> {
         let encode = |n: &u64, out: &mut Vec<u8>| out.extend_from_slice(format!("{n}\n").as_bytes());
@@ -412,8 +416,10 @@ mod tests {
         harness.begin_snapshot();
         harness.settle().unwrap();
         drop(harness);
-        let orphan = folder.path().join(".part-00000000-0-7.inprogress");
-        fs::write(&orphan, "1").unwrap();
+        let hidden = fs::read_dir(folder.path()).unwrap().next().unwrap().unwrap().file_name();
+        let orphan = hidden.to_string_lossy().replace("-0.inprogress", "-7.inprogress");
+        fs::write(folder.path().join(orphan), "1").unwrap();
+        assert_eq!(seen(folder.path()).1, 2);
         let mut harness = Harness::restore(sink(folder.path(), 1 << 20), snapshot);
         write(&mut harness, 10..20);
         let handles = end(&mut harness);
@@ -421,6 +427,36 @@ mod tests {
         harness.settle().unwrap();
         let (numbers, hidden) = seen(folder.path());
         assert!(numbers.into_iter().eq(0..20));
+        assert_eq!(hidden, 0);
+    }
+
+    #[test]
+    fn sinks_that_share_a_folder_leave_each_others_parts_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = |uid| HarnessConfig { operator: OperatorId::from_uid(uid), ..HarnessConfig::default() };
+        let mut one = Harness::with_config(sink(folder.path(), 1 << 20), config("one"));
+        let mut other = Harness::with_config(sink(folder.path(), 1 << 20), config("other"));
+        write(&mut one, 0..10);
+        write(&mut other, 20..30);
+        let snapshots = [one, other].map(|mut harness| {
+            let snapshot = harness.snapshot();
+            harness.settle().unwrap();
+            snapshot
+        });
+        let sinks = ["one", "other"].into_iter().zip(snapshots);
+        let restored = sinks.map(|(uid, snapshot)| {
+            Harness::restore_with_config(sink(folder.path(), 1 << 20), config(uid), vec![snapshot])
+        });
+        let [mut one, mut other]: [_; 2] = restored.collect::<Vec<_>>().try_into().ok().unwrap();
+        write(&mut one, 10..20);
+        write(&mut other, 30..40);
+        for mut harness in [one, other] {
+            let handles = end(&mut harness);
+            harness.commit(&handles);
+            harness.settle().unwrap();
+        }
+        let (numbers, hidden) = seen(folder.path());
+        assert!(numbers.into_iter().eq(0..40));
         assert_eq!(hidden, 0);
     }
 
