@@ -21,6 +21,8 @@ pub struct HarnessConfig {
     pub subtask: u32,
     /// How many subtasks there are.
     pub parallelism: u32,
+    /// How many attempts there were before this one.
+    pub attempt: u32,
     /// How many key groups there are.
     pub max_parallelism: MaxParallelism,
     /// How many subtasks read what it emits.
@@ -41,6 +43,7 @@ impl Default for HarnessConfig {
             operator: OperatorId::from_uid("harness"),
             subtask: 0,
             parallelism: 1,
+            attempt: 0,
             max_parallelism: MaxParallelism::default_for(1),
             consumers: 1,
             consumer_hosts: Vec::new(),
@@ -70,7 +73,7 @@ impl HarnessConfig {
             parallelism: self.parallelism,
             consumers: self.consumers,
             readers: Arc::new(Readers::detached(hosts)),
-            attempt: 0,
+            attempt: self.attempt,
             restored,
             ended: false,
             temp_dir: std::env::temp_dir(),

@@ -2,7 +2,11 @@
 //!
 //! A subtask writes to a hidden file. A part that is full is pending: it is renamed when the checkpoint that holds it is
 //! complete, or at the end of the job. A part that is not full goes on over checkpoints, which remember how long it was; a
-//! restored subtask cuts it back to that.
+//! restored subtask cuts it back to that, and begins another.
+//!
+//! So only the attempt that created a file adds to it. One that was cut off, and goes on because it does not know, does no harm
+//! to the one in its place: what it creates has other names, what both cut or rename comes out the same, and nobody tells it
+//! to commit what no checkpoint holds.
 //!
 //! The slot decides which bytes go to which part; an [`IoQueue`] does what it decided, so no disk holds up the slot.
 
@@ -23,7 +27,7 @@ use crate::cursor::Cursor;
 use crate::error::{Fault, OperatorError};
 use crate::io_queue::{IoQueue, Ticket};
 use crate::operator::{Operator, OperatorContext, Progress};
-use part::{PartFile, PartState, commit, remove_orphans};
+use part::{PartFile, PartNames, PartState, commit, cut, remove_orphans};
 
 /// Writes a record behind what the buffer holds, line end and all.
 pub type Encode<T> = Arc<dyn Fn(&T, &mut Vec<u8>) + Send + Sync>;
@@ -67,6 +71,7 @@ pub struct FileSink<T> {
 }
 
 struct Opened {
+    names: PartNames,
     files: IoQueue<PartFile>,
     states: Rc<RefCell<OperatorList<PartState>>>,
     /// The folder has been looked at.
@@ -106,10 +111,11 @@ impl<T: Data> FileSink<T> {
     }
 
     /// Neither another job nor another sink of this one, which may write into the same folder, has parts of such names.
-    fn part_prefix(context: &OperatorContext<'_>) -> String {
+    fn names(context: &OperatorContext<'_>) -> PartNames {
         let job = context.info.job.to_string();
         let operator = context.state.context().operator.to_string();
-        format!("part-{}-{}-{}-", &job[..8], &operator[..8], context.info.subtask)
+        let prefix = format!("part-{}-{}-{}-", &job[..8], &operator[..8], context.info.subtask);
+        PartNames::new(prefix, context.info.attempt)
     }
 
     fn write_out(&mut self, context: &OperatorContext<'_>) -> Result<(), OperatorError> {
@@ -118,10 +124,10 @@ impl<T: Data> FileSink<T> {
         }
         if self.part.is_none() {
             let number = self.next_number.fetch_add(1, Ordering::AcqRel);
-            let name = format!("{}{number}", Self::part_prefix(context));
+            let names = &self.opened.as_ref().ok_or_else(not_opened)?.names;
             let state = PartState {
-                hidden: self.folder.join(&format!(".{name}.inprogress")).to_string(),
-                name: self.folder.join(&name).to_string(),
+                hidden: self.folder.join(&names.hidden(number)).to_string(),
+                name: self.folder.join(&names.of(number)).to_string(),
                 length: None,
                 checkpoint: 0,
                 began: context.processing_time,
@@ -166,32 +172,16 @@ impl<T: Data> FileSink<T> {
     fn restore(&mut self, restored: Vec<PartState>) -> Result<(), OperatorError> {
         let mut complete = Vec::new();
         for state in restored {
-            let Some(length) = state.length else {
-                // Those of a completed checkpoint: their commit may have been lost with the failure.
-                if state.checkpoint > 0 {
-                    complete.push(state)
-                } else {
-                    self.pending.push(state)
-                }
+            // Those of a completed checkpoint: their commit may have been lost with the failure.
+            if state.checkpoint > 0 {
+                complete.push(state);
                 continue;
-            };
-            let state = PartState { length: None, ..state };
-            let hidden = state.hidden.clone();
-            match self.part {
-                None => {
-                    self.submit(move |file| file.resume(&hidden, length))?;
-                    self.part = Some(Part { state, length });
-                }
-                // With fewer subtasks than there were, one may get two: the second is full as it is.
-                Some(_) => {
-                    self.submit(move |_| {
-                        let mut second = PartFile::default();
-                        second.resume(&hidden, length)?;
-                        second.close()
-                    })?;
-                    self.pending.push(state);
-                }
             }
+            if let Some(length) = state.length {
+                let hidden = state.hidden.clone();
+                self.submit(move |_| cut(&hidden, length))?;
+            }
+            self.pending.push(PartState { length: None, ..state });
         }
         self.begin_commit(complete)
     }
@@ -206,7 +196,15 @@ impl<T: Data> Operator for FileSink<T> {
         let restored = states.borrow_mut().take();
         let files = IoQueue::new(PartFile::default(), context.info);
         let none = files.last();
-        self.opened = Some(Opened { files, states, looked: none, prepared: none, committed: none });
+        let names = Self::names(context);
+        self.opened = Some(Opened {
+            names: names.clone(),
+            files,
+            states,
+            looked: none,
+            prepared: none,
+            committed: none,
+        });
         if context.info.ended {
             // What the earlier attempt left is what is to be committed.
             return Ok(());
@@ -214,12 +212,11 @@ impl<T: Data> Operator for FileSink<T> {
         let folder = self.folder.clone();
         self.submit(move |_| for_path(&folder)?.create_dirs_with(&folder, Access::Ordinary))?;
         self.restore(restored)?;
-        let in_hand = self.part.iter().map(|part| &part.state);
-        let held: Vec<String> = in_hand.chain(&self.pending).map(|state| state.hidden.clone()).collect();
-        let (folder, prefix) = (self.folder.clone(), Self::part_prefix(context));
+        let held: Vec<String> = self.pending.iter().map(|state| state.hidden.clone()).collect();
+        let folder = self.folder.clone();
         let next_number = Arc::clone(&self.next_number);
         let looked = self.submit(move |_| {
-            next_number.store(remove_orphans(&folder, &prefix, &held)?, Ordering::Release);
+            next_number.store(remove_orphans(&folder, &names, &held)?, Ordering::Release);
             Ok(())
         })?;
         if let Some(opened) = &mut self.opened {
@@ -417,7 +414,7 @@ mod tests {
         harness.settle().unwrap();
         drop(harness);
         let hidden = fs::read_dir(folder.path()).unwrap().next().unwrap().unwrap().file_name();
-        let orphan = hidden.to_string_lossy().replace("-0.inprogress", "-7.inprogress");
+        let orphan = hidden.to_string_lossy().replace("-0.0-", "-7.0-");
         fs::write(folder.path().join(orphan), "1").unwrap();
         assert_eq!(seen(folder.path()).1, 2);
         let mut harness = Harness::restore(sink(folder.path(), 1 << 20), snapshot);
@@ -457,6 +454,46 @@ mod tests {
         }
         let (numbers, hidden) = seen(folder.path());
         assert!(numbers.into_iter().eq(0..40));
+        assert_eq!(hidden, 0);
+    }
+
+    #[test]
+    fn an_attempt_that_was_cut_off_does_no_harm_to_the_one_in_its_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let new = || sink(folder.path(), 1 << 20);
+        let attempt = |attempt| HarnessConfig { attempt, ..HarnessConfig::default() };
+        let snapshot_of = |harness: &mut Harness<FileSink<u64>>| {
+            let snapshot = harness.snapshot();
+            harness.settle().unwrap();
+            snapshot
+        };
+        let mut first = Harness::new(new());
+        write(&mut first, 0..10);
+        let snapshot = snapshot_of(&mut first);
+        drop(first);
+        // Both look at the folder before either writes: they come upon the same number.
+        let restore = |number| Harness::restore_with_config(new(), attempt(number), vec![snapshot.clone()]);
+        let (mut cut_off, mut real) = (restore(1), restore(2));
+        for harness in [&mut cut_off, &mut real] {
+            harness.begin(Vec::new());
+            harness.settle().unwrap();
+        }
+        write(&mut real, 10..15);
+        let snapshot = snapshot_of(&mut real);
+        write(&mut cut_off, 10..1_000);
+        snapshot_of(&mut cut_off);
+        // Neither does one that opens late.
+        let mut late = restore(1);
+        write(&mut late, 10..1_000);
+        snapshot_of(&mut late);
+        drop((real, late));
+        let mut next = Harness::restore_with_config(new(), attempt(3), vec![snapshot]);
+        write(&mut next, 15..20);
+        let handles = end(&mut next);
+        next.commit(&handles);
+        next.settle().unwrap();
+        let (numbers, hidden) = seen(folder.path());
+        assert!(numbers.into_iter().eq(0..20));
         assert_eq!(hidden, 0);
     }
 
