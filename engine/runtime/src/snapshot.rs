@@ -1,7 +1,8 @@
 //! The snapshot of a subtask: written in steps by the slot thread, carried to the checkpoint directory by another.
 //!
 //! Small state stays in the checkpoint's metadata. What is larger goes to one file a subtask, through a bounded queue to a
-//! thread that may block; when the queue is full, the slot goes on with its records and writes later.
+//! thread that may block; when the queue is full, the slot goes on with its records and writes later. Without a directory for
+//! such files, state that is too large for a message declines its checkpoint.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,6 +10,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
+use flott_core::config;
 use flott_core::ids::{CheckpointId, ExecutionId};
 use flott_fs::FsPath;
 use flott_plan::OperatorKey;
@@ -50,11 +52,14 @@ pub struct SubtaskSnapshot {
 /// Where a job's snapshots go.
 #[derive(Debug, Clone)]
 pub struct SnapshotTarget {
-    /// The job's checkpoint directory; none: all state travels with the acknowledgement.
+    /// The job's checkpoint directory; none: all state travels with the acknowledgement, so there must be little of it.
     pub directory: Option<FsPath>,
     /// The state of a subtask, in bytes, up to which it is kept in the metadata.
     pub inline_bytes: usize,
 }
+
+/// The state of a subtask, in bytes, that may travel with its acknowledgement.
+const MOST_WITHOUT_DIRECTORY: u64 = 5 << 20;
 
 /// Chunks that may wait for the writing thread.
 const QUEUED_CHUNKS: usize = 16;
@@ -140,6 +145,19 @@ impl SnapshotWriter {
     /// Where the operators write.
     pub(crate) fn buffer(&mut self) -> &mut Vec<u8> {
         &mut self.buffer
+    }
+
+    /// Why there is no use in writing on, if there is none.
+    pub(crate) fn refusal(&self) -> Option<String> {
+        let is_too_large = self.target.directory.is_none() && self.position() > MOST_WITHOUT_DIRECTORY;
+        is_too_large.then(|| {
+            format!(
+                "the state of subtask {} has more than {} MiB, the most that a checkpoint without a directory can hold of one; set {}",
+                self.execution.subtask,
+                MOST_WITHOUT_DIRECTORY >> 20,
+                config::CHECKPOINT_DIR.key,
+            )
+        })
     }
 
     /// An operator's part began at `start` and is complete.

@@ -86,7 +86,7 @@ options! {
     CHECKPOINT_MIN_PAUSE: Duration = "execution.checkpointing.min-pause", Duration::ZERO;
     /// EXACTLY_ONCE: channels wait for each other's barriers. AT_LEAST_ONCE: they do not.
     CHECKPOINT_MODE: CheckpointMode = "execution.checkpointing.mode", CheckpointMode::ExactlyOnce;
-    /// The directory for checkpoints, one folder a job below it.
+    /// The directory for checkpoints, one folder a job below it. Without it, and without high availability, checkpoints stay in memory, and fail where a subtask has more than 5 MiB of state.
     CHECKPOINT_DIR: String = "execution.checkpointing.dir";
     /// How many checkpoints may fail one after the other before the job does.
     TOLERABLE_FAILED_CHECKPOINTS: u32 = "execution.checkpointing.tolerable-failed-checkpoints", 0;

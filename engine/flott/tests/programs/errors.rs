@@ -1,6 +1,7 @@
 //! Bad input: an error that says what, where and what to do; nothing hangs.
 
 use flott::prelude::*;
+use flott::runtime::source::GeneratorSource;
 
 use crate::support::{accept, environment};
 
@@ -42,6 +43,21 @@ fn a_panic_fails_its_task_with_message_and_backtrace() {
         panic!("{error:?}");
     };
     assert!(backtrace.contains("errors.rs"), "{backtrace}");
+}
+
+#[test]
+fn state_that_is_too_large_for_a_checkpoint_without_a_directory_is_named() {
+    let env =
+        environment(&[("execution.checkpointing.interval", "10 ms"), ("restart-strategy.type", "none")]);
+    let source = GeneratorSource::new(200_000, |n| format!("{n:01000}")).with_records_per_second(40_000.0);
+    env.from_source(source, WatermarkStrategy::no_watermarks(), "names")
+        .map(|name| (name, 1_u64))
+        .key_by_ref(|(name, _)| name)
+        .sum(|(_, count)| count)
+        .discard();
+    let error = error_of(&env);
+    let limit = "more than 5 MiB, the most that a checkpoint without a directory can hold of one";
+    assert!(error.contains(limit) && error.contains("set execution.checkpointing.dir"), "{error}");
 }
 
 #[test]

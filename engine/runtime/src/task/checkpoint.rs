@@ -143,6 +143,12 @@ impl Subtask {
                     return Err(self.failure(operator, error.into()));
                 }
             }
+            if let Some(reason) = snapshot.writer.refusal() {
+                let checkpoint = snapshot.writer.checkpoint();
+                self.give_up_snapshot();
+                self.tell(TaskEvent::CheckpointDeclined { checkpoint, reason });
+                return Ok(true);
+            }
             if Instant::now() >= deadline {
                 return Ok(true);
             }
