@@ -3,9 +3,22 @@
 use flott_core::config::Configuration;
 use serde_json::{Value, json};
 
-/// Parts of keys whose values nobody else is to see.
-const SENSITIVE: [&str; 8] =
-    ["password", "passwd", "secret", "token", "credential", "apikey", "api-key", "fs.azure.account.key"];
+/// Parts of keys whose values nobody else is to see: Flink's, and others that sound like it.
+const SENSITIVE: [&str; 13] = [
+    "password",
+    "passwd",
+    "secret",
+    "token",
+    "credential",
+    "apikey",
+    "api-key",
+    "service-key",
+    "auth-params",
+    "basic-auth",
+    "jaas.config",
+    "http-headers",
+    "fs.azure.account.key",
+];
 
 /// A value, or stars.
 pub(super) fn shown<'a>(key: &str, value: &'a str) -> &'a str {
@@ -42,6 +55,18 @@ mod tests {
         let mut configuration = Configuration::new();
         configuration.set("user.db.password", "hunter2").unwrap();
         configuration.set("user.API-Key", "k").unwrap();
+        for flinks in [
+            "auth-params",
+            "basic-auth",
+            "service-key",
+            "token",
+            "jaas.config",
+            "http-headers",
+            "apikey",
+            "fs.azure.account.key.account123.dfs.core.windows.net",
+        ] {
+            configuration.set(&format!("user.{flinks}"), "hunter2").unwrap();
+        }
         configuration.set("security.secret.file", "/s").unwrap();
         configuration.set("parallelism.default", "3").unwrap();
         let text = entries(&configuration).to_string();
