@@ -225,22 +225,13 @@ impl Cluster {
 
     /// The processes of workers, by the TaskManager they belong to.
     pub fn workers(&self) -> Vec<(u32, u32)> {
-        let agents: Vec<u32> = self.task_managers.iter().map(Process::pid).collect();
-        let mut workers = Vec::new();
-        for entry in fs::read_dir("/proc").unwrap().flatten() {
-            let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
-                continue;
-            };
-            let Ok(stat) = fs::read_to_string(entry.path().join("stat")) else { continue };
-            // After the name in parentheses: state, parent.
-            let mut rest = stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace();
-            let (state, parent) = (rest.next(), rest.next().and_then(|text| text.parse().ok()));
-            if state != Some("Z")
-                && let Some(agent) = agents.iter().copied().find(|agent| parent == Some(*agent))
-            {
-                workers.push((agent, pid));
-            }
-        }
+        let agents = self.task_managers.iter().map(Process::pid);
+        let mut workers: Vec<(u32, u32)> = agents
+            .flat_map(|agent| {
+                let children = children_of(agent).into_iter().filter(|(_, state)| state != "Z");
+                children.map(move |(pid, _)| (agent, pid))
+            })
+            .collect();
         workers.sort_unstable();
         workers
     }
@@ -267,6 +258,20 @@ fn start_job_manager(folder: &Path) -> (Process, String) {
     BufReader::new(job_manager.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
     let port = line.trim().rsplit(':').next().unwrap();
     (job_manager, format!("localhost:{port}"))
+}
+
+/// The processes that a process has started, and the state of each; `Z`: it has ended, and nobody has asked how.
+pub fn children_of(parent: u32) -> Vec<(u32, String)> {
+    let processes = fs::read_dir("/proc").unwrap().flatten();
+    let child = |entry: fs::DirEntry| {
+        let pid = entry.file_name().to_str()?.parse().ok()?;
+        let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
+        // After the name in parentheses: state, parent.
+        let mut rest = stat.rsplit_once(')')?.1.split_whitespace();
+        let state = rest.next()?.to_owned();
+        (rest.next()?.parse() == Ok(parent)).then_some((pid, state))
+    };
+    processes.filter_map(child).collect()
 }
 
 /// A flott command; a file that grows beyond its process's limit is an error to it and its workers, as on a full disk, and no signal.

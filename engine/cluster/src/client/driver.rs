@@ -5,6 +5,7 @@ use std::io;
 use std::path::PathBuf;
 use std::process::{Child, ExitStatus, Stdio};
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use flott_core::config::{self, Configuration};
@@ -233,10 +234,33 @@ fn start_with(
     Ok((child, socket))
 }
 
+/// A program that was started. Who lets go of it without waiting for its end ends it.
+struct Running(Option<Child>);
+
+impl Running {
+    /// Waits for its end. Blocks.
+    fn wait(mut self) -> io::Result<ExitStatus> {
+        self.0.take().map_or_else(|| Err(io::ErrorKind::NotFound.into()), |mut child| child.wait())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let Some(mut child) = self.0.take() else { return };
+        // It may have ended by itself.
+        let _ = child.kill();
+        // It stays as a zombie until somebody asks how it ended, and whoever drives it may not block.
+        let reaping = thread::Builder::new().name("flott-reap".to_owned());
+        if let Err(error) = reaping.spawn(move || child.wait()) {
+            tracing::debug!(%error, "a program that was ended stays as a zombie");
+        }
+    }
+}
+
 /// How a program ends, and its last words.
-async fn wait(mut child: Child, output: Option<Output>) -> io::Result<(ExitStatus, String)> {
+async fn wait(running: Running, output: Option<Output>) -> io::Result<(ExitStatus, String)> {
     let waited = tokio::task::spawn_blocking(move || {
-        let status = child.wait()?;
+        let status = running.wait()?;
         Ok((status, output.map(|output| output.last_words()).unwrap_or_default()))
     });
     waited.await.map_err(io::Error::other)?
@@ -293,17 +317,14 @@ impl Driver {
         }));
         let role =
             if self.detached { start::Role::Plan(Plan {}) } else { start::Role::Driver(DriverRole {}) };
-        let (mut child, output, mut socket) = self.start(role)?;
+        let (running, output, mut socket) = self.start(role)?;
         let two = socket.try_clone();
         let mut executes = listen(two.map_err(|source| self.io_error(source))?);
         let (mut failure, mut hash) = (None, None);
         loop {
             let executed = tokio::select! {
                 executed = executes.recv() => executed,
-                () = &mut interrupted => {
-                    let _ = child.kill();
-                    return Ok(Driven::Interrupted);
-                }
+                () = &mut interrupted => return Ok(Driven::Interrupted),
             };
             let Some(executed) = executed else { break };
             let outcome = async {
@@ -331,14 +352,8 @@ impl Driver {
                 Ok(Executing::Interrupted)
             };
             match outcome.await {
-                Err(error) => {
-                    let _ = child.kill();
-                    return Err(error);
-                }
-                Ok(Executing::Interrupted) => {
-                    let _ = child.kill();
-                    return Ok(Driven::Interrupted);
-                }
+                Err(error) => return Err(error),
+                Ok(Executing::Interrupted) => return Ok(Driven::Interrupted),
                 Ok(Executing::HandedOver) => {}
                 Ok(Executing::Ended { job, name, outcome }) => {
                     if !matches!(outcome.kind, Some(job_outcome::Kind::Result(_))) {
@@ -349,7 +364,7 @@ impl Driver {
                 }
             }
         }
-        let (status, last_words) = wait(child, output).await.map_err(|source| self.io_error(source))?;
+        let (status, last_words) = wait(running, output).await.map_err(|source| self.io_error(source))?;
         match failure {
             Some(JobError::Canceled { .. }) => Ok(Driven::JobCanceled),
             Some(failure) => Ok(Driven::JobFailed(failure.to_string())),
@@ -360,22 +375,18 @@ impl Driver {
     }
 
     /// Starts the program, and has its output copied if that goes into files.
-    fn start(&self, role: start::Role) -> Result<(Child, Option<Output>, LaunchSocket), DriveError> {
+    fn start(&self, role: start::Role) -> Result<(Running, Option<Output>, LaunchSocket), DriveError> {
         if self.application.is_none() {
             let (child, socket) = start_program(&self.program, role, Stdio::inherit())?;
-            return Ok((child, None, socket));
+            return Ok((Running(Some(child)), None, socket));
         }
         let files = OutputFiles::in_log_dir(&self.program.configuration, "main");
         let files = files.map_err(|source| self.io_error(source))?;
         let streams = [Stdio::inherit(), Stdio::piped(), Stdio::piped()];
         let (mut child, socket) = start_with(&self.program, role, streams)?;
-        match files.fill_from(&mut child) {
-            Ok(output) => Ok((child, Some(output), socket)),
-            Err(source) => {
-                let _ = child.kill();
-                Err(self.io_error(source))
-            }
-        }
+        let output = files.fill_from(&mut child);
+        let running = Running(Some(child));
+        Ok((running, Some(output.map_err(|source| self.io_error(source))?), socket))
     }
 
     fn io_error(&self, source: io::Error) -> DriveError {
@@ -593,6 +604,30 @@ impl Driver {
                     return self.watch(cluster, job, listener).await.map(drop);
                 }
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::process::Command;
+    use std::time::Instant;
+
+    use super::*;
+
+    #[test]
+    fn a_program_that_nobody_waits_for_is_ended_and_reaped() {
+        let child = Command::new("sleep").arg("600").spawn().unwrap();
+        let process = format!("/proc/{}", child.id());
+        let running = Running(Some(child));
+        assert!(Path::new(&process).exists());
+        drop(running);
+        let deadline = Instant::now() + Duration::from_secs(30);
+        // A zombie is still to be seen there.
+        while Path::new(&process).exists() {
+            assert!(Instant::now() < deadline, "{process} is still there");
+            thread::yield_now();
         }
     }
 }
