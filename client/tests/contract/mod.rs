@@ -306,6 +306,7 @@ fn others(web: &Web, job: &str) {
         "# TYPE flott_jobmanager_taskSlotsTotal gauge",
         "flott_jobmanager_taskSlotsTotal 4",
         "flott_taskmanager_job_task_operator_numRecordsOut{job_id=",
+        "operator_id=",
         "operator_name=\"Source: clicks\"",
     ] {
         assert!(scraped.contains(line), "{line} in {scraped}");

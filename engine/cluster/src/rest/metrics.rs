@@ -39,8 +39,30 @@ pub(super) fn in_name(text: &str) -> String {
         .collect()
 }
 
-/// What a subtask counts.
+/// What a subtask counts, with what its operators do: `OPERATOR.NAME`.
 pub(super) fn of_subtask(job: &JobView, vertex: &JobVertex, report: &SubtaskReport) -> Metrics {
+    let mut metrics = of_task(job, vertex, report);
+    let names = names_of(vertex);
+    for (position, own) in of_operators(job, vertex, report) {
+        metrics.extend(own.into_iter().map(|(name, value)| (format!("{}.{name}", names[position]), value)));
+    }
+    metrics
+}
+
+/// The names of a vertex's operators in those of metrics. Of several that are called the same, the later ones have numbers.
+fn names_of(vertex: &JobVertex) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for operator in &vertex.operators {
+        let first = in_name(&operator.name);
+        let others = (2..).map(|number| format!("{first}_{number}"));
+        let mut all = std::iter::once(first.clone()).chain(others);
+        names.extend(all.find(|name| !names.contains(name)));
+    }
+    names
+}
+
+/// What a subtask counts as a whole.
+pub(super) fn of_task(job: &JobView, vertex: &JobVertex, report: &SubtaskReport) -> Metrics {
     let mut metrics = Metrics::new();
     let source = job.is_source(vertex);
     let rates = report.rates.clone().unwrap_or_default();
@@ -69,16 +91,27 @@ pub(super) fn of_subtask(job: &JobView, vertex: &JobVertex, report: &SubtaskRepo
     if let Some(first) = report.operators.first() {
         put("currentInputWatermark", first.watermark as f64);
     }
-    for (position, operator) in report.operators.iter().enumerate() {
-        let planned = vertex.operators.iter().find(|planned| planned.key == operator.key);
-        let name = in_name(planned.map_or("", |planned| planned.name.as_str()));
-        let reads = source && position == 0;
+    metrics
+}
+
+/// What each operator of a subtask counts, by its position in the vertex.
+pub(super) fn of_operators(
+    job: &JobView,
+    vertex: &JobVertex,
+    report: &SubtaskReport,
+) -> Vec<(usize, Metrics)> {
+    let counted = report.operators.iter().enumerate().filter_map(|(position, operator)| {
+        let planned = vertex.operators.iter().position(|planned| planned.key == operator.key)?;
+        let reads = job.is_source(vertex) && position == 0;
+        let rates = report.rates.as_ref().and_then(|rates| rates.records.get(position).copied());
+        let rates = rates.unwrap_or_default();
         let taken = if reads { operator.records_out } else { operator.records_in };
-        let mut put = |metric: &str, value: f64| metrics.insert(format!("{name}.{metric}"), value);
+        let mut metrics = Metrics::new();
+        let mut put = |name: &str, value: f64| metrics.insert(name.to_owned(), value);
         put("numRecordsIn", taken as f64);
         put("numRecordsOut", operator.records_out as f64);
-        put("numRecordsInPerSecond", rate(position, usize::from(reads)));
-        put("numRecordsOutPerSecond", rate(position, 1));
+        put("numRecordsInPerSecond", rates[usize::from(reads)]);
+        put("numRecordsOutPerSecond", rates[1]);
         put("numRecordsInErrors", operator.skipped_records as f64);
         put("numLateRecordsDropped", operator.late_records as f64);
         put("currentInputWatermark", operator.watermark as f64);
@@ -89,8 +122,9 @@ pub(super) fn of_subtask(job: &JobView, vertex: &JobVertex, report: &SubtaskRepo
         if operator.bytes_written > 0 {
             put("numBytesOut", operator.bytes_written as f64);
         }
-    }
-    metrics
+        Some((planned, metrics))
+    });
+    counted.collect()
 }
 
 /// What a vertex counts: `N.NAME` for each subtask.

@@ -10,7 +10,7 @@ pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8"
 
 /// Lines of one metric stand together, as the format asks.
 #[derive(Default)]
-struct Families(std::collections::BTreeMap<String, Vec<(String, f64)>>);
+pub(super) struct Families(std::collections::BTreeMap<String, Vec<(String, f64)>>);
 
 impl Families {
     fn add(&mut self, scope: &str, metrics: &Metrics, labels: &[(&str, &str)]) {
@@ -21,6 +21,47 @@ impl Families {
             let family = format!("flott_{scope}_{}", in_name(name));
             self.0.entry(family).or_default().push((labels.clone(), *value));
         }
+    }
+
+    pub(super) fn add_job(&mut self, job: &JobView, now: i64) {
+        let id = job.id.to_string();
+        let of_job = [("job_id", id.as_str()), ("job_name", job.graph.name.as_str())];
+        self.add("jobmanager_job", &metrics::of_job(job, now), &of_job);
+        if job.status.is_terminal() {
+            return;
+        }
+        for vertex in job.vertices() {
+            let vertex_id = super::view::vertex_id(vertex);
+            for (index, report) in job.subtasks(vertex.id) {
+                let index = index.to_string();
+                let subtask =
+                    flott_core::ids::SubtaskId { vertex: vertex.id, index: index.parse().unwrap_or(0) };
+                let task_manager = job.placed.get(&subtask).map(|(id, _)| id.to_string()).unwrap_or_default();
+                let mut labels = of_job.to_vec();
+                labels.extend([("task_id", vertex_id.as_str()), ("task_name", vertex.name.as_str())]);
+                labels.extend([("subtask_index", index.as_str()), ("tm_id", task_manager.as_str())]);
+                self.add("taskmanager_job_task", &metrics::of_task(job, vertex, report), &labels);
+                for (position, own) in metrics::of_operators(job, vertex, report) {
+                    let operator = &vertex.operators[position];
+                    let operator_id = super::view::operator_id(operator.key);
+                    let mut labels = labels.clone();
+                    labels.extend([("operator_id", operator_id.as_str()), ("operator_name", &operator.name)]);
+                    self.add("taskmanager_job_task_operator", &own, &labels);
+                }
+            }
+        }
+    }
+
+    pub(super) fn text(self) -> String {
+        let mut text = String::new();
+        for (family, lines) in self.0 {
+            // Writing to a String cannot fail.
+            let _ = writeln!(text, "# TYPE {family} gauge");
+            for (labels, value) in lines {
+                let _ = writeln!(text, "{family}{labels} {value}");
+            }
+        }
+        text
     }
 }
 
@@ -42,48 +83,7 @@ pub(super) fn scrape(view: &dyn ClusterView, now: i64) -> String {
         families.add("taskmanager", &metrics::of_task_manager(&member), &labels);
     }
     for job in view.jobs() {
-        add_job(&mut families, &job, now);
+        families.add_job(&job, now);
     }
-    let mut text = String::new();
-    for (family, lines) in families.0 {
-        // Writing to a String cannot fail.
-        let _ = writeln!(text, "# TYPE {family} gauge");
-        for (labels, value) in lines {
-            let _ = writeln!(text, "{family}{labels} {value}");
-        }
-    }
-    text
-}
-
-fn add_job(families: &mut Families, job: &JobView, now: i64) {
-    let id = job.id.to_string();
-    let of_job = [("job_id", id.as_str()), ("job_name", job.graph.name.as_str())];
-    families.add("jobmanager_job", &metrics::of_job(job, now), &of_job);
-    if job.status.is_terminal() {
-        return;
-    }
-    for vertex in job.vertices() {
-        let vertex_id = super::view::vertex_id(vertex);
-        for (index, report) in job.subtasks(vertex.id) {
-            let index = index.to_string();
-            let subtask = flott_core::ids::SubtaskId { vertex: vertex.id, index: index.parse().unwrap_or(0) };
-            let task_manager = job.placed.get(&subtask).map(|(id, _)| id.to_string()).unwrap_or_default();
-            let mut labels = of_job.to_vec();
-            labels.extend([("task_id", vertex_id.as_str()), ("task_name", vertex.name.as_str())]);
-            labels.extend([("subtask_index", index.as_str()), ("tm_id", task_manager.as_str())]);
-            let (of_operators, of_task): (Metrics, Metrics) = metrics::of_subtask(job, vertex, report)
-                .into_iter()
-                .partition(|(name, _)| name.contains('.'));
-            families.add("taskmanager_job_task", &of_task, &labels);
-            for operator in &vertex.operators {
-                let name = metrics::in_name(&operator.name);
-                let own = of_operators.iter().filter_map(|(metric, value)| {
-                    Some((metric.strip_prefix(&name)?.strip_prefix('.')?.to_owned(), *value))
-                });
-                let mut labels = labels.clone();
-                labels.push(("operator_name", operator.name.as_str()));
-                families.add("taskmanager_job_task_operator", &own.collect(), &labels);
-            }
-        }
-    }
+    families.text()
 }

@@ -1,6 +1,6 @@
 //! What was seen of a job, and what is told of it: fields and values, to the letter.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use flott_core::MaxParallelism;
@@ -11,10 +11,12 @@ use flott_plan::{
     ChainedOperator, EdgeKey, ExchangeMode, ExecutionMode, JobEdge, JobGraph, JobVertex, OperatorKey, Origin,
     OutputPort, Partitioning, Variant, VertexRole,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::view::{JobView, ProcessView, TaskManagerView};
-use super::{checkpoints, diagnosis, failures, flott, jobs, overview, task_managers, vertices};
+use super::{
+    checkpoints, diagnosis, failures, flott, jobs, metrics, overview, prometheus, task_managers, vertices,
+};
 use crate::gateway::Place;
 use crate::job_master::{
     Acknowledged, CheckpointReport, CheckpointState, CheckpointsReport, FailureReport, JobDetails, JobReport,
@@ -256,6 +258,40 @@ fn a_vertex_is_told_as_flink_tells_it() {
     insta::assert_snapshot!("back_pressure", pretty(&vertices::back_pressure(&job, sum, NOW)));
     insta::assert_snapshot!("watermarks", pretty(&vertices::watermarks(&job, sum)));
     insta::assert_snapshot!("subtask_times", pretty(&vertices::times(&job, sum, NOW)));
+}
+
+#[test]
+fn operators_that_are_called_the_same_are_counted_apart() {
+    let mut job = job();
+    let mut graph = (*job.graph).clone();
+    let id = SubtaskId { vertex: VertexId(2), index: 0 };
+    let operators = &mut graph.vertices[2].operators;
+    for (uid, name) in [("again", "Sum"), ("third", "Sum 2")] {
+        let first = operators[0].clone();
+        operators.push(ChainedOperator { key: key(uid, Variant::Default), name: name.to_owned(), ..first });
+    }
+    let mut details = job.details().clone();
+    let report = details.subtasks.get_mut(&id).unwrap();
+    for (uid, records_in) in [("again", 7), ("third", 3)] {
+        let first = report.operators[0].clone();
+        let key = key(uid, Variant::Default);
+        report.operators.push(OperatorReport { key, records_in, ..first });
+    }
+    job.graph = Arc::new(graph);
+    job.report.details = Arc::new(details);
+    let (vertex, report) = (job.graph.vertex(VertexId(2)), &job.details().subtasks[&id]);
+    let told = metrics::of_subtask(&job, vertex, report);
+    let read = ["Sum.numRecordsIn", "Sum_2.numRecordsIn", "Sum_2_2.numRecordsIn"].map(|name| told[name]);
+    assert_eq!(read, [900.0, 7.0, 3.0]);
+
+    let mut scraped = prometheus::Families::default();
+    scraped.add_job(&job, NOW);
+    let text = scraped.text();
+    let series: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
+    let labels: BTreeSet<&str> = series.iter().map(|line| line.rsplit_once(' ').unwrap().0).collect();
+    assert_eq!(labels.len(), series.len(), "{text}");
+    let again = format!("operator_id=\"{}\",operator_name=\"Sum\"}} 7", OperatorId::from_uid("again"));
+    assert!(text.contains(&again), "{again} in {text}");
 }
 
 #[test]

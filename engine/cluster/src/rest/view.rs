@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use flott_core::config::Configuration;
-use flott_core::ids::{JobId, SubtaskId, TaskManagerId, VertexId};
+use flott_core::ids::{JobId, OperatorId, SubtaskId, TaskManagerId, VertexId};
 use flott_plan::execution_graph::{ExecutionState, JobStatus};
-use flott_plan::{ExecutionMode, JobEdge, JobGraph, JobVertex, VertexRole};
+use flott_plan::{ExecutionMode, JobEdge, JobGraph, JobVertex, OperatorKey, VertexRole};
 
 use crate::job_master::{JobDetails, JobReport, SubtaskReport};
 use crate::log_files::LogFile;
@@ -186,11 +186,14 @@ fn is_shown(vertex: &JobVertex) -> bool {
 
 /// The id of a vertex for the web: that of its head operator, so the same for every run of a program. 32 hexadecimal digits.
 pub(crate) fn vertex_id(vertex: &JobVertex) -> String {
-    let Some(head) = vertex.head() else { return format!("{:032x}", vertex.id.0) };
-    let mut bytes = *head.key.id.as_bytes();
-    // Several physical forms of one operator can be heads.
-    bytes[15] ^= head.key.variant as u8;
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    vertex.head().map_or_else(|| format!("{:032x}", vertex.id.0), |head| operator_id(head.key))
+}
+
+/// The id of an operator for the web, in any of its physical forms, of which a job can have several. 32 hexadecimal digits.
+pub(crate) fn operator_id(key: OperatorKey) -> String {
+    let mut bytes = *key.id.as_bytes();
+    bytes[15] ^= key.variant as u8;
+    OperatorId::from_bytes(bytes).to_string()
 }
 
 /// The states of Flink's executions, none of which is counted yet.
