@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use crate::contract::{Web, has, request, tools_find_what_they_read};
-use crate::support::{Cluster, program, text, until};
+use crate::support::{Cluster, children_of, program, text, until};
 
 fn web_of(cluster: &Cluster) -> Web {
     let web = Web::printed(&text(&cluster.flott(&["web"]).stdout));
@@ -84,15 +84,20 @@ fn a_program_is_uploaded_and_run_over_the_web() {
     // What came in pieces is what runs.
     let files = jars["files"].as_array().unwrap();
     let id = files.iter().find(|file| file["name"] == "by-the-page").unwrap()["id"].as_str().unwrap();
-    let run = |body: Value| {
-        request(
-            &web.address,
-            "POST",
-            &format!("/jars/{id}/run"),
-            &[("Authorization", &bearer)],
-            body.to_string().as_bytes(),
-        )
+    let post = |what: &str, body: Value| {
+        let path = format!("/jars/{id}/{what}");
+        let headers = [("Authorization", bearer.as_str())];
+        request(&web.address, "POST", &path, &headers, body.to_string().as_bytes())
     };
+    let run = |body| post("run", body);
+    let planned = post("plan", json!({ "programArgsList": ["endless"], "parallelism": 2 }));
+    assert_eq!(planned.status, 200, "{planned:?}");
+    has(&planned.json(), &[("plan/jid", 's'), ("plan/nodes/0/id", 's'), ("plan/nodes/1/inputs/0/id", 's')]);
+    assert_eq!(planned.json()["plan"]["nodes"][0]["parallelism"], 2);
+    let open = request(&web.address, "POST", &format!("/jars/{id}/plan"), &[], b"{}");
+    assert_eq!(open.status, 401, "it runs the program's main: {open:?}");
+    // Its main was ended, and no trace of it is left.
+    until("the JobManager has no child", || children_of(cluster.job_manager.pid()).is_empty().then_some(()));
     let fails = run(json!({ "programArgs": "never-executes" }));
     assert!(fails.status == 400 && fails.text().contains("without"), "{fails:?}");
     let unknown = run(json!({ "programArgs": "endless", "paralelism": 2 }));

@@ -254,12 +254,17 @@ fn others(web: &Web, job: &str) {
         &[("subtasks/1/host", 's'), ("subtasks/1/taskmanager-id", 's'), ("subtasks/1/status-duration", 'o')],
     );
     has(&web.json(&format!("{vertex}/subtasks/1")), &[("subtask", 'n'), ("attempt", 'n'), ("metrics", 'o')]);
+    let attempt = web.json(&format!("{vertex}/subtasks/1"))["attempt"].clone();
+    has(&web.json(&format!("{vertex}/subtasks/1/attempts/{attempt}")), &[("attempt", 'n'), ("status", 's')]);
     has(&web.json(&format!("{vertex}/subtasktimes")), &[("subtasks/0/timestamps/RUNNING", 'n')]);
     has(&web.json(&format!("{vertex}/taskmanagers")), &[("taskmanagers/0/metrics/read-records", 'n')]);
     has(&web.json(&format!("{vertex}/backpressure")), &[("status", 's'), ("subtasks/0/busyRatio", 'n')]);
     let watermarks = web.json(&format!("{vertex}/watermarks"));
     assert_eq!(watermarks[1]["id"], "1.currentInputWatermark");
     has(&web.json(&format!("{vertex}/metrics?get=0.numRecordsIn")), &[("0/value", 's')]);
+    assert_eq!(web.json(&format!("/jobs/{job}/status")), json!({ "status": "RUNNING" }));
+    let result = web.json(&format!("/jobs/{job}/execution-result"));
+    assert_eq!(result, json!({ "status": { "id": "IN_PROGRESS" } }));
     for path in ["config", "accumulators", "metrics", "jobmanager/environment"] {
         web.json(&format!("/jobs/{job}/{path}"));
     }
@@ -316,6 +321,7 @@ fn others(web: &Web, job: &str) {
         ("/jobs/x", 400),
         ("/jobs/00000000000000000000000000000000", 404),
         (&format!("/jobs/{job}/vertices/{job}"), 404),
+        (&format!("{vertex}/subtasks/1/attempts/4000000000"), 404),
     ] {
         let answer = web.get(path);
         assert!(answer.status == status && answer.json()["errors"][0].is_string(), "{path}: {answer:?}");

@@ -51,6 +51,19 @@ pub struct Program {
     pub hash: Option<ContentHash>,
 }
 
+impl Program {
+    /// What it executes first, planned. It is ended then, or when nobody waits any more.
+    ///
+    /// # Errors
+    /// [`DriveError`]: it does not start, or ends without an execute.
+    pub async fn plan(&self) -> Result<Executed, DriveError> {
+        let (child, socket) = start_program(self, start::Role::Plan(Plan {}), Stdio::inherit())?;
+        let _running = Running(Some(child));
+        let executed = listen(socket).recv().await;
+        executed.ok_or_else(|| DriveError::NeverExecuted { path: self.path.clone() })
+    }
+}
+
 /// Why a program was not driven to its end.
 #[derive(Debug, thiserror::Error)]
 pub enum DriveError {

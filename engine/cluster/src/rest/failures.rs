@@ -12,10 +12,6 @@ pub(super) const DEFAULT_COUNT: usize = 20;
 pub(super) fn exceptions(job: &JobView, most: usize) -> Value {
     let details = job.details();
     let last = details.failures.front();
-    let text = |failure: &FailureReport| match &failure.backtrace {
-        Some(backtrace) => format!("{}\n{backtrace}", failure.message),
-        None => failure.message.clone(),
-    };
     let shown = || details.failures.iter().take(most);
     let truncated = details.more_failures || details.failures.len() > most;
     let old_style = shown().map(|failure| {
@@ -51,6 +47,20 @@ pub(super) fn exceptions(job: &JobView, most: usize) -> Value {
         "truncated": truncated,
         "exceptionHistory": { "entries": entries.collect::<Vec<_>>(), "truncated": truncated },
     })
+}
+
+/// Why a job has failed, as an exception; Flott has no Java object of it to send.
+pub(super) fn cause(job: &JobView) -> Value {
+    let last = job.details().failures.front().map(text);
+    let trace = last.or_else(|| job.not_started.clone()).unwrap_or_default();
+    json!({ "class": first_line(&trace), "stack-trace": trace })
+}
+
+fn text(failure: &FailureReport) -> String {
+    match &failure.backtrace {
+        Some(backtrace) => format!("{}\n{backtrace}", failure.message),
+        None => failure.message.clone(),
+    }
 }
 
 fn first_line(text: &str) -> &str {

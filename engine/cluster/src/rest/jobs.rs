@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use flott_core::config;
+use flott_core::ids::JobId;
 use flott_plan::execution_graph::JobStatus;
-use flott_plan::{ExchangeMode, JobEdge, JobGraph, JobVertex};
+use flott_plan::{ExchangeMode, ExecutionMode, JobEdge, JobGraph, JobVertex};
 use serde_json::{Map, Value, json};
 
-use super::settings;
-use super::vertices;
-use super::view::{JobView, no_tasks, state_name, vertex_id, vertex_state};
+use super::view::{JobView, inputs_of, no_tasks, state_name, vertex_id, vertex_state, vertices_of};
+use super::{failures, settings, vertices};
 
 /// `/jobs/ID`
 pub(super) fn details(job: &JobView, now: i64) -> Value {
@@ -32,10 +32,35 @@ pub(super) fn details(job: &JobView, now: i64) -> Value {
         "timestamps": timestamps(job),
         "vertices": vertices,
         "status-counts": counts,
-        "plan": plan(job),
+        "plan": plan(job.id, &job.graph),
         "stream-graph": {},
         "pending-operators": 0,
     })
+}
+
+/// `/jobs/ID/status`
+pub(super) fn status(job: &JobView) -> Value {
+    json!({ "status": job.status.name() })
+}
+
+/// `/jobs/ID/execution-result`
+pub(super) fn execution_result(job: &JobView, now: i64) -> Value {
+    let status = match job.status {
+        JobStatus::Finished => "SUCCEEDED",
+        JobStatus::Failed => "FAILED",
+        JobStatus::Canceled => "CANCELED",
+        _ => return json!({ "status": { "id": "IN_PROGRESS" } }),
+    };
+    let mut result = json!({
+        "id": job.id.to_string(),
+        "application-status": status,
+        "accumulator-results": {},
+        "net-runtime": job.duration_millis(now),
+    });
+    if let (JobStatus::Failed, Some(result)) = (job.status, result.as_object_mut()) {
+        result.insert("failure-cause".to_owned(), failures::cause(job));
+    }
+    json!({ "status": { "id": "COMPLETED" }, "job-execution-result": result })
 }
 
 fn timestamps(job: &JobView) -> Map<String, Value> {
@@ -76,18 +101,17 @@ fn group_id(name: &str) -> String {
     flott_core::ids::OperatorId::from_uid(name).to_string()
 }
 
-/// `/jobs/ID/plan` holds this under `plan`.
-pub(super) fn plan(job: &JobView) -> Value {
-    let graph = &job.graph;
+/// `/jobs/ID/plan` holds this under `plan`, and so does `/jars/ID/plan`.
+pub(super) fn plan(id: JobId, graph: &JobGraph) -> Value {
     json!({
-        "jid": job.id.to_string(),
+        "jid": id.to_string(),
         "name": graph.name,
-        "type": if job.is_streaming() { "STREAMING" } else { "BATCH" },
-        "nodes": job.vertices().map(|vertex| node(job, vertex)).collect::<Vec<_>>(),
+        "type": if graph.mode == ExecutionMode::Streaming { "STREAMING" } else { "BATCH" },
+        "nodes": vertices_of(graph).map(|vertex| node(graph, vertex)).collect::<Vec<_>>(),
     })
 }
 
-fn node(job: &JobView, vertex: &JobVertex) -> Value {
+fn node(graph: &JobGraph, vertex: &JobVertex) -> Value {
     let mut node = json!({
         "id": vertex_id(vertex),
         "parallelism": vertex.parallelism,
@@ -97,7 +121,7 @@ fn node(job: &JobView, vertex: &JobVertex) -> Value {
         "optimizer_properties": {},
     });
     let inputs: Vec<Value> =
-        job.inputs(vertex.id).enumerate().map(|(number, edge)| input(&job.graph, number, edge)).collect();
+        inputs_of(graph, vertex.id).enumerate().map(|(number, edge)| input(graph, number, edge)).collect();
     // As with Flink: a source has no inputs rather than an empty list.
     if let (false, Some(node)) = (inputs.is_empty(), node.as_object_mut()) {
         node.insert("inputs".to_owned(), json!(inputs));

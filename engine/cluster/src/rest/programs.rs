@@ -2,6 +2,7 @@
 //!
 //! A program's `main` runs in a process of its own, as `flott run -d` would have it, and its job is submitted to this JobManager.
 
+use std::collections::BTreeMap;
 use std::io::{self, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path as FilePath, PathBuf};
@@ -17,11 +18,13 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use flott_core::config::{self, Configuration};
 use flott_core::ids::JobId;
+use flott_plan::JobGraph;
 use flott_runtime::net::handshake::Secret;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
 use super::error::RestError;
+use super::jobs;
 use super::logs::blocking;
 use super::routes::{Reply, RestState};
 use crate::client::{Cluster, Driven, Driver, DriverListener, Program};
@@ -289,18 +292,18 @@ impl DriverListener for Submitted {
     fn interrupted(&mut self, _: JobId) {}
 }
 
-/// POST or PUT `/jars/ID/run`
-pub(super) async fn run(
-    State(rest): State<Arc<RestState>>,
-    Path(id): Path<String>,
-    Query(query): Query<std::collections::BTreeMap<String, String>>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Reply {
-    let body = rest.change(&headers, &body)?;
+/// The program that a request is about, and the checkpoint that it goes on from.
+fn wanted(
+    rest: &RestState,
+    id: &str,
+    query: &BTreeMap<String, String>,
+    headers: &HeaderMap,
+    body: &[u8],
+) -> Result<(Program, Option<String>), RestError> {
+    let body = rest.change(headers, body)?;
     rest.programs.enabled()?;
-    let path = rest.programs.find(&id)?;
-    let wanted = RunRequest::read(&body, &query)?;
+    let path = rest.programs.find(id)?;
+    let wanted = RunRequest::read(&body, query)?;
     if wanted.names_class {
         tracing::warn!(program = id, "entryClass means nothing here: a program has one main");
     }
@@ -308,17 +311,57 @@ pub(super) async fn run(
     for (key, value) in &wanted.configuration {
         configuration.set(key, value).map_err(|error| RestError::bad_request(error.to_string()))?;
     }
-    let mut arguments = vec![id.split_once('_').map_or(id.as_str(), |(_, name)| name).to_owned()];
+    let mut arguments = vec![id.split_once('_').map_or(id, |(_, name)| name).to_owned()];
     arguments.extend(wanted.arguments);
+    Ok((Program { path, arguments, configuration, hash: None }, wanted.restore))
+}
+
+fn too_slow() -> RestError {
+    let limit = PLAN_DEADLINE.as_secs();
+    RestError::bad_request(format!("the program's main did not come to an execute within {limit} s"))
+}
+
+/// POST or PUT `/jars/ID/plan`: a change to Flott, since it runs the program's `main`.
+pub(super) async fn plan(
+    State(rest): State<Arc<RestState>>,
+    Path(id): Path<String>,
+    Query(query): Query<BTreeMap<String, String>>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Reply {
+    let (program, _) = wanted(&rest, &id, &query, &headers, &body)?;
+    let _planning =
+        rest.programs.planning.acquire().await.map_err(|_| RestError::internal("the server ends"))?;
+    let io = tokio::runtime::Handle::current();
+    let planned = tokio::task::spawn_blocking(move || {
+        io.block_on(async { tokio::time::timeout(PLAN_DEADLINE, program.plan()).await })
+    });
+    let planned = planned.await.map_err(|error| RestError::internal(error.to_string()))?;
+    let executed =
+        planned.map_err(|_| too_slow())?.map_err(|error| RestError::bad_request(error.to_string()))?;
+    let graph =
+        JobGraph::decode(&executed.graph).map_err(|error| RestError::bad_request(error.to_string()))?;
+    Ok(Json(json!({ "plan": jobs::plan(JobId::random(), &graph) })))
+}
+
+/// POST or PUT `/jars/ID/run`
+pub(super) async fn run(
+    State(rest): State<Arc<RestState>>,
+    Path(id): Path<String>,
+    Query(query): Query<BTreeMap<String, String>>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Reply {
+    let (program, restore) = wanted(&rest, &id, &query, &headers, &body)?;
     let _planning =
         rest.programs.planning.acquire().await.map_err(|_| RestError::internal("the server ends"))?;
     let failed = |error: String| RestError::bad_request(error);
     let cluster = Cluster::connect(&rest.programs.rpc, &rest.programs.secret).await;
     let driver = Driver {
         cluster: cluster.map_err(|error| failed(error.to_string()))?,
-        program: Program { path, arguments, configuration, hash: None },
+        program,
         detached: true,
-        restore: wanted.restore,
+        restore,
         application: None,
         verdict: None,
     };
@@ -333,10 +376,7 @@ pub(super) async fn run(
     match driven.await.map_err(|error| RestError::internal(error.to_string()))? {
         (Some(job), _) => Ok(Json(json!({ "jobid": job.to_string() }))),
         (None, Err(error)) => Err(failed(error.to_string())),
-        (None, Ok(Driven::Interrupted)) => {
-            let limit = PLAN_DEADLINE.as_secs();
-            Err(failed(format!("the program's main did not come to an execute within {limit} s")))
-        }
+        (None, Ok(Driven::Interrupted)) => Err(too_slow()),
         (None, Ok(_)) => {
             Err(failed("the program ended without a job; the JobManager's output says more".to_owned()))
         }
@@ -356,7 +396,7 @@ struct RunRequest {
 
 impl RunRequest {
     /// Reads it. As with Flink, the body comes first, and what it has beside Flink's fields is refused.
-    fn read(body: &Value, query: &std::collections::BTreeMap<String, String>) -> Result<Self, RestError> {
+    fn read(body: &Value, query: &BTreeMap<String, String>) -> Result<Self, RestError> {
         const FIELDS: [&str; 11] = [
             "token",
             "programArgs",

@@ -182,7 +182,9 @@ fn cluster_paths() -> Router<Arc<RestState>> {
 
 fn job_paths() -> Router<Arc<RestState>> {
     Router::new()
-        .route("/jobs/{id}/plan", of_job(|job, _| json!({ "plan": jobs::plan(job) })))
+        .route("/jobs/{id}/plan", of_job(|job, _| json!({ "plan": jobs::plan(job.id, &job.graph) })))
+        .route("/jobs/{id}/status", of_job(|job, _| jobs::status(job)))
+        .route("/jobs/{id}/execution-result", of_job(jobs::execution_result))
         .route("/jobs/{id}/config", of_job(|job, _| jobs::configuration(job)))
         .route("/jobs/{id}/accumulators", of_job(|_, _| jobs::accumulators()))
         .route("/jobs/{id}/exceptions", get(exceptions))
@@ -203,6 +205,7 @@ fn vertex_paths() -> Router<Arc<RestState>> {
         .route("/jobs/{id}/vertices/{vid}", of_vertex(vertices::details))
         .route("/jobs/{id}/vertices/{vid}/subtasks", of_vertex(vertices::details))
         .route("/jobs/{id}/vertices/{vid}/subtasks/{n}", get(subtask))
+        .route("/jobs/{id}/vertices/{vid}/subtasks/{n}/attempts/{a}", get(attempt))
         .route("/jobs/{id}/vertices/{vid}/subtasks/metrics", get(subtasks_metrics))
         .route("/jobs/{id}/vertices/{vid}/subtasks/{n}/metrics", get(subtask_metrics))
         .route("/jobs/{id}/vertices/{vid}/subtasktimes", of_vertex(vertices::times))
@@ -248,6 +251,7 @@ fn change_paths() -> Router<Arc<RestState>> {
         .route("/jobs/{id}/savepoints", post(no_savepoints).put(no_savepoints))
         .route("/jobs/{id}/yarn-stop", get(no_savepoints))
         .route("/jars/{id}/run", post(programs::run).put(programs::run))
+        .route("/jars/{id}/plan", post(programs::plan).put(programs::plan))
         .route("/jars/{id}/delete", put(programs::delete))
         .route("/jars/{id}", axum::routing::delete(programs::delete))
 }
@@ -301,6 +305,20 @@ async fn subtask(State(rest): Rest, Path((id, vid, n)): Path<(String, String, u3
     let found =
         found.map(|(index, report)| vertices::subtask(&job, vertex, index, report, wall_clock_millis()));
     found.map(Json).ok_or_else(|| RestError::not_found(format!("vertex {vid} has no subtask {n}")))
+}
+
+/// Of the attempts of a subtask, only the last is remembered.
+async fn attempt(State(rest): Rest, Path((id, vid, n, a)): Path<(String, String, u32, u32)>) -> Reply {
+    let job = rest.job(&id)?;
+    let vertex = vertex(&job, &vid)?;
+    let found = job.subtasks(vertex.id).find(|(index, report)| (*index, report.attempt.0) == (n, a));
+    let found =
+        found.map(|(index, report)| vertices::subtask(&job, vertex, index, report, wall_clock_millis()));
+    found.map(Json).ok_or_else(|| {
+        RestError::not_found(format!(
+            "attempt {a} of subtask {n} of vertex {vid} is not the last one, and no other is remembered"
+        ))
+    })
 }
 
 async fn subtask_metrics(

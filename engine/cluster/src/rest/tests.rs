@@ -261,6 +261,36 @@ fn a_vertex_is_told_as_flink_tells_it() {
 }
 
 #[test]
+fn how_a_job_ended_is_told_as_flink_tells_it() {
+    let running = job();
+    assert_eq!(jobs::status(&running), json!({ "status": "RUNNING" }));
+    assert_eq!(jobs::execution_result(&running, NOW), json!({ "status": { "id": "IN_PROGRESS" } }));
+    let over = |status| {
+        let mut job = job();
+        (job.status, job.report.ended_millis) = (status, START + 500);
+        jobs::execution_result(&job, NOW)
+    };
+    let result = |status: &str| {
+        json!({
+            "id": "01".repeat(16),
+            "application-status": status,
+            "accumulator-results": {},
+            "net-runtime": 500,
+        })
+    };
+    for (status, told) in [(JobStatus::Finished, "SUCCEEDED"), (JobStatus::Canceled, "CANCELED")] {
+        let expected = json!({ "status": { "id": "COMPLETED" }, "job-execution-result": result(told) });
+        assert_eq!(over(status), expected);
+    }
+    let mut failed = result("FAILED");
+    let trace = "panicked: overflow\nat main.rs\n0: add";
+    failed["failure-cause"] = json!({ "class": "panicked: overflow", "stack-trace": trace });
+    assert_eq!(over(JobStatus::Failed)["job-execution-result"], failed);
+    // Another leader goes on with it.
+    assert_eq!(over(JobStatus::Suspended), json!({ "status": { "id": "IN_PROGRESS" } }));
+}
+
+#[test]
 fn operators_that_are_called_the_same_are_counted_apart() {
     let mut job = job();
     let mut graph = (*job.graph).clone();

@@ -136,15 +136,14 @@ impl JobView {
         self.graph.mode == ExecutionMode::Streaming
     }
 
-    /// The vertices that records go through, producers first. Enumerators, which deal out what sources read, are no vertices for Flink's
-    /// tools, which take what has no inputs for the sources.
+    /// The vertices that are shown, producers first.
     pub(crate) fn vertices(&self) -> impl Iterator<Item = &JobVertex> {
-        self.graph.vertices.iter().filter(|vertex| is_shown(vertex))
+        vertices_of(&self.graph)
     }
 
     /// The edges into a vertex from others that are shown.
     pub(crate) fn inputs(&self, vertex: VertexId) -> impl Iterator<Item = &JobEdge> {
-        self.graph.inputs(vertex).filter(|edge| is_shown(self.graph.vertex(edge.source)))
+        inputs_of(&self.graph, vertex)
     }
 
     /// Whether it takes its records from outside.
@@ -178,6 +177,17 @@ impl JobView {
         }
         counts
     }
+}
+
+/// The vertices that records go through, producers first. Enumerators, which deal out what sources read, are no vertices for Flink's
+/// tools, which take what has no inputs for the sources.
+pub(crate) fn vertices_of(graph: &JobGraph) -> impl Iterator<Item = &JobVertex> {
+    graph.vertices.iter().filter(|vertex| is_shown(vertex))
+}
+
+/// The edges into a vertex from others that are shown.
+pub(crate) fn inputs_of(graph: &JobGraph, vertex: VertexId) -> impl Iterator<Item = &JobEdge> {
+    graph.inputs(vertex).filter(|edge| is_shown(graph.vertex(edge.source)))
 }
 
 fn is_shown(vertex: &JobVertex) -> bool {
