@@ -75,14 +75,12 @@ pub enum StagingError {
         path: FsPath,
     },
     /// Two files that would be in the same place.
-    #[error("{path} cannot be shipped as {name}: {other} has that place in a container; rename one of them")]
+    #[error("{path} cannot be shipped: {other} would be in its place in every container; rename one of them")]
     SameName {
         /// One.
         path: FsPath,
         /// The other.
-        other: FsPath,
-        /// Their name.
-        name: String,
+        other: Box<FsPath>,
     },
     /// What would be in the place of something that is there anyway.
     #[error("{path} cannot be shipped, since every container has a {name} of its own: rename it")]

@@ -52,7 +52,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinError, JoinSet};
 
 use crate::application::{Application, ApplicationError};
-use crate::deployment::{attempts, fewer_attempts};
+use crate::deployment::{attempts, failures_count_for, fewer_attempts};
 use crate::ids::application_text;
 use crate::security::{ClientTokens, SecurityError, for_containers};
 use container_pool::PoolSettings;
@@ -442,7 +442,7 @@ async fn converse(
         lost_answer: LostAnswer::of(
             attempt_of(container).map_or(1, |attempt| attempt.number),
             fewer.unwrap_or_else(|| attempts(configuration)),
-            configuration.get(&config::YARN_ATTEMPTS_INTERVAL),
+            failures_count_for(configuration),
             is_highly_available(configuration),
         ),
         nodes: Nodes::new(ApplicationClient::new(&hadoop, user_of(container)).ok()),

@@ -78,12 +78,14 @@ impl LostAnswer {
     /// The longest that an attempt waits only to end.
     const LONGEST: Duration = Duration::from_secs(60);
 
-    /// For an attempt of so many, whose failures count for `interval`, and which keep their containers or do not.
-    pub(super) fn of(attempt: u32, attempts: u32, interval: Duration, keep: bool) -> Self {
+    /// For an attempt of so many, whose failures count for `interval` (none: always), and which keep their containers or do not.
+    pub(super) fn of(attempt: u32, attempts: u32, interval: Option<Duration>, keep: bool) -> Self {
         match keep && attempt > 1 {
             true if attempt < attempts => Self::End { after: Duration::ZERO },
             // Only its own failure counts if it ends that late.
-            true if attempts > 1 && interval <= Self::LONGEST => Self::End { after: interval },
+            true if attempts > 1 => interval
+                .filter(|interval| *interval <= Self::LONGEST)
+                .map_or(Self::Bear, |after| Self::End { after }),
             _ => Self::Bear,
         }
     }
@@ -266,16 +268,18 @@ mod tests {
 
     #[test]
     fn an_attempt_that_does_not_know_what_it_adopts_ends_if_another_one_follows() {
-        let (ten, hour) = (Duration::from_secs(10), Duration::from_secs(3600));
-        let end = |after| LostAnswer::End { after };
+        let (ten, hour) = (Some(Duration::from_secs(10)), Some(Duration::from_secs(3600)));
+        let end = |after: Option<Duration>| LostAnswer::End { after: after.unwrap_or_default() };
         for (attempt, attempts, interval, keep, expected) in [
             (1, 2, ten, true, LostAnswer::Bear),
             (2, 2, ten, false, LostAnswer::Bear),
-            (2, 3, hour, true, end(Duration::ZERO)),
+            (2, 3, hour, true, end(None)),
+            (2, 3, None, true, end(None)),
             (2, 2, ten, true, end(ten)),
             (9, 2, ten, true, end(ten)),
             // The earlier failure would still count, or its own would be enough.
             (2, 2, hour, true, LostAnswer::Bear),
+            (2, 2, None, true, LostAnswer::Bear),
             (2, 1, ten, true, LostAnswer::Bear),
         ] {
             assert_eq!(

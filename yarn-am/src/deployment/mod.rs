@@ -11,7 +11,7 @@ mod whereabouts;
 use paths::{home_of, on_cluster};
 use submission::cluster_of;
 pub use submission::{DeployRequest, ProgramToRun};
-pub(crate) use submission::{attempts, fewer_attempts};
+pub(crate) use submission::{attempts, failures_count_for, fewer_attempts};
 use whereabouts::ApplicationWhereabouts;
 
 use std::future::Future;

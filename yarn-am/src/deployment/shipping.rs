@@ -73,7 +73,7 @@ impl Shipment {
         let other = folders.chain(inside.map(|(_, other)| other)).chain(of_this_name).next();
         match other {
             Some(other) if other.status.path == path && other.archive == shipped.archive => Ok(()),
-            Some(other) => Err(StagingError::SameName { path, other: other.status.path.clone(), name }),
+            Some(other) => Err(StagingError::SameName { path, other: Box::new(other.status.path.clone()) }),
             None => {
                 self.0.insert(name, shipped);
                 Ok(())
@@ -147,7 +147,7 @@ mod tests {
             shipment.add(first.clone(), false).unwrap();
             let error = shipment.add(second.clone(), false).unwrap_err().to_string();
             assert!(error.contains(&one.to_string()) && error.contains(&named.to_string()), "{error}");
-            assert!(error.contains("has that place in a container; rename one of them"), "{error}");
+            assert!(error.contains("would be in its place in every container; rename one of them"), "{error}");
         }
         file("d/hadoop-conf/core-site.xml");
         let mut shipment = Shipment::default();

@@ -379,7 +379,7 @@ impl Yarn {
                 .map(|priority| Priority { priority: Some(priority) }),
             am_container_spec: Some(launch),
             max_app_attempts: Some(i32::try_from(attempts(configuration)).unwrap_or(i32::MAX)),
-            attempt_failures_validity_interval: Some(failures_count_for(configuration)),
+            attempt_failures_validity_interval: Some(validity_interval(configuration)),
             // The next attempt is found by TaskManagers only where somebody tells them of it.
             keep_containers_across_application_attempts: Some(is_highly_available(configuration)),
             resource: Some(master.resource()),
@@ -473,11 +473,16 @@ pub(crate) fn attempts(configuration: &Configuration) -> u32 {
     configuration.get_optional(&config::YARN_ATTEMPTS).unwrap_or(unless_set)
 }
 
-/// For how many milliseconds the failure of an ApplicationMaster counts; -1: always. One that leads again soon after each failure may go on for ever with high
+/// For how long the failure of an ApplicationMaster counts; none: always. One that leads again soon after each failure may go on for ever with high
 /// availability; without it the jobs begin anew each time, and somebody has to hear of it.
-fn failures_count_for(configuration: &Configuration) -> i64 {
+pub(crate) fn failures_count_for(configuration: &Configuration) -> Option<Duration> {
     let unless_set = is_highly_available(configuration).then_some(FAILURES_COUNT);
-    let interval = configuration.get_optional(&config::YARN_ATTEMPTS_INTERVAL).unwrap_or(unless_set);
+    configuration.get_optional(&config::YARN_ATTEMPTS_INTERVAL).unwrap_or(unless_set)
+}
+
+/// That time as YARN wants it: in milliseconds, and -1 for always.
+fn validity_interval(configuration: &Configuration) -> i64 {
+    let interval = failures_count_for(configuration);
     interval.map_or(-1, |interval| i64::try_from(interval.as_millis()).unwrap_or(i64::MAX))
 }
 
@@ -566,7 +571,7 @@ mod tests {
             configuration.set(config::HA_TYPE.key, ha).unwrap();
             let set = |interval| configuration.set(config::YARN_ATTEMPTS_INTERVAL.key, interval).unwrap();
             interval.into_iter().for_each(set);
-            failures_count_for(&configuration)
+            validity_interval(&configuration)
         };
         assert_eq!((millis("NONE", None), millis("zookeeper", None)), (-1, 10_000));
         for ha in ["NONE", "zookeeper"] {
