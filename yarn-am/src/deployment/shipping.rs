@@ -147,7 +147,10 @@ mod tests {
             shipment.add(first.clone(), false).unwrap();
             let error = shipment.add(second.clone(), false).unwrap_err().to_string();
             assert!(error.contains(&one.to_string()) && error.contains(&named.to_string()), "{error}");
-            assert!(error.contains("would be in its place in every container; rename one of them"), "{error}");
+            assert!(
+                error.contains("would be in its place in every container; rename one of them"),
+                "{error}"
+            );
         }
         file("d/hadoop-conf/core-site.xml");
         let mut shipment = Shipment::default();
