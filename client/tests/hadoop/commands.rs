@@ -128,7 +128,7 @@ fn nothing_stays_of_an_application_that_is_interrupted() {
         text(&listed.stdout).contains("RUNNING").then_some(())
     });
     let left = || [cluster.tree(&kept), cluster.tree("/user/*/.flott")].concat();
-    assert_eq!(left().iter().filter(|path| path.ends_with(&id)).count(), 2, "{:?}", left());
+    assert_eq!(left().iter().filter(|path| path.ends_with(&id)).count(), 2, "{:?}: {}", left(), said());
     assert!(Command::new("kill").args(["-INT", &command.id().to_string()]).status().unwrap().success());
     assert_eq!(command.wait_with_output().unwrap().status.code(), Some(130), "{}", said());
     assert!(said().contains(&format!("Application {id} was killed")), "{}", said());
