@@ -477,7 +477,8 @@ pub(crate) fn attempts(configuration: &Configuration) -> u32 {
 /// availability; without it the jobs begin anew each time, and somebody has to hear of it.
 pub(crate) fn failures_count_for(configuration: &Configuration) -> Option<Duration> {
     let unless_set = is_highly_available(configuration).then_some(FAILURES_COUNT);
-    configuration.get_optional(&config::YARN_ATTEMPTS_INTERVAL).unwrap_or(unless_set)
+    let interval = configuration.get_optional(&config::YARN_ATTEMPTS_INTERVAL).unwrap_or(unless_set);
+    interval.filter(|interval| !interval.is_zero())
 }
 
 /// That time as YARN wants it: in milliseconds, and -1 for always.
