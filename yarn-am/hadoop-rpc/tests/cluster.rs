@@ -289,14 +289,17 @@ async fn calls_go_on_over_a_failover() {
     let yarn = ApplicationClient::new(&configuration, user(&configuration)).unwrap();
     let yarn = ApplicationClient::over(yarn.rpc().with_policy(patient));
     let mut failover = std::process::Command::new("sh").args(["-c", &command]).spawn().unwrap();
-    let (mut calls, mut longest, mut more) = (0, Duration::ZERO, 30);
-    while more > 0 {
+    let (mut calls, mut longest, mut more, mut nodes) = (0, Duration::ZERO, 30, 0);
+    let deadline = std::time::Instant::now() + Duration::from_secs(180);
+    while more > 0 || nodes == 0 {
+        assert!(std::time::Instant::now() < deadline, "{calls} calls, {nodes} NodeManagers");
         if failover.try_wait().unwrap().is_some() {
-            more -= 1;
+            more = u32::saturating_sub(more, 1);
         }
         let start = std::time::Instant::now();
         assert!(hdfs.get_file_info("/tmp").await.unwrap().is_some());
-        assert!(yarn.get_cluster_metrics().await.unwrap().num_node_managers() > 0);
+        // NodeManagers come to the next ResourceManager a moment after it answers.
+        nodes = yarn.get_cluster_metrics().await.unwrap().num_node_managers();
         longest = longest.max(start.elapsed());
         calls += 1;
         tokio::time::sleep(Duration::from_millis(50)).await;
