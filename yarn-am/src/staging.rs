@@ -96,7 +96,7 @@ pub enum StagingError {
         /// Where it was looked for.
         path: FsPath,
     },
-    /// Somebody has [stopped](Staging::stop_uploads) it.
+    /// Somebody has stopped it.
     #[error("{path} is not uploaded: nobody wants it any more", path = .path.display())]
     Unwanted {
         /// Which.
