@@ -111,11 +111,17 @@ pub(crate) fn cancel(options: &CancelOptions) -> Result<Ended, CommandError> {
     let reference = reference(options.job.as_deref().unwrap_or_default())?;
     block_on(async {
         let mut cluster = reach_target(&target, &configuration).await?;
+        let mut may_be_told = false;
         let last = loop {
             match cancelled(&cluster, &reference).await {
                 Err(error) if error.is_lost() => {
                     eprintln!("flott: {error}; it is looked for");
                     cluster.follow(error).await?;
+                    may_be_told = true;
+                }
+                // It is over since this command said so, and the answer was lost.
+                Ok(Cancelled::Before(over)) if may_be_told && over.status == "CANCELED" => {
+                    break Cancelled::Now(over);
                 }
                 cancelled => break cancelled?,
             }

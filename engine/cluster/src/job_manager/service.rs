@@ -399,8 +399,9 @@ impl JobManager for Service {
     async fn cancel_job(&self, request: Request<JobReference>) -> Answer<JobOverview> {
         let (job, jobs) = (self.known_job(request.get_ref())?, Arc::clone(&self.jobs));
         self.blocking(move || {
+            let before = job.overview();
             jobs.cancel(&job).map_err(|error| not_kept(&error))?;
-            Ok(Response::new(job.overview()))
+            Ok(Response::new(before))
         })
         .await
     }
