@@ -39,6 +39,8 @@ enum Ended {
     Canceled,
     /// Somebody pressed Ctrl-C.
     Interrupted,
+    /// YARN stopped its container.
+    Terminated,
 }
 
 impl From<Ended> for ExitCode {
@@ -47,6 +49,7 @@ impl From<Ended> for ExitCode {
             Ended::Well => Self::SUCCESS,
             Ended::Badly | Ended::Canceled => Self::FAILURE,
             Ended::Interrupted => Self::from(130),
+            Ended::Terminated => Self::from(143),
         }
     }
 }

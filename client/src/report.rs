@@ -60,6 +60,7 @@ impl Report {
             Ok(Ended::Badly) | Err(_) => ("FAILED", 1),
             Ok(Ended::Canceled) => ("CANCELED", 1),
             Ok(Ended::Interrupted) => ("CANCELED", 130),
+            Ok(Ended::Terminated) => ("CANCELED", 143),
         };
         (self.status, self.exit_status) = (status, Some(exit_status));
         if let Err(error) = ended {

@@ -1,13 +1,16 @@
-//! `flott jobmanager` and `flott taskmanager`.
+//! `flott jobmanager` and `flott taskmanager`, and what stands in YARN's containers.
 
 use std::future::Future;
 use std::io::{self, Write};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use flott_cluster::job_manager::{JobManagerSetup, Listening, run_job_manager};
 use flott_cluster::logging;
 use flott_cluster::secret_file::{read_or_write_secret, read_secret};
 use flott_cluster::task_manager::run_task_manager;
-use flott_yarn::application_master::{run_application_master, run_container_task_manager};
+use flott_yarn::application_master::{ContainerError, run_application_master, run_container_task_manager};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::arguments::ServiceOptions;
@@ -71,12 +74,28 @@ async fn until_terminated() {
 /// Runs the ApplicationMaster of this container.
 pub(crate) fn application_master() -> Result<Ended, CommandError> {
     // That it has unregistered is what YARN wants to know; how the application ended it knows by then.
-    run_application_master(until_terminated())?;
-    Ok(Ended::Well)
+    in_container(|terminated| run_application_master(terminated).map(drop))
 }
 
 /// Runs a TaskManager in this container.
 pub(crate) fn yarn_task_manager() -> Result<Ended, CommandError> {
-    run_container_task_manager(until_terminated())?;
-    Ok(Ended::Well)
+    in_container(run_container_task_manager)
+}
+
+/// Runs what stands in a container until that is over or YARN stops it. Why it did so is lost to all who ask YARN, unless the process then
+/// ends as the signal would have ended it: any other exit status takes the reason's place.
+fn in_container(
+    run: impl FnOnce(Pin<Box<dyn Future<Output = ()> + Send>>) -> Result<(), ContainerError>,
+) -> Result<Ended, CommandError> {
+    let stopped = Arc::new(AtomicBool::new(false));
+    let heard = Arc::clone(&stopped);
+    let terminated = async move {
+        until_terminated().await;
+        heard.store(true, Ordering::Relaxed);
+    };
+    match run(Box::pin(terminated)) {
+        _ if stopped.load(Ordering::Relaxed) => Ok(Ended::Terminated),
+        Ok(()) => Ok(Ended::Well),
+        Err(error) => Err(error.into()),
+    }
 }
