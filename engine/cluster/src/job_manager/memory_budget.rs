@@ -9,6 +9,9 @@ use crate::rest;
 /// Code, threads, connections of TaskManagers and workers.
 const OWN_BYTES: u64 = 48 << 20;
 
+/// What a job may collect and commit however small the JobManager is: as much as names of files take, and small results.
+const LEAST_COLLECTED: u64 = 8 << 20;
+
 /// The parts, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct MemoryBudget {
@@ -32,7 +35,7 @@ impl MemoryBudget {
 
     /// What a job may collect: while it ends, that is here as it came, as it is kept, and as it is sent, and once more in main.
     pub(super) fn collected(&self) -> MemorySize {
-        MemorySize::of_bytes((self.jobs() / 8).next_multiple_of(1 << 20))
+        MemorySize::of_bytes((self.jobs() / 8).next_multiple_of(1 << 20).max(LEAST_COLLECTED))
     }
 
     /// Says it in the log.
@@ -71,5 +74,7 @@ mod tests {
         assert_eq!(MemoryBudget::of(&configuration).collected().to_string(), "49 mb");
         configuration.set(config::JOB_MANAGER_MEMORY.key, "64m").unwrap();
         assert_eq!(MemoryBudget::of(&configuration).jobs(), 0);
+        // A job whose sinks write files has their names to commit.
+        assert_eq!(MemoryBudget::of(&configuration).collected().to_string(), "8 mb");
     }
 }

@@ -253,8 +253,8 @@ options! {
     CLIENT_HEARTBEAT_TIMEOUT: Duration [100 * MILLISECOND..] = "client.heartbeat.timeout", 3 * MINUTE;
     /// The size of the JobManager's container, which in application mode holds the program's main, too.
     JOB_MANAGER_MEMORY: MemorySize [mib(64)..] = "jobmanager.memory.process.size", mib(512);
-    /// How much a job may collect to its client; never more than an eighth of what the JobManager's memory has for jobs.
-    MOST_COLLECTED: MemorySize [..=mib(192)] = "jobmanager.collect.max-size", mib(192);
+    /// How much a job may collect to its client; never more than an eighth of what the JobManager's memory has for jobs, or 8 mb.
+    MOST_COLLECTED: MemorySize [mib(1)..=mib(192)] = "jobmanager.collect.max-size", mib(192);
 }
 "YARN": {
     /// The queue; unset: the one that YARN takes.
@@ -296,7 +296,7 @@ options! {
     /// The folder of the file by which later commands find the session; unset: the temporary folder.
     YARN_PROPERTIES_DIR: PathBuf = "yarn.properties-file.location";
     /// How often the ApplicationMaster tells YARN that it lives.
-    YARN_HEARTBEAT: Seconds [Seconds(10 * MILLISECOND)..] = "yarn.heartbeat.interval", Seconds(SECOND);
+    YARN_HEARTBEAT: Seconds [Seconds(10 * MILLISECOND)..=Seconds(5 * MINUTE)] = "yarn.heartbeat.interval", Seconds(SECOND);
     /// How often it does so while it waits for containers; where none has come for 10 s, less and less often, down to `yarn.heartbeat.interval`.
     YARN_HEARTBEAT_WAITING: Duration [10 * MILLISECOND..] = "yarn.heartbeat.container-request-interval", 100 * MILLISECOND;
     /// How long a host is avoided on which three TaskManagers in a row did not come up. Never more than a third of a cluster is.

@@ -176,7 +176,8 @@ impl ConfigValue for Seconds {
 
     fn read(text: &str) -> Result<Self, String> {
         let read = match text.trim().parse() {
-            Ok(seconds) => Some(Duration::from_secs(seconds)),
+            // No later than a number of milliseconds can say.
+            Ok(seconds) => u64::checked_mul(seconds, 1000).map(Duration::from_millis),
             Err(_) => parse_duration(text),
         };
         read.map(Self).ok_or_else(|| format!("{} is expected", Self::KIND))
