@@ -73,7 +73,7 @@ pub trait FileSystem: Send + Sync {
     /// can only be written once.
     fn resume(&self, path: &FsPath, length: u64) -> Result<Box<dyn FileWriter>, FsError>;
 
-    /// Cuts a file that nobody writes to its first `length` bytes, durably.
+    /// Cuts a file to its first `length` bytes, durably. Whoever was writing it can change it no more.
     ///
     /// # Errors
     /// [`FsError`] that names the file; also if it is shorter than that. [`Unsupported`](FsErrorKind::Unsupported) where files

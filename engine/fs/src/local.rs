@@ -3,7 +3,8 @@
 //! A name in a folder is durable only once the folder is synced too; every call here that promises durability sees to both.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Seek, SeekFrom, Write};
+use std::hash::{BuildHasher, RandomState};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::UNIX_EPOCH;
@@ -109,16 +110,49 @@ fn create_private(path: &Path) -> io::Result<File> {
     }
 }
 
-/// Opens a file to write and cuts it to its first `length` bytes.
-fn cut(path: &FsPath, length: u64) -> io::Result<File> {
-    let file = OpenOptions::new().write(true).open(path.path())?;
+/// Refuses a file that is shorter than `length` bytes.
+fn holds(file: &File, length: u64) -> io::Result<()> {
     let found = file.metadata()?.len();
     if found < length {
         let message = format!("it has {found} bytes, but {length} were written to it");
         return Err(io::Error::new(io::ErrorKind::UnexpectedEof, message));
     }
+    Ok(())
+}
+
+/// Opens a file to write behind its first `length` bytes, and cuts off the others.
+fn cut(path: &FsPath, length: u64) -> io::Result<File> {
+    let mut file = OpenOptions::new().write(true).open(path.path())?;
+    holds(&file, length)?;
     file.set_len(length)?;
+    file.seek(SeekFrom::Start(length))?;
     Ok(file)
+}
+
+/// Puts a copy of the first `length` bytes in a file's place: who has the file open writes on into what nobody can find any more.
+fn replace_by_start(path: &Path, length: u64) -> io::Result<()> {
+    let file = File::open(path)?;
+    holds(&file, length)?;
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let temporary =
+        path.with_file_name(format!(".{name}.{:016x}.inprogress", RandomState::new().hash_one(0)));
+    let copied = || {
+        let mut copy = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
+        let bytes = io::copy(&mut (&file).take(length), &mut copy)?;
+        if bytes < length {
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "others cut it meanwhile"));
+        }
+        copy.set_permissions(file.metadata()?.permissions())?;
+        copy.sync_all()?;
+        fs::rename(&temporary, path)?;
+        sync_folder_of(path)
+    };
+    let copied = copied();
+    if copied.is_err() {
+        // What went wrong first is what counts.
+        let _ = fs::remove_file(&temporary);
+    }
+    copied
 }
 
 /// Renames in two steps, for file systems that cannot refuse to replace: the name is taken at once, the old one goes after.
@@ -194,19 +228,14 @@ impl FileSystem for LocalFileSystem {
     }
 
     fn resume(&self, path: &FsPath, length: u64) -> Result<Box<dyn FileWriter>, FsError> {
-        let resumed = cut(path, length).and_then(|mut file| {
-            file.seek(SeekFrom::Start(length))?;
-            Ok(file)
-        });
-        match resumed {
+        match cut(path, length) {
             Ok(file) => Ok(LocalWriter::boxed(file, path)),
             Err(error) => Err(FsError::io("go on writing", path, error)),
         }
     }
 
     fn truncate(&self, path: &FsPath, length: u64) -> Result<(), FsError> {
-        let truncated = cut(path, length).and_then(|file| file.sync_all());
-        truncated.map_err(|error| FsError::io("truncate", path, error))
+        replace_by_start(Path::new(path.path()), length).map_err(|error| FsError::io("truncate", path, error))
     }
 
     fn rename(&self, from: &FsPath, to: &FsPath) -> Result<(), FsError> {

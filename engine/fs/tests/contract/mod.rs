@@ -34,6 +34,7 @@ macro_rules! contract_tests {
             $folder: a_file_is_written_looked_at_read_and_deleted,
             a_part_goes_on_behind_what_a_checkpoint_remembers,
             a_file_is_cut_anywhere,
+            who_was_writing_a_file_that_is_cut_changes_it_no_more,
             a_reader_seeks,
             a_rename_replaces_or_refuses,
             of_many_who_rename_to_a_new_name_one_succeeds,
@@ -100,6 +101,19 @@ pub fn a_part_goes_on_behind_what_a_checkpoint_remembers(folder: &Folder) {
     }
     assert_eq!(fs.read(&file).unwrap(), b"01");
     assert_eq!(fs.truncate(&root.join("none"), 0).unwrap_err().kind(), FsErrorKind::NotFound);
+}
+
+pub fn who_was_writing_a_file_that_is_cut_changes_it_no_more(folder: &Folder) {
+    let Folder { fs, root, .. } = folder;
+    let file = root.join("part");
+    let mut late = fs.create_with(&file, Access::Ordinary).unwrap();
+    late.write_all(b"0123456789").unwrap();
+    late.sync().unwrap();
+    fs.truncate(&file, 4).unwrap();
+    // Some are told so, others are not.
+    let _ = (late.write_all(b"late"), late.sync(), late.close());
+    assert_eq!(fs.read(&file).unwrap(), b"0123");
+    assert_eq!(names(folder, root), ["part"]);
 }
 
 pub fn a_rename_replaces_or_refuses(folder: &Folder) {

@@ -470,7 +470,6 @@ mod tests {
         let mut first = Harness::new(new());
         write(&mut first, 0..10);
         let snapshot = snapshot_of(&mut first);
-        drop(first);
         // Both look at the folder before either writes: they come upon the same number.
         let restore = |number| Harness::restore_with_config(new(), attempt(number), vec![snapshot.clone()]);
         let (mut cut_off, mut real) = (restore(1), restore(2));
@@ -478,6 +477,9 @@ mod tests {
             harness.begin(Vec::new());
             harness.settle().unwrap();
         }
+        // The one in whose place they are goes on with the part that they have cut.
+        write(&mut first, 10..1_000);
+        snapshot_of(&mut first);
         write(&mut real, 10..15);
         let snapshot = snapshot_of(&mut real);
         write(&mut cut_off, 10..1_000);
@@ -486,7 +488,7 @@ mod tests {
         let mut late = restore(1);
         write(&mut late, 10..1_000);
         snapshot_of(&mut late);
-        drop((real, late));
+        drop((first, real, late));
         let mut next = Harness::restore_with_config(new(), attempt(3), vec![snapshot]);
         write(&mut next, 15..20);
         let handles = end(&mut next);
