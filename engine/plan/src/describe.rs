@@ -11,20 +11,15 @@
 use std::collections::BTreeMap;
 use std::fmt::{self, Write};
 
+use flott_core::config::is_sensitive;
+
 use crate::job_graph::{
     ChainedOperator, ExecutionMode, JobEdge, JobGraph, JobVertex, OutputPort, Variant, VertexRole,
 };
 
-/// Keys whose names contain one of these have values that nobody should see.
-const SENSITIVE: [&str; 7] = ["password", "passwd", "secret", "token", "credential", "apikey", "api-key"];
-
 impl JobGraph {
     /// The configuration as it may be shown: without the values of sensitive keys.
     pub(crate) fn shown_configuration(&self) -> BTreeMap<&str, &str> {
-        let is_sensitive = |key: &str| {
-            let lower = key.to_ascii_lowercase();
-            SENSITIVE.iter().any(|word| lower.contains(word))
-        };
         let shown = |(key, value)| (key, if is_sensitive(key) { "******" } else { value });
         self.configuration.iter().map(|(key, value)| (key.as_str(), value.as_str())).map(shown).collect()
     }

@@ -1,31 +1,11 @@
 //! Configuration as it may be shown: without secrets.
 
-use flott_core::config::Configuration;
+use flott_core::config::{Configuration, is_sensitive};
 use serde_json::{Value, json};
-
-/// Parts of keys whose values nobody else is to see: Flink's, and others that sound like it.
-const SENSITIVE: [&str; 13] = [
-    "password",
-    "passwd",
-    "secret",
-    "token",
-    "credential",
-    "apikey",
-    "api-key",
-    "service-key",
-    "auth-params",
-    "basic-auth",
-    "jaas.config",
-    "http-headers",
-    "fs.azure.account.key",
-];
 
 /// A value, or stars.
 pub(super) fn shown<'a>(key: &str, value: &'a str) -> &'a str {
-    let lower = key.to_ascii_lowercase();
-    // The file with the secret is no secret, and who looks for it may read where it is.
-    let is_sensitive = SENSITIVE.iter().any(|word| lower.contains(word)) && !lower.ends_with(".file");
-    if is_sensitive { "******" } else { value }
+    if is_sensitive(key) { "******" } else { value }
 }
 
 /// What was set, as Flink lists it.

@@ -21,6 +21,7 @@ mod error;
 mod option;
 mod options;
 mod ports;
+mod sensitive;
 mod size;
 mod value;
 mod yaml;
@@ -34,6 +35,7 @@ pub use error::ConfigError;
 pub use option::{ConfigOption, DefaultValue, NoDefault, OptionRow, Section, WithDefault};
 pub use options::*;
 pub use ports::PortRange;
+pub use sensitive::is_sensitive;
 pub use size::MemorySize;
 pub use value::{ConfigValue, Seconds, format_duration, parse_duration};
 
