@@ -2,17 +2,20 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Json;
+use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use flott_core::config;
 use serde_json::json;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinSet;
+use tokio_stream::wrappers::ReceiverStream;
 
 use super::error::RestError;
 use super::routes::{Reply, RestState};
@@ -26,6 +29,12 @@ pub(super) const MOST_BYTES: usize = MOST_LOGS * 2 * MAX_BYTES as usize;
 
 /// How long one waits for others to be sent.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How long one waits for a reader who takes nothing of it.
+const SLOWEST: Duration = Duration::from_secs(30);
+
+/// How much of it is handed on at once, in bytes.
+const PIECE_BYTES: usize = 64 << 10;
 
 /// The log of a JobManager.
 const NAME: &str = "jobmanager.log";
@@ -56,24 +65,19 @@ pub(super) async fn blocking<T: Send + 'static>(
 pub(super) struct LogsInMemory {
     room: Arc<Semaphore>,
     patience: Duration,
-}
-
-/// A log that is sent, and makes room for another when that is done.
-struct Sent {
-    bytes: Vec<u8>,
-    _room: OwnedSemaphorePermit,
-}
-
-impl AsRef<[u8]> for Sent {
-    fn as_ref(&self) -> &[u8] {
-        &self.bytes
-    }
+    slowest: Duration,
+    sending: Mutex<JoinSet<()>>,
 }
 
 impl LogsInMemory {
     /// None yet.
     pub(super) fn new() -> Self {
-        Self { room: Arc::new(Semaphore::new(MOST_LOGS)), patience: PATIENCE }
+        Self {
+            room: Arc::new(Semaphore::new(MOST_LOGS)),
+            patience: PATIENCE,
+            slowest: SLOWEST,
+            sending: Mutex::default(),
+        }
     }
 
     /// Reads a log once there is room for it, as an answer.
@@ -85,8 +89,25 @@ impl LogsInMemory {
         let Ok(Ok(room)) = room else {
             return Err(RestError::unavailable(format!("{MOST_LOGS} logs are being read; try again later")));
         };
-        let sent = Sent { bytes: read.await?, _room: room };
-        Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], Bytes::from_owner(sent)).into_response())
+        let (bytes, slowest) = (read.await?, self.slowest);
+        let headers = [
+            (header::CONTENT_TYPE, "text/plain; charset=utf-8".to_owned()),
+            // Who is given less than that knows that it was not all.
+            (header::CONTENT_LENGTH, bytes.len().to_string()),
+        ];
+        let (pieces, body) = mpsc::channel(1);
+        let mut sending = self.sending.lock().unwrap_or_else(PoisonError::into_inner);
+        while sending.try_join_next().is_some() {}
+        sending.spawn(async move {
+            let _room = room;
+            for piece in bytes.chunks(PIECE_BYTES) {
+                let taken = pieces.send(Ok::<_, io::Error>(Bytes::copy_from_slice(piece)));
+                if !matches!(tokio::time::timeout(slowest, taken).await, Ok(Ok(()))) {
+                    return;
+                }
+            }
+        });
+        Ok((headers, Body::from_stream(ReceiverStream::new(body))).into_response())
     }
 }
 
@@ -220,16 +241,30 @@ mod tests {
     #[tokio::test]
     async fn a_log_waits_until_others_are_sent() {
         let logs = LogsInMemory::new();
-        let hasty = LogsInMemory { room: Arc::clone(&logs.room), patience: Duration::ZERO };
-        let line = async || Ok(b"line".to_vec());
+        let hasty =
+            LogsInMemory { room: Arc::clone(&logs.room), patience: Duration::ZERO, ..LogsInMemory::new() };
+        let length = 10 * PIECE_BYTES;
+        let long = async || Ok(vec![b'x'; length]);
         let mut unsent = Vec::new();
         for _ in 0..MOST_LOGS {
-            unsent.push(logs.text(line()).await.unwrap());
+            unsent.push(logs.text(long()).await.unwrap());
         }
-        assert_eq!(hasty.text(line()).await.unwrap_err().into_response().status(), 503);
+        assert_eq!(hasty.text(long()).await.unwrap_err().into_response().status(), 503);
         let oldest = unsent.pop().unwrap().into_body();
-        let send = async move { axum::body::to_bytes(oldest, 100).await.unwrap().len() };
-        let (waited, sent) = tokio::join!(logs.text(line()), send);
-        assert_eq!((waited.unwrap().status().as_u16(), sent), (200, 4));
+        let send = async move { axum::body::to_bytes(oldest, length).await.unwrap().len() };
+        let (waited, sent) = tokio::join!(logs.text(long()), send);
+        assert_eq!((waited.unwrap().status().as_u16(), sent), (200, length));
+    }
+
+    #[tokio::test]
+    async fn who_does_not_read_a_log_does_not_keep_it() {
+        let logs = LogsInMemory { slowest: Duration::from_millis(1), ..LogsInMemory::new() };
+        let long = async || Ok(vec![b'x'; 10 * PIECE_BYTES]);
+        let mut unread = Vec::new();
+        for _ in 0..2 * MOST_LOGS {
+            unread.push(logs.text(long()).await.unwrap());
+        }
+        let part = axum::body::to_bytes(unread.remove(0).into_body(), usize::MAX).await.unwrap();
+        assert!(part.len() < 10 * PIECE_BYTES);
     }
 }
