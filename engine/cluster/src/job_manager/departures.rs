@@ -9,8 +9,8 @@ use flott_core::ids::TaskManagerId;
 use super::job_workers::JobWorkers;
 use super::task_managers::Registration;
 
-/// The most that are remembered: the reason comes within seconds, or not at all.
-const REMEMBERED: usize = 64;
+/// The most that are remembered, more than go at once with a rack: the reason comes within seconds, or not at all.
+const REMEMBERED: usize = 1024;
 
 /// What the jobs of one that is gone are told.
 #[derive(Debug, Clone, PartialEq, Eq)]
