@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use flott_cluster::client::report::JobSummaries;
-use flott_cluster::client::{Cluster, ClusterError, Driven, Driver, DriverListener, Program};
+use flott_cluster::client::{Cluster, ClusterError, DriveError, Driven, Driver, DriverListener, Program};
 use flott_cluster::high_availability::{HighAvailabilityError, is_highly_available};
 use flott_cluster::job_manager::StopRequest;
 use flott_cluster::rpc::control::{JobOutcome, JobOverview, ListJobsRequest};
@@ -111,6 +111,16 @@ impl Work {
                 final_status(Some(format!("{name} ended with {status}{said}")), false)
             }
             Ok(Driven::JobCanceled | Driven::Interrupted) => final_status(None, true),
+            Err(DriveError::Unkept { job, patience, reason }) => {
+                let patience = config::ConfigValue::write(&patience);
+                final_status(
+                    Some(format!(
+                        "how job {job} ends could not be kept in {patience}: {reason}; it is given up with its cluster, and commits nothing later: put that right and run it \
+                     again"
+                    )),
+                    false,
+                )
+            }
             Err(error) => final_status(Some(error.to_string()), false),
         }
     }

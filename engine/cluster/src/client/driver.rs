@@ -365,7 +365,12 @@ impl Driver {
                 Ok(Executing::Interrupted)
             };
             match outcome.await {
-                Err(error) => return Err(error),
+                Err(error) => {
+                    if let (DriveError::Unkept { job, .. }, Some(_)) = (&error, &self.application) {
+                        self.give_up(&cluster, *job, listener).await;
+                    }
+                    return Err(error);
+                }
                 Ok(Executing::Interrupted) => return Ok(Driven::Interrupted),
                 Ok(Executing::HandedOver) => {}
                 Ok(Executing::Ended { job, name, outcome }) => {
@@ -489,7 +494,11 @@ impl Driver {
     /// Cancels a job since somebody has interrupted the program; says so, or that it may run on.
     async fn abandon(&self, cluster: &Cluster, job: JobId, listener: &mut dyn DriverListener) {
         listener.interrupted(job);
-        // Nobody who has interrupted it wants to wait for as long as before.
+        self.give_up(cluster, job, listener).await;
+    }
+
+    /// Cancels a job. Nobody who gives one up wants to wait for as long as before.
+    async fn give_up(&self, cluster: &Cluster, job: JobId, listener: &mut dyn DriverListener) {
         let mut cluster = cluster.clone().with_patience(CANCEL_PATIENCE);
         match self.cancel(&mut cluster, job, listener).await {
             // It was not taken, or went with its JobManager.
