@@ -11,6 +11,9 @@ pub const SHORTEST: Duration = Duration::from_secs(1);
 /// The longest pause after a failure.
 const LONGEST_RETRY: Duration = Duration::from_secs(5 * 60);
 
+/// The longest pause once the last token has ended: what waits for the next one fails meanwhile.
+const LONGEST_WITHOUT: Duration = Duration::from_secs(30);
+
 /// For how long a token is good from when it was issued: until it would have to be renewed, which nobody does for it, or into its last minute.
 /// `issued`, `expires` (without being renewed) and `ends` (renewed or not) are in milliseconds since the epoch, by the server's clock.
 pub fn usable(issued: u64, expires: u64, ends: u64) -> Duration {
@@ -41,7 +44,11 @@ pub fn first(now: u64, issued: u64, usable: Duration) -> Duration {
 /// and no two ApplicationMasters at the same time. `random` is from 0 to 1.
 pub fn retry(failures: u32, left: Duration, random: f64) -> Duration {
     let growing = SHORTEST * 2_u32.saturating_pow(failures.saturating_sub(1).min(16));
-    let pause = growing.min(LONGEST_RETRY).min((left / 4).max(SHORTEST));
+    let longest = match left.is_zero() {
+        true => LONGEST_WITHOUT,
+        false => LONGEST_RETRY.min((left / 4).max(SHORTEST)),
+    };
+    let pause = growing.min(longest);
     pause.mul_f64(0.5 + random.clamp(0.0, 1.0) / 2.0).max(SHORTEST / 2)
 }
 
