@@ -64,13 +64,18 @@ fn ended(application: &str, end: &ApplicationEnd) -> Ended {
 /// Kills an application that nobody knows but this command, and says so, or what is left to do.
 async fn kill(yarn: &Yarn, id: &ApplicationId, reason: &str, interruption: &mut Interruption) {
     let name = application_text(id);
-    let failure = tokio::select! {
-        killed = yarn.kill(id, reason) => killed.err().map(|error| error.to_string()),
-        () = interruption.wait() => Some("this command was interrupted again".to_owned()),
+    let killed = tokio::select! {
+        killed = yarn.kill(id, reason) => killed.map_err(|error| error.to_string()),
+        () = interruption.wait() => Err("this command was interrupted again".to_owned()),
     };
-    match failure {
-        None => eprintln!("Application {name} was killed: {reason}."),
-        Some(failure) => left_behind(&name, &failure),
+    let killed = match killed {
+        Ok(killed) => killed,
+        Err(failure) => return left_behind(&name, &failure),
+    };
+    eprintln!("Application {name} was killed: {reason}.");
+    tokio::select! {
+        () = yarn.forget(killed) => {}
+        () = interruption.wait() => eprintln!("flott: what it has left is removed by a later command"),
     }
 }
 

@@ -52,6 +52,9 @@ const ON_ITS_WAY: Duration = Duration::from_secs(2);
 /// After this time without an answer whoever waits is told what for.
 const SILENCE: Duration = Duration::from_secs(4);
 
+/// How long between two words on why an application does not run yet.
+const BETWEEN_NEWS: Duration = Duration::from_secs(60);
+
 /// For how long after a ResourceManager's start its NodeManagers may still be on their way to it.
 const NODES_COME: Duration = Duration::from_secs(60);
 
@@ -209,6 +212,13 @@ fn waits_for(report: &ApplicationReport) -> Option<String> {
     let noticed = diagnostics.strip_prefix('[').and_then(|rest| rest.split_once(']'));
     let why = noticed.map_or(diagnostics, |(_, why)| why.trim());
     Some(if why.is_empty() { state.to_owned() } else { format!("{state}: {why}") })
+}
+
+/// An application that was killed, and is gone.
+#[derive(Debug)]
+pub struct Killed {
+    name: String,
+    known: Known,
 }
 
 /// That an application is over which should not be.
@@ -391,7 +401,7 @@ impl Yarn {
         id: &ApplicationId,
         arrived: impl Fn(&ApplicationReport) -> bool,
     ) -> Result<ApplicationReport, DeployError> {
-        let (begun, mut told, mut pause) = (Instant::now(), None, LOOKS.0);
+        let (begun, mut told, mut pause): (_, Option<(String, Instant)>, _) = (Instant::now(), None, LOOKS.0);
         loop {
             let report = self.report_in_time(*id).await?;
             if arrived(&report) {
@@ -402,12 +412,16 @@ impl Yarn {
                 return Err(ended(&report));
             }
             let waits = waits_for(&report).filter(|_| begun.elapsed() > SILENCE);
-            if let Some(waits) = waits.filter(|waits| told.as_ref() != Some(waits)) {
+            // YARN's words hold figures that change all the time in a busy queue.
+            let is_news = |waits: &String| {
+                told.as_ref().is_none_or(|(last, when)| last != waits && when.elapsed() > BETWEEN_NEWS)
+            };
+            if let Some(waits) = waits.filter(is_news) {
                 (self.notice)(&format!(
                     "application {} does not run yet; it is {waits}",
                     application_text(id)
                 ));
-                told = Some(waits);
+                told = Some((waits, Instant::now()));
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LOOKS.1);
@@ -431,12 +445,12 @@ impl Yarn {
         Ok(ApplicationEnd { status, diagnostics: of_application_master(report.diagnostics().trim()) })
     }
 
-    /// Kills an application, and waits until it is gone, also while YARN is restarted, with what it has left. One that YARN does not know, and has not heard
-    /// of by now, is gone.
+    /// Kills an application, and waits until it is gone, also while YARN is restarted. One that YARN does not know, and has not heard of by now,
+    /// is gone. What it has left is for [`forget`](Self::forget).
     ///
     /// # Errors
     /// [`DeployError`] if that does not happen in 30 s.
-    pub async fn kill(&self, id: &ApplicationId, reason: &str) -> Result<(), DeployError> {
+    pub async fn kill(&self, id: &ApplicationId, reason: &str) -> Result<Killed, DeployError> {
         let begun = Instant::now();
         let mut last = None;
         let killed = async {
@@ -455,15 +469,18 @@ impl Yarn {
                 tokio::time::sleep(LOOKS.0).await;
             }
         };
-        let known = match tokio::time::timeout(KILL_DEADLINE, killed).await {
-            Ok(killed) => killed?,
+        match tokio::time::timeout(KILL_DEADLINE, killed).await {
+            Ok(known) => Ok(Killed { name: application_text(id), known: known? }),
             Err(_) => {
                 let late =
                     || DeployError::Unusable(format!("it does not end in {} s", KILL_DEADLINE.as_secs()));
-                return Err(last.map_or_else(late, DeployError::Yarn));
+                Err(last.map_or_else(late, DeployError::Yarn))
             }
-        };
-        let name = application_text(id);
+        }
+    }
+
+    /// Removes what an application has left that was killed. What goes wrong is left for later commands.
+    pub async fn forget(&self, Killed { name, known }: Killed) {
         if known == Known::Over && is_highly_available(&self.configuration) {
             // What high availability keeps is found by what is staged, which stays if the ApplicationMaster does not go in time.
             // It had no time to leave ZooKeeper, which waits for it first.
@@ -472,7 +489,6 @@ impl Yarn {
         } else {
             crate::staging::remove(&self.staging.folder_of(&name).to_string()).await;
         }
-        Ok(())
     }
 
     /// What tells this YARN from others: where its ResourceManagers are, and the name that their group has.
