@@ -1,9 +1,10 @@
 //! `flott list`, `flott cancel`, `flott log-level`.
 
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use flott_cluster::client::{Cluster, ClusterError};
 use flott_cluster::rpc::control::{JobList, JobOverview, JobReference, ListJobsRequest, LogLevelRequest};
+use flott_core::config;
 use flott_core::ids::JobId;
 use tonic::Response;
 
@@ -81,6 +82,8 @@ fn table(list: &JobList, options: &ListOptions, now: i64) -> String {
 enum Cancelled {
     Before(JobOverview),
     Now(JobOverview),
+    /// It cannot be written that it is over; the JobManager goes on trying.
+    Unkept(JobOverview),
 }
 
 /// Has a job cancelled and waits until it is over.
@@ -91,7 +94,7 @@ async fn cancelled(cluster: &Cluster, reference: &JobReference) -> Result<Cancel
         return Ok(Cancelled::Before(before));
     }
     let mut updates = cluster.answer(client.watch_job(reference.clone())).await?;
-    let mut last = before;
+    let (mut last, mut unkept) = (before, None);
     loop {
         let Some(update) = cluster.answer(async { updates.message().await.map(Response::new) }).await? else {
             return Ok(Cancelled::Now(last));
@@ -99,6 +102,13 @@ async fn cancelled(cluster: &Cluster, reference: &JobReference) -> Result<Cancel
         last = update.overview.unwrap_or(last);
         if update.outcome.is_some() {
             return Ok(Cancelled::Now(last));
+        }
+        if last.unkept_end.is_empty() {
+            unkept = None;
+            continue;
+        }
+        if unkept.get_or_insert_with(Instant::now).elapsed() >= cluster.patience() {
+            return Ok(Cancelled::Unkept(last));
         }
     }
 }
@@ -133,6 +143,15 @@ pub(crate) fn cancel(options: &CancelOptions) -> Result<Ended, CommandError> {
                 return Ok(Ended::Well);
             }
             Cancelled::Now(last) => last,
+            Cancelled::Unkept(last) => {
+                let (id, patience) = (id_of(&last), config::ConfigValue::write(&cluster.patience()));
+                let why = &last.unkept_end;
+                return Err(format!(
+                    "job {id} ({}) is not over after {patience}: {why}; once that is put right it comes to its end by itself (flott list -a shows it)",
+                    last.name
+                )
+                .into());
+            }
         };
         say(&format!("Job {} ({}) is {}.\n", id_of(&last), last.name, last.status))?;
         Ok(if last.status == "CANCELED" { Ended::Well } else { Ended::Badly })

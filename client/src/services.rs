@@ -93,9 +93,13 @@ fn in_container(
         until_terminated().await;
         heard.store(true, Ordering::Relaxed);
     };
-    match run(Box::pin(terminated)) {
-        _ if stopped.load(Ordering::Relaxed) => Ok(Ended::Terminated),
-        Ok(()) => Ok(Ended::Well),
-        Err(error) => Err(error.into()),
+    let ran = run(Box::pin(terminated));
+    if stopped.load(Ordering::Relaxed) {
+        if let Err(error) = ran {
+            eprintln!("flott: {error}");
+        }
+        return Ok(Ended::Terminated);
     }
+    ran?;
+    Ok(Ended::Well)
 }
