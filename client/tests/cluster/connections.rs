@@ -33,11 +33,11 @@ fn cut(open: &Open) {
     }
 }
 
-/// Copies what is said on a connection for as long as `goes_on` says of the bytes.
-fn forward(mut from: TcpStream, mut to: TcpStream, goes_on: impl Fn(usize) -> bool) {
+/// Copies of what is said on a connection what `passes`.
+fn forward(mut from: TcpStream, mut to: TcpStream, mut passes: impl FnMut(usize) -> bool) {
     let mut bytes = [0; 1 << 16];
     while let Ok(count @ 1..) = from.read(&mut bytes) {
-        if !goes_on(count) || to.write_all(&bytes[..count]).is_err() {
+        if passes(count) && to.write_all(&bytes[..count]).is_err() {
             break;
         }
     }
@@ -50,7 +50,7 @@ impl Forwarder {
         Self::start_until(to, usize::MAX)
     }
 
-    /// The same, but it is cut instead of passing on the answer to more than `bytes` that a command has said at once.
+    /// The same, but of a connection on which a command has said more than `bytes` at once no answer passes from then on.
     fn start_until(to: &str, bytes: usize) -> Self {
         let open: Open = Arc::new(Mutex::new(Some(Vec::new())));
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -70,14 +70,12 @@ impl Forwarder {
                         true
                     });
                 });
-                let ((command, master), streams) = (ends(), Arc::clone(&streams));
+                let (command, master) = ends();
                 spawn(move || {
+                    let mut passes = true;
                     forward(master, command, |_| {
-                        let goes_on = said.swap(0, Ordering::SeqCst) <= bytes;
-                        if !goes_on {
-                            cut(&streams);
-                        }
-                        goes_on
+                        passes &= said.swap(0, Ordering::SeqCst) <= bytes;
+                        passes
                     });
                 });
                 open.extend([stream, other]);
@@ -151,7 +149,7 @@ fn a_job_whose_submission_was_not_answered_is_cancelled_by_ctrl_c() {
         let job = listed.lines().find(|line| line.ends_with("endless"))?;
         Some(job.split(' ').next().unwrap().to_owned())
     });
-    until("the command hears no answer", || forwarder.open.lock().unwrap().is_none().then_some(()));
+    forwarder.cut();
     interrupt(run.pid());
     forwarder.mend();
     let ended = run.output();

@@ -201,16 +201,20 @@ impl<T: Data> Operator for SocketSink<T> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
     use crate::harness::Harness;
 
     #[test]
     fn why_the_connection_ended_is_said_whenever_that_is_noticed() {
+        let deadline = Instant::now() + Duration::from_secs(60);
         for _ in 0..2000 {
             // Nobody is given this port.
             let encode: Encode<u64> = Arc::new(|number, out| out.extend(number.to_string().bytes()));
             let mut harness = Harness::new(SocketSink::new("127.0.0.1:1".to_owned(), encode));
             let error = loop {
+                assert!(Instant::now() < deadline, "the sink does not say that nobody listens");
                 if harness.is_through() {
                     harness.begin(vec![(1, 0)]);
                 }
