@@ -108,6 +108,7 @@ pub struct Sums {
     cluster: &'static Hadoop,
     folder: tempfile::TempDir,
     output: String,
+    pub checkpoints: String,
     events: u64,
     pub id: String,
 }
@@ -117,7 +118,7 @@ const EVENTS: u64 = 1_200_000;
 const KEYS: u64 = 10;
 
 /// Two slots in one TaskManager.
-const ONE: [&str; 6] = ["-p", "2", "-ys", "2", "-ytm", "512"];
+pub const ONE: [&str; 6] = ["-p", "2", "-ys", "2", "-ytm", "512"];
 
 impl Sums {
     /// Starts it with `layout`, the options that say on which containers.
@@ -138,7 +139,7 @@ impl Sums {
         let own = [&program(), "sums", &count, &keys, gate.to_str().unwrap(), &output];
         let id =
             application_in(&cluster.flott_well(&[&line[..], &interval, layout, settings, &own].concat()));
-        Self { cluster, folder, output, events, id }
+        Self { cluster, folder, output, checkpoints, events, id }
     }
 
     /// How many files its sink has committed.
@@ -177,10 +178,15 @@ impl Sums {
         })
     }
 
+    /// Lets its tasks end.
+    pub fn open_gate(&self) {
+        std::fs::write(self.folder.path().join("gate"), "").unwrap();
+    }
+
     /// Lets it end, and compares what it wrote with what it had to write.
     pub fn end(self) {
         let (cluster, events) = (self.cluster, self.events);
-        std::fs::write(self.folder.path().join("gate"), "").unwrap();
+        self.open_gate();
         let ended = cluster.ended(&self.id);
         assert_eq!(ended["finalStatus"], "SUCCEEDED", "{ended}");
         let mut found = cluster.lines_in(&format!("{}/sums", self.output));

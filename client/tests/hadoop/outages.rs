@@ -3,7 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use crate::support::{Hadoop, breakable, program, text, until, wordcount};
+use crate::containers::{ONE, Sums};
+use crate::support::{Hadoop, breakable, hadoop, program, text, until, wordcount};
 
 /// Hadoop's configuration with one more property.
 fn configuration_with(cluster: &Hadoop, property: &str, value: &str) -> tempfile::TempDir {
@@ -127,4 +128,32 @@ fn denied(cluster: &Hadoop) {
     }
     let left = || cluster.tree("/user/alice/.flott").iter().any(|path| path.contains("application_"));
     until("nothing of hers is staged", || (!left()).then_some(()));
+}
+
+#[test]
+fn a_job_whose_end_cannot_be_kept_is_given_up_with_its_application() {
+    let cluster = hadoop();
+    let storage = cluster.fresh("unkept-ha");
+    let settings = [
+        "high-availability.type=zookeeper".to_owned(),
+        format!("high-availability.zookeeper.quorum={}", cluster.variable("ZOOKEEPER")),
+        format!("high-availability.storageDir={storage}"),
+        "jobmanager.absence-timeout=5 s".to_owned(),
+    ];
+    let settings: Vec<&str> = settings.iter().flat_map(|setting| ["-D", setting.as_str()]).collect();
+    let sums = Sums::start(cluster, "unkept", 100_000, &ONE, &settings);
+    sums.until_committed(1);
+    let kept = || cluster.tree(&sums.checkpoints).into_iter().filter(|path| path.contains("chk-")).count();
+    assert!(kept() > 0);
+    script(cluster, &["hdfs", "dfsadmin", "-setSpaceQuota", "1", &storage]);
+    sums.open_gate();
+    let ended = cluster.ended(&sums.id);
+    let diagnostics = ended["diagnostics"].to_string();
+    assert_eq!(ended["finalStatus"], "FAILED", "{diagnostics}");
+    for expected in ["ends could not be kept in 5 s", "quota", "run it again"] {
+        assert!(diagnostics.contains(expected), "{expected}: {diagnostics}");
+    }
+    cluster.until_nothing_is_staged(&sums.id);
+    until("its checkpoints are gone", || (kept() == 0).then_some(()));
+    script(cluster, &["hdfs", "dfsadmin", "-clrSpaceQuota", &storage]);
 }
