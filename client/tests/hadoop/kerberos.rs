@@ -85,7 +85,14 @@ fn words_are_counted_in_three_modes_and_bob_is_kept_out() {
         for (api, how) in APIS.into_iter().enumerate() {
             let output = alices(cluster, &format!("counts-{}-{api}", mode[2]));
             let own = [&wordcount(), "--input", &input, "--output", &output];
-            as_alice(cluster, mode, &[&["-p", "2"], &own, how]);
+            let said = as_alice(cluster, mode, &[&["-p", "2"], &own, how]);
+            if mode[2] != "yarn-session" {
+                let id = application_in(&said);
+                let ended = cluster.ended(&id);
+                let told = ["finalStatus", "user", "applicationType"].map(|key| ended[key].as_str().unwrap());
+                assert_eq!(told, ["SUCCEEDED", "alice", "Flott"], "{ended}");
+                cluster.until_nothing_is_staged(&id);
+            }
             assert!(counts_in(&cluster.lines_in(&output)) == counts_of(&local), "{mode:?} {how:?}");
         }
     };
