@@ -217,10 +217,9 @@ pub fn run_application_master(
     let host = container.environment.host.clone();
     container.configuration.set(config::JOB_MANAGER_ADDRESS.key, &host)?;
     bind_to(&mut container.configuration, &config::JOB_MANAGER_BIND_HOST, &host)?;
-    // YARN's proxy comes from another host, and many masters may share one.
-    if !container.configuration.is_set(&config::REST_BIND_ADDRESS) {
-        container.configuration.set(config::REST_BIND_ADDRESS.key, &host)?;
-    }
+    // YARN's proxy comes from another host, to this one wherever it is, and many masters may share it.
+    bind_to(&mut container.configuration, &config::REST_BIND_ADDRESS, &host)?;
+    container.configuration.set(config::REST_ADDRESS.key, &host)?;
     if !container.configuration.is_set(&config::REST_PORT) {
         container.configuration.set(config::REST_PORT.key, "0")?;
     }

@@ -165,11 +165,11 @@ options! {
     SLOT_REQUEST_TIMEOUT: Duration [10 * MILLISECOND..] = "slot.request.timeout", 5 * MINUTE;
 }
 "Web": {
-    /// The port of the REST API and the web page: one, or a range of which the first that is free is taken; 0: any that is free.
+    /// The port of the REST API and the web page: one, or a range of which the first that is free is taken; 0, and unset on YARN: any that is free.
     REST_PORT: PortRange = "rest.bind-port", PortRange::one(8081);
-    /// The address the REST API listens on.
+    /// The address the REST API listens on; on YARN localhost stands for the node's.
     REST_BIND_ADDRESS: String = "rest.bind-address", "localhost".to_owned();
-    /// Where browsers and tools find the REST API; unset: jobmanager.rpc.address.
+    /// Where browsers and tools find the REST API; unset: jobmanager.rpc.address. On YARN it is the node's.
     REST_ADDRESS: String = "rest.address";
     /// Who may read the REST API. token: who has the read token. open: everybody who reaches it. Changes always need the token for changes.
     REST_READ_ACCESS: ReadAccess = "rest.read-access", ReadAccess::Token;
@@ -245,7 +245,7 @@ options! {
 "Deployment": {
     /// Where programs run: local, remote (a JobManager that runs), yarn-session, yarn-per-job or yarn-application.
     EXECUTION_TARGET: DeploymentTarget = "execution.target";
-    /// Whether a session ends when the command that started it and stayed with it is interrupted, and a cluster for one program, which does so always, also when that command is gone without a word.
+    /// Whether a session ends when the command that started it and stayed with it is interrupted, and a cluster for one program whose main runs with the command, which does so always, also when that command is gone without a word.
     SHUTDOWN_ON_ATTACHED_EXIT: bool = "execution.shutdown-on-attached-exit", false;
     /// How often a command tells the cluster that was started for it that it is still there.
     CLIENT_HEARTBEAT_INTERVAL: Duration [10 * MILLISECOND..] = "client.heartbeat.interval", 30 * SECOND;
